@@ -1,0 +1,124 @@
+"""From a `FlowConfig` to the TFP distribution it describes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+
+from maf.condition_encoder import ConditionEncoder
+from maf.conditioners import AffineConditioner, SplineConditioner
+from maf.config import FlowConfig
+from maf.layers import build_network, maf_layer
+from maf.standardization import Standardization
+
+
+def build_flow(
+    config: FlowConfig, *, standardization: Standardization | None = None, seed: int = 0
+) -> tfd.TransformedDistribution:
+    """The distribution p(x | c) of `config`, with new weights.
+
+    From raw x to base space z: standardise x, then `num_layers` autoregressive layers, each named and, if
+    `condition_size > 0`, each to be given the raw `conditional_input` `[B, C]` through `make_bijector_kwargs`.
+
+    Args:
+      config: what to build; `config.input_orders` decides the orders if it is there, else `config.order`.
+      standardization: means and standard deviations of raw x and c; `None` for data that are standard already, or
+        for weights that will be loaded.
+      seed: of the initial weights and of random orders.
+
+    Returns:
+      Density in raw units of x, nats. `log_prob` costs one network per layer, `sample` D networks per layer.
+    """
+    config = resolve(config, seed=seed)
+    standardization = standardization or Standardization.identity(config.event_size, config.condition_size)
+    initializer = _glorot_uniform(np.random.default_rng(seed))
+    encoder = _build_encoder(config, standardization, initializer) if config.condition_size else None
+    layers = [
+        maf_layer(f"maf_{i}", _build_conditioner(config, order, encoder, initializer))
+        for i, order in enumerate(config.input_orders or ())
+    ]
+    loc = tf.Variable(standardization.event_loc, dtype=config.dtype, trainable=False, name="event_loc")
+    scale = tf.Variable(standardization.event_scale, dtype=config.dtype, trainable=False, name="event_scale")
+    bijector = tfb.Chain([tfb.Shift(loc, name="event_loc"), tfb.Scale(scale, name="event_scale"), *layers], name="flow")
+    return tfd.TransformedDistribution(_build_base(config, seed), bijector, name="maf")
+
+
+def resolve(config: FlowConfig, *, seed: int) -> FlowConfig:
+    """`config` with `input_orders` written out, so that it means the same model for ever."""
+    if config.input_orders is not None:
+        return config
+    forwards = tuple(range(1, config.event_size + 1))
+    if config.order == "random":
+        rng = np.random.default_rng(seed)
+        orders = [tuple(rng.permutation(forwards).tolist()) for _ in range(config.num_layers)]
+    else:
+        backwards = forwards[::-1] if config.order == "reverse" else forwards
+        orders = [backwards if i % 2 else forwards for i in range(config.num_layers)]
+    return dataclasses.replace(config, input_orders=tuple(orders))
+
+
+def _build_encoder(config: FlowConfig, standardization: Standardization, initializer: Any) -> ConditionEncoder:
+    return ConditionEncoder(
+        standardization.condition_loc,
+        standardization.condition_scale,
+        config.condition_units,
+        activation=config.activation,
+        dtype=config.dtype,
+        kernel_initializer=initializer,
+    )
+
+
+def _build_conditioner(
+    config: FlowConfig, order: tuple[int, ...], encoder: ConditionEncoder | None, initializer: Any
+) -> AffineConditioner | SplineConditioner:
+    spline = config.transform == "spline"
+    network = build_network(
+        # with one event column no hidden unit reaches the output: only the encoding of the condition does
+        config.hidden_units if config.event_size > 1 else (),
+        num_parameters=SplineConditioner.num_parameters(config.num_bins) if spline else 2,
+        event_size=config.event_size,
+        condition_size=encoder.output_size if encoder else 0,
+        activation=config.activation,
+        input_order=order,
+        dtype=config.dtype,
+        kernel_initializer=initializer,
+    )
+    if not spline:
+        return AffineConditioner(network, encoder, log_scale_bound=config.log_scale_bound)
+    return SplineConditioner(
+        network,
+        encoder,
+        log_scale_bound=config.log_scale_bound,
+        num_bins=config.num_bins,
+        spline_range=config.spline_range,
+    )
+
+
+def _build_base(config: FlowConfig, seed: int) -> tfd.Distribution:
+    """The base distribution over z `[D]`: independent standard normals, or a trained mixture of diagonal normals."""
+    dtype = tf.as_dtype(config.dtype)
+    if config.base == "normal":
+        return tfd.Sample(tfd.Normal(tf.zeros([], dtype), tf.ones([], dtype)), sample_shape=[config.event_size])
+    shape = (config.mixture_components, config.event_size)
+    locs = np.random.default_rng(seed).normal(size=shape)
+    scale = tfp.util.TransformedVariable(tf.ones(shape, dtype), tfb.Softplus(), name="mixture_scale")
+    return tfd.MixtureSameFamily(
+        tfd.Categorical(logits=tf.Variable(tf.zeros(shape[0], dtype), name="mixture_logits")),
+        tfd.MultivariateNormalDiag(tf.Variable(locs, dtype=dtype, name="mixture_loc"), scale),
+    )
+
+
+def _glorot_uniform(rng: np.random.Generator) -> Any:
+    """Glorot's uniform initializer on a generator of its own, so that every kernel differs and a seed decides all."""
+
+    def initialize(shape: Any, dtype: Any = None, **_: Any) -> tf.Tensor:
+        limit = np.sqrt(6 / sum(shape))
+        return tf.constant(rng.uniform(-limit, limit, shape), dtype=dtype)
+
+    return initialize

@@ -1,0 +1,124 @@
+"""Keyword arguments for the layers of a conditional flow, by layer name.
+
+TFP hands a chain's keyword arguments down by bijector name and looks them up with `.get(name, {})`: a misspelt name is
+dropped in silence, and two bijectors of one name share what is meant for one of them
+(tensorflow/probability #1410, #1159, #1006). `make_bijector_kwargs` builds the dictionary from the bijector itself and
+refuses what would go wrong.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from maf.errors import RoutingError
+
+CONDITIONAL_INPUT = "conditional_input"
+
+
+def make_bijector_kwargs(bijector: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The `bijector_kwargs` that give every conditional layer of `bijector` its keyword arguments.
+
+        bijector_kwargs = make_bijector_kwargs(distribution.bijector, {"conditional_input": c})
+        distribution.log_prob(x, bijector_kwargs=bijector_kwargs)
+
+    Chains become dictionaries by name, nested as the chains are; `Invert` passes its inner bijector's on, as TFP does.
+    Bijectors that take no keyword arguments get none.
+
+    Args:
+      bijector: any TFP bijector.
+      kwargs: what every conditional layer gets, `{"conditional_input": c}` with `c` of shape `[B, C]`; or, as in TFP's
+        documentation, regular expressions for layer names (matched from the start of the name) to such dictionaries,
+        `{"maf": {"conditional_input": c}}`, where the first that matches counts.
+
+    Returns:
+      Keyword arguments for `forward`, `inverse` and their log-determinants; `{}` if no layer takes any.
+
+    Raises:
+      RoutingError: naming the layer, if two bijectors of a chain share a name and one of them takes keyword
+        arguments, if a conditional layer would get no input, or if no layer takes the input at all.
+    """
+    by_pattern = bool(kwargs) and all(isinstance(value, Mapping) for value in kwargs.values())
+    patterns: Mapping[str, Any] = kwargs if by_pattern else {"": dict(kwargs)}
+    routed = _route(bijector, patterns, path="")
+    if not routed and any(patterns.values()):
+        given = sorted({name for value in patterns.values() for name in value})
+        raise RoutingError(
+            f"bijector {bijector.name!r} has no conditional layer that takes {', '.join(given)}; "
+            "pass no kwargs to an unconditional flow"
+            + (f", or check the name patterns {', '.join(patterns)}" if by_pattern else "")
+        )
+    return routed
+
+
+def is_conditional(bijector: Any) -> bool:
+    """Whether `bijector`, or a bijector inside it, takes keyword arguments such as `conditional_input`."""
+    parts = _parts(bijector)
+    return any(is_conditional(part) for part in parts) if parts else _takes_conditional_input(bijector)
+
+
+def _route(bijector: Any, patterns: Mapping[str, Any], path: str) -> dict[str, Any]:
+    path = f"{path}/{bijector.name}" if path else bijector.name
+    inner = _inverted(bijector)
+    if inner is not None:
+        return _route(inner, patterns, path)
+    chain = _chained(bijector)
+    if chain is not None:
+        _refuse_shared_names(chain, path)
+        routed = {part.name: _route(part, patterns, path) for part in chain}
+        return {name: value for name, value in routed.items() if value}
+    if not _takes_conditional_input(bijector):
+        return {}
+    for pattern, value in patterns.items():
+        if re.match(pattern, bijector.name) and value.get(CONDITIONAL_INPUT) is not None:
+            return dict(value)
+    given = ", ".join(patterns) if "" not in patterns else ", ".join(patterns[""])
+    raise RoutingError(
+        f"conditional layer {path!r} would get no {CONDITIONAL_INPUT}; got kwargs for {given or 'nothing'}; "
+        f"pass {{'{CONDITIONAL_INPUT}': c}} with c of shape [B, C], or a name pattern that matches the layer"
+    )
+
+
+def _refuse_shared_names(chain: tuple[Any, ...], path: str) -> None:
+    counts = Counter(part.name for part in chain)
+    for part in chain:
+        if counts[part.name] > 1 and is_conditional(part):
+            raise RoutingError(
+                f"{counts[part.name]} bijectors of {path!r} are named {part.name!r} and TFP routes kwargs by name; "
+                "give every layer a name of its own"
+            )
+
+
+def _parts(bijector: Any) -> tuple[Any, ...]:
+    inner = _inverted(bijector)
+    return (inner,) if inner is not None else _chained(bijector) or ()
+
+
+def _chained(bijector: Any) -> tuple[Any, ...] | None:
+    """The bijectors of a chain. `tfb.Chain(...)` may return a `_Chain`, so the type is no guide."""
+    parts = getattr(bijector, "bijectors", None)
+    return tuple(parts) if isinstance(parts, (list, tuple)) else None
+
+
+def _inverted(bijector: Any) -> Any | None:
+    return bijector.bijector if type(bijector).__name__ in {"Invert", "_Invert"} else None
+
+
+def _takes_conditional_input(bijector: Any) -> bool:
+    conditioner = getattr(bijector, "_shift_and_log_scale_fn", None) or getattr(bijector, "_bijector_fn", None)
+    if conditioner is None:
+        return _accepts_keyword(bijector._forward)
+    for attribute in ("conditional", "_conditional"):
+        declared = getattr(conditioner, attribute, None)
+        if isinstance(declared, bool):
+            return declared
+    return _accepts_keyword(conditioner)
+
+
+def _accepts_keyword(function: Any) -> bool:
+    """Whether `function(x, ...)` names `conditional_input` or takes any keyword."""
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.kind is p.VAR_KEYWORD or p.name == CONDITIONAL_INPUT for p in parameters)

@@ -1,0 +1,177 @@
+"""What a training run leaves behind, and how to load it again.
+
+config.json     RunConfig: data, flow and training options, with the autoregressive orders written out
+weights.npz     the best weights, once the run is finished
+summary.json    rows, epochs and NLLs, once the run is finished
+history.jsonl   one EpochRecord a line
+tensorboard/    the same, for TensorBoard
+state.npz       while it runs: all that `--resume` needs
+rows/           while it runs: the split rows
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maf.config import RunConfig
+from maf.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from maf.training_state import EpochRecord
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrainingSummary:
+    """The outcome of a run. NLLs are means in nats, in raw units of the event columns.
+
+    Attributes:
+      training_rows, validation_rows, test_rows: sizes of the splits.
+      dropped_rows: rows left out because a value was missing.
+      epochs: passes over the training rows.
+      validation_nll: of the best weights, which early stopping chose by it.
+      test_nll: on the test rows; `None` if there are none.
+      test_nll_standard_error: of that mean.
+    """
+
+    training_rows: int
+    validation_rows: int
+    test_rows: int
+    dropped_rows: int
+    epochs: int
+    validation_nll: float
+    test_nll: float | None
+    test_nll_standard_error: float | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run, loaded.
+
+    Attributes:
+      distribution: the trained `tfd.TransformedDistribution`.
+      event_columns: names of the columns of `x`.
+      conditional_columns: names of the columns of `conditional_input`.
+      training_summary: how training went.
+    """
+
+    distribution: Any
+    event_columns: tuple[str, ...]
+    conditional_columns: tuple[str, ...]
+    training_summary: TrainingSummary
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The paths in a run directory, and how they are written: each file is either whole or not there."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """`RunConfig` as JSON."""
+        return self.path / "config.json"
+
+    @property
+    def weights(self) -> Path:
+        """Variables of the trained distribution."""
+        return self.path / "weights.npz"
+
+    @property
+    def summary(self) -> Path:
+        """`TrainingSummary` as JSON; that it is there says that the run is finished."""
+        return self.path / "summary.json"
+
+    @property
+    def history(self) -> Path:
+        """An `EpochRecord` a line."""
+        return self.path / "history.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def state(self) -> Path:
+        """`TrainingState`, while the run goes on."""
+        return self.path / "state.npz"
+
+    @property
+    def rows(self) -> Path:
+        """Split rows, while the run goes on."""
+        return self.path / "rows"
+
+    def create(self, config: RunConfig) -> None:
+        """Makes the directory. Raises `RunError` if there is something in it."""
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise RunError(
+                f"run directory {self.path} exists; name a new one, or continue an unfinished run with --resume"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        _write(self.config, config.to_json())
+
+    def remove_unstarted(self) -> None:
+        """Removes the directory of a run whose rows could not be read: there is nothing to resume."""
+        shutil.rmtree(self.rows, ignore_errors=True)
+        self.config.unlink(missing_ok=True)
+        self.path.rmdir()
+
+    def read_config(self) -> RunConfig:
+        """The run's configuration. Raises `RunError` if this is no run directory."""
+        text = _read(self.config)
+        try:
+            return RunConfig.from_json(text)
+        except ConfigError as error:
+            raise RunError(f"{self.config}: {error}") from error
+
+    def write_history(self, history: Sequence[EpochRecord]) -> None:
+        """Writes one line for each epoch."""
+        _write(self.history, "".join(json.dumps(dataclasses.asdict(record)) + "\n" for record in history))
+
+    def finish(self, summary: TrainingSummary) -> None:
+        """Marks the run as finished and removes what only an unfinished one needs."""
+        _write(self.summary, json.dumps(dataclasses.asdict(summary), indent=2) + "\n")
+        self.state.unlink(missing_ok=True)
+        shutil.rmtree(self.rows, ignore_errors=True)
+
+    def read_summary(self) -> TrainingSummary:
+        """The outcome of a finished run. Raises `RunError` if it is not finished."""
+        if not self.summary.exists() and self.config.exists():
+            raise RunError(f"run {self.path} is not finished; finish it with: python -m maf --run {self.path} --resume")
+        try:
+            return TrainingSummary(**json.loads(_read(self.summary)))
+        except (json.JSONDecodeError, TypeError) as error:
+            raise RunError(f"{self.summary} is no summary of a run: {error}") from error
+
+
+def load_run(path: str | Path) -> Run:
+    """The trained model of a run directory. Raises `RunError` if it is none, not finished or damaged."""
+    # imported here: an exporter asks for a run's errors and paths before it needs TensorFlow
+    from maf.arrays_file import arrays_to_variables, read_arrays  # noqa: PLC0415
+    from maf.flow import build_flow  # noqa: PLC0415
+
+    directory = RunDirectory(Path(path))
+    config = directory.read_config()
+    summary = directory.read_summary()
+    distribution = build_flow(config.flow, seed=config.training.seed)
+    arrays_to_variables(read_arrays(directory.weights), distribution.variables, "model")
+    return Run(distribution, config.data.event, config.data.condition, summary)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} cannot be read ({error}); expected a run directory written by python -m maf") from error
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

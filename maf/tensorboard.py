@@ -1,0 +1,31 @@
+"""Scalars of a fit for TensorBoard, written with TensorFlow alone: the `tensorboard` package is only needed to look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow.core.framework.summary_pb2 import SummaryMetadata
+
+_SCALAR = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"))
+
+
+class TensorBoard:
+    """Appends scalars to the event files of a directory; a context manager that closes them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __enter__(self) -> TensorBoard:
+        self._writer = tf.summary.create_file_writer(str(self._directory))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        """Writes each scalar under its name, and makes them visible."""
+        with self._writer.as_default():
+            for name, value in scalars.items():
+                tf.summary.write(name, tf.constant(value, tf.float32), step=step, metadata=_SCALAR)
+        self._writer.flush()

@@ -1,0 +1,180 @@
+"""A training run from table to run directory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from maf.arguments import Arguments
+from maf.arrays_file import variables_to_arrays, write_arrays
+from maf.config import RunConfig
+from maf.errors import RunError
+from maf.fit import evaluate, fit
+from maf.flow import build_flow, resolve
+from maf.progress import EpochProgress, reading_progress
+from maf.rows import Rows, split_rows
+from maf.run_directory import Run, RunDirectory, TrainingSummary, load_run
+from maf.tensorboard import TensorBoard
+from maf.training_state import EpochRecord
+
+
+def train(arguments: Arguments) -> str:
+    """Starts or resumes the run that the command line asks for; returns what to tell the person at its end."""
+    path = arguments.run
+    if arguments.config is not None and not (arguments.resume and RunDirectory(path).config.exists()):
+        return _describe(start_run(arguments.config, path), RunDirectory(path))
+    if arguments.config is not None:
+        check_same(arguments.config, path)
+    return _describe(resume_run(path), RunDirectory(path))
+
+
+def start_run(config: RunConfig, path: str | Path, *, announce: Callable[[str], None] = print) -> Run:
+    """Trains the flow of `config` in a new run directory.
+
+    Args:
+      config: data, flow and training options.
+      path: of the run directory; new, or empty.
+      announce: takes the lines a person reads.
+
+    Raises:
+      DataError: if the table cannot be trained on; the directory is then removed again.
+      RunError: if the directory is taken.
+      TrainingError: if the loss is no number.
+    """
+    directory = RunDirectory(Path(path))
+    seed = config.training.seed
+    config = dataclasses.replace(config, flow=resolve(config.flow, seed=seed))
+    directory.create(config)
+    try:
+        rows = _split(config, directory, announce)
+    except BaseException:
+        directory.remove_unstarted()
+        raise
+    return _train(config, directory, rows, announce)
+
+
+def resume_run(path: str | Path, *, announce: Callable[[str], None] = print) -> Run:
+    """Continues a run that was cut short, with its own configuration; a finished one is only loaded.
+
+    Raises:
+      RunError: if `path` is no run directory.
+    """
+    directory = RunDirectory(Path(path))
+    config = directory.read_config()
+    if directory.summary.exists():
+        announce(f"run {path} is finished: nothing to resume")
+        return load_run(path)
+    return _train(config, directory, _split(config, directory, announce), announce)
+
+
+def check_same(config: RunConfig, path: str | Path) -> None:
+    """Raises `RunError` naming the first option in which `config` differs from that of the run at `path`."""
+    stored = RunDirectory(Path(path)).read_config()
+    flow = resolve(config.flow, seed=config.training.seed)
+    for section, asked in (("data", config.data), ("flow", flow), ("training", config.training)):
+        kept = getattr(stored, section)
+        for field in dataclasses.fields(asked):
+            if getattr(asked, field.name) != getattr(kept, field.name):
+                raise RunError(
+                    f"--{field.name} is {getattr(asked, field.name)!r} but run {path} was started with "
+                    f"{getattr(kept, field.name)!r}; resume it with its own options, or start a new run"
+                )
+
+
+def _split(config: RunConfig, directory: RunDirectory, announce: Callable[[str], None]) -> Rows:
+    with reading_progress() as on_rows:
+        rows = split_rows(
+            config.data, directory.rows, dtype=config.flow.dtype, seed=config.training.seed, on_rows=on_rows
+        )
+    announce(f"rows: {len(rows.training):,} training, {len(rows.validation):,} validation, {len(rows.test):,} test")
+    if rows.dropped:
+        announce(f"warning: {rows.dropped:,} rows dropped: a value is missing, NaN or infinite")
+    return rows
+
+
+def _train(config: RunConfig, directory: RunDirectory, rows: Rows, announce: Callable[[str], None]) -> Run:
+    event_size = config.flow.event_size
+    distribution = build_flow(config.flow, standardization=rows.standardization, seed=config.training.seed)
+    with _Recorder(directory, len(rows.training), announce) as recorder:
+        history = fit(
+            distribution,
+            rows.training,
+            rows.validation,
+            event_size=event_size,
+            config=config.training,
+            state_path=directory.state,
+            observer=recorder,
+        )
+    write_arrays(directory.weights, variables_to_arrays(distribution.variables, "model"))
+    directory.write_history(history)
+    summary = _summarize(distribution, rows, history, event_size)
+    directory.finish(summary)
+    return Run(distribution, config.data.event, config.data.condition, summary)
+
+
+def _summarize(distribution: Any, rows: Rows, history: list[EpochRecord], event_size: int) -> TrainingSummary:
+    test_nll, standard_error = None, None
+    if len(rows.test):
+        test_nll, standard_error = evaluate(distribution, rows.test, event_size=event_size)
+    return TrainingSummary(
+        training_rows=len(rows.training),
+        validation_rows=len(rows.validation),
+        test_rows=len(rows.test),
+        dropped_rows=rows.dropped,
+        epochs=len(history),
+        validation_nll=min(record.validation_nll for record in history),
+        test_nll=test_nll,
+        test_nll_standard_error=standard_error,
+    )
+
+
+def _describe(run: Run, directory: RunDirectory) -> str:
+    summary = run.training_summary
+    lines = [f"validation NLL  {summary.validation_nll:.4f} nats, after {summary.epochs} epochs"]
+    if summary.test_nll is not None:
+        lines.append(
+            f"test NLL        {summary.test_nll:.4f} ± {summary.test_nll_standard_error:.4f} nats, "
+            f"{summary.test_rows:,} rows, raw units"
+        )
+    lines += [
+        f"weights         {directory.weights}",
+        f"history         {directory.history}   (tensorboard --logdir {directory.tensorboard})",
+        f"next            python -m export --run {directory.path} --model_base models/{directory.path.name}",
+    ]
+    return "\n".join(lines)
+
+
+class _Recorder:
+    """Shows a fit to the person at the terminal, to TensorBoard, and to the run's history file."""
+
+    def __init__(self, directory: RunDirectory, num_rows: int, announce: Callable[[str], None]) -> None:
+        self._directory = directory
+        self._num_rows = num_rows
+        self._progress = EpochProgress(announce)
+        self._board = TensorBoard(directory.tensorboard)
+
+    def __enter__(self) -> _Recorder:
+        self._board.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.close()
+        self._board.__exit__(*exception)
+
+    def on_step(self, epoch: int, step: int, steps: int, nll: float, rows: int) -> None:
+        self._progress.on_step(epoch, step, steps, nll, rows)
+
+    def on_epoch(self, history: list[EpochRecord], *, is_best: bool) -> None:
+        record = history[-1]
+        rows_per_second = self._num_rows / max(record.seconds, 1e-9)
+        self._progress.on_epoch(record, rows_per_second=rows_per_second, is_best=is_best)
+        self._directory.write_history(history)
+        scalars = {
+            "nll/training": record.training_nll,
+            "nll/validation": record.validation_nll,
+            "learning_rate": record.learning_rate,
+            "rows_per_second": rows_per_second,
+        }
+        self._board.write(record.epoch, scalars)

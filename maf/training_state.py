@@ -1,0 +1,112 @@
+"""Everything a fit has to remember to go on after a kill as if nothing had happened."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maf.arrays_file import arrays_to_variables, read_arrays, variables_to_arrays, write_arrays
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """One line of a run's history; NLLs in nats, raw units."""
+
+    epoch: int
+    training_nll: float
+    validation_nll: float
+    learning_rate: float
+    seconds: float
+
+
+class TrainingState:
+    """Variables of model and optimiser, the best ones so far, and where in which epoch the fit is.
+
+    Attributes:
+      epoch, step: epochs completed, and steps done of the one after them.
+      learning_rate: of the plateau schedule.
+      best_epoch, epochs_since_best: by validation NLL; epochs count from 1.
+      seconds: spent on the steps of the current epoch.
+      history: records of the epochs completed.
+    """
+
+    def __init__(self, distribution: Any, optimizer: Any, learning_rate: float) -> None:
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.epoch = 0
+        self.step = 0
+        self.best_epoch = 0
+        self.best_nll = math.inf
+        self.epochs_since_best = 0
+        self.seconds = 0.0
+        self.history: list[EpochRecord] = []
+        self._nll_sum = 0.0
+        self._variables = distribution.variables
+        self._best = [variable.numpy() for variable in self._variables]
+
+    @property
+    def training_nll(self) -> float:
+        """Mean over the steps of the current epoch so far, nats."""
+        return self._nll_sum / max(self.step, 1)
+
+    def count(self, nll: float) -> None:
+        """Counts one step."""
+        self.step += 1
+        self._nll_sum += nll
+
+    def end_epoch(self, validation_nll: float, smallest_improvement: float) -> None:
+        """Closes the current epoch and keeps its weights if they are the best."""
+        self.epoch += 1
+        self.history.append(
+            EpochRecord(
+                epoch=self.epoch,
+                training_nll=self.training_nll,
+                validation_nll=validation_nll,
+                learning_rate=float(self.optimizer.learning_rate.numpy()),
+                seconds=self.seconds,
+            )
+        )
+        improved = validation_nll < self.best_nll - smallest_improvement
+        self.epochs_since_best = 0 if improved else self.epochs_since_best + 1
+        if validation_nll < self.best_nll:
+            self.best_nll, self.best_epoch = validation_nll, self.epoch
+            self._best = [variable.numpy() for variable in self._variables]
+        self.step, self._nll_sum, self.seconds = 0, 0.0, 0.0
+
+    def restore_best(self) -> None:
+        """Puts the best weights into the model."""
+        for variable, value in zip(self._variables, self._best, strict=True):
+            variable.assign(value)
+
+    def save(self, path: Path) -> None:
+        """Writes the state; a kill leaves the one before it."""
+        counters = {name: getattr(self, name) for name in _COUNTERS}
+        counters["history"] = [dataclasses.asdict(record) for record in self.history]
+        write_arrays(
+            path,
+            {
+                **variables_to_arrays(self._variables, "model"),
+                **variables_to_arrays(self.optimizer.variables, "optimizer"),
+                **{f"best/{i:03d}": value for i, value in enumerate(self._best)},
+                "counters": np.array(json.dumps(counters)),
+            },
+        )
+
+    def load(self, path: Path) -> None:
+        """Takes over what `save` wrote."""
+        arrays = read_arrays(path)
+        arrays_to_variables(arrays, self._variables, "model")
+        arrays_to_variables(arrays, self.optimizer.variables, "optimizer")
+        self._best = [arrays[f"best/{i:03d}"] for i in range(len(self._variables))]
+        counters = json.loads(str(arrays["counters"]))
+        self.history = [EpochRecord(**record) for record in counters.pop("history")]
+        for name, value in counters.items():
+            setattr(self, name, value)
+
+
+_COUNTERS = ("learning_rate", "epoch", "step", "best_epoch", "best_nll", "epochs_since_best", "seconds", "_nll_sum")

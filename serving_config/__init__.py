@@ -1,0 +1,1 @@
+"""TensorFlow Serving configuration for exported flows."""

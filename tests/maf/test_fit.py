@@ -1,0 +1,126 @@
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+
+from maf.config import FlowConfig, TrainingConfig
+from maf.errors import TrainingError
+from maf.fit import evaluate, fit
+from maf.flow import build_flow
+
+
+def bimodal_rows(n, seed):
+    """`y | c` at c + 1 or c - 1 with deviation 0.2, whichever of the two: columns y, c."""
+    rng = np.random.default_rng(seed)
+    c = rng.uniform(-1, 1, n)
+    y = c + rng.choice([-1.0, 1.0], n) + 0.2 * rng.normal(size=n)
+    return np.stack([y, c], axis=1).astype(np.float32)
+
+
+BIMODAL_ENTROPY = math.log(2) + 0.5 * math.log(2 * math.pi * math.e * 0.2**2)
+# the best Gaussian for y | c has the mixture's variance
+GAUSSIAN_NLL = 0.5 * math.log(2 * math.pi * math.e * (1 + 0.2**2))
+
+
+def train(flow, rows, config, **other):
+    return fit(flow, rows[:-1_000], rows[-1_000:], event_size=1, config=config, **other)
+
+
+@pytest.mark.parametrize(
+    ("transform", "least", "most"),
+    [("spline", BIMODAL_ENTROPY - 0.02, BIMODAL_ENTROPY + 0.05), ("affine", GAUSSIAN_NLL - 0.02, GAUSSIAN_NLL + 0.05)],
+)
+def test_spline_fits_two_modes_that_affine_layers_cannot(transform, least, most):
+    flow = build_flow(FlowConfig(event_size=1, condition_size=1, num_layers=2, transform=transform), seed=0)
+    config = TrainingConfig(max_epochs=8, batch_size=256, learning_rate_schedule="cosine")
+    train(flow, bimodal_rows(20_000, 0), config)
+    nll, standard_error = evaluate(flow, bimodal_rows(20_000, 1), event_size=1)
+    assert least < nll < most
+    assert 0 < standard_error < 0.01
+
+
+def test_masks_hold_after_training():
+    flow = build_flow(FlowConfig(event_size=3, condition_size=1, num_layers=2, hidden_units=(8, 8)), seed=0)
+    rows = np.random.default_rng(0).normal(size=(2_000, 4)).astype(np.float32)
+    fit(flow, rows[500:], rows[:500], event_size=3, config=TrainingConfig(max_epochs=2))
+    masked = [variable for variable in flow.trainable_variables if variable.constraint is not None]
+    assert len(masked) == 6
+    for variable in masked:
+        np.testing.assert_array_equal(variable.constraint(variable), variable)
+        assert (variable.constraint(tf.ones_like(variable)).numpy() == 0).any()
+
+
+def test_constraints_of_the_users_own_layers_hold_too():
+    network = tfb.AutoregressiveNetwork(
+        params=2, event_shape=[1], conditional=True, conditional_event_shape=[1], kernel_constraint="non_neg"
+    )
+    flow = tfd.TransformedDistribution(
+        tfd.MultivariateNormalDiag(tf.zeros(1)), tfb.MaskedAutoregressiveFlow(network, name="own")
+    )
+    train(flow, bimodal_rows(3_000, 0) * [1, -1], TrainingConfig(max_epochs=2, jit_compile="off"))
+    assert all((variable.numpy() >= 0).all() for variable in flow.trainable_variables if variable.shape.rank == 2)
+
+
+def test_an_interrupted_fit_goes_on_as_if_nothing_had_happened(tmp_path):
+    rows = bimodal_rows(6_000, 0)
+    config = TrainingConfig(max_epochs=3, checkpoint_seconds=0)
+
+    def new_flow():
+        return build_flow(FlowConfig(event_size=1, condition_size=1, num_layers=1), seed=0)
+
+    whole = new_flow()
+    history = train(whole, rows, config)
+
+    class Interruption:
+        """Stops the fit in the middle of the second epoch."""
+
+        def on_step(self, epoch, step, steps, nll, rows):
+            if (epoch, step) == (1, steps // 2):
+                raise KeyboardInterrupt
+
+        def on_epoch(self, history, *, is_best):
+            pass
+
+    state = tmp_path / "state.npz"
+    with pytest.raises(KeyboardInterrupt):
+        train(new_flow(), rows, config, state_path=state, observer=Interruption())
+    resumed = new_flow()
+    continued = train(resumed, rows, config, state_path=state)
+    assert [record.epoch for record in continued] == [1, 2, 3]
+    for before, after in zip(history, continued, strict=True):
+        assert after.validation_nll == pytest.approx(before.validation_nll, abs=1e-4)
+        assert after.training_nll == pytest.approx(before.training_nll, abs=1e-4)
+    for before, after in zip(whole.variables, resumed.variables, strict=True):
+        np.testing.assert_allclose(after, before, atol=1e-3)
+
+
+def test_early_stopping_keeps_the_best_weights():
+    rng = np.random.default_rng(0)
+    rows = np.stack([rng.normal(size=300), rng.normal(size=300)], axis=1).astype(np.float32)
+    flow = build_flow(FlowConfig(event_size=1, condition_size=1), seed=0)
+    config = TrainingConfig(max_epochs=100, patience=3, batch_size=32, learning_rate=0.02)
+    history = fit(flow, rows[:100], rows[100:], event_size=1, config=config)
+    best = min(history, key=lambda record: record.validation_nll)
+    assert len(history) <= best.epoch + 3 + 1 < 100
+    assert evaluate(flow, rows[100:], event_size=1)[0] == pytest.approx(best.validation_nll, abs=1e-5)
+    assert history[-1].validation_nll > best.validation_nll
+    assert history[-1].learning_rate < 0.02
+
+
+def test_a_loss_that_is_no_number_is_an_error():
+    flow = build_flow(FlowConfig(event_size=1, condition_size=1, num_layers=1), seed=0)
+    for variable in flow.trainable_variables:
+        variable.assign(variable * np.nan)
+    with pytest.raises(TrainingError, match="lower --learning_rate"):
+        train(flow, bimodal_rows(2_000, 0), TrainingConfig(max_epochs=2))
+
+
+def test_one_extreme_row_does_not_break_the_fit():
+    rows = bimodal_rows(5_000, 0)
+    rows[17, 0] = 1e30
+    flow = build_flow(FlowConfig(event_size=1, condition_size=1, num_layers=1), seed=0)
+    history = train(flow, rows, TrainingConfig(max_epochs=2))
+    assert math.isfinite(history[-1].validation_nll)
