@@ -1,0 +1,50 @@
+"""Export of trained flows as SavedModels for TensorFlow Serving.
+
+    from export import export_saved_model
+    version_dir = export_saved_model(distribution, "models/demo", event_columns=["x0"], conditional_columns=["c0"])
+
+Read first: `contract.py` (what an exported model promises), then `saved_model.py` (the steps of an export),
+`serving_module.py` (what is served) and `verify.py` (what is checked before a version is published).
+
+Importing the package loads no TensorFlow: the names below are resolved when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from export.contract import Contract, ContractError, TrainingSummary, read_contract
+    from export.errors import ExportError, ExportWarning, ModelError, PublishError, VerificationError
+    from export.saved_model import export_saved_model
+
+__all__ = [
+    "Contract",
+    "ContractError",
+    "ExportError",
+    "ExportWarning",
+    "ModelError",
+    "PublishError",
+    "TrainingSummary",
+    "VerificationError",
+    "export_saved_model",
+    "read_contract",
+]
+
+_MODULES = {
+    "export.contract": ("Contract", "ContractError", "TrainingSummary", "read_contract"),
+    "export.errors": ("ExportError", "ExportWarning", "ModelError", "PublishError", "VerificationError"),
+    "export.saved_model": ("export_saved_model",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,38 @@
+"""What a distribution tells about its conditional input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from export.tfp_kind import is_kind
+from maf.condition_encoder import ConditionEncoder
+
+Array = np.ndarray[Any, Any]
+
+
+def condition_size(distribution: Any) -> int | None:
+    """C, the number of conditional columns, or `None` where the layers do not say (a function with a network in it)."""
+    for module in distribution.submodules:
+        if isinstance(module, ConditionEncoder):
+            return int(module.loc.shape[0])
+    for module in distribution.submodules:
+        shape = getattr(module, "_conditional_event_shape", None) if is_kind(module, "AutoregressiveNetwork") else None
+        if shape is not None:
+            return int(shape[-1])
+    return None
+
+
+def typical_conditions(distribution: Any, size: int, rows: int, rng: np.random.Generator) -> Array:
+    """Conditions `[rows, size]` such as the model may have been trained on.
+
+    Normal, with the mean and standard deviation of the training rows where the model standardises its condition;
+    else standard normal, which is right for a model whose owner standardised beforehand.
+    """
+    conditions = rng.normal(size=(rows, size))
+    for module in distribution.submodules:
+        if isinstance(module, ConditionEncoder):
+            conditions = module.loc.numpy() + module.scale.numpy() * conditions
+            break
+    return conditions

@@ -1,0 +1,36 @@
+"""What can go wrong in an export, by who can mend it.
+
+    ExportError
+    ├── ModelError          the distribution cannot be exported as it is
+    │   └── CompileError    a part of it is unknown to the compiler, and runs as TFP's graph
+    ├── PublishError        the base directory cannot take the new version
+    └── VerificationError   the exported version does not compute what the model computes
+
+Columns that make no sense raise `export.contract.ContractError`. `ExportWarning` is what an export says that went well.
+"""
+
+from __future__ import annotations
+
+
+class ExportError(ValueError):
+    """Base of the errors below: a one-line message that says what came, what was expected and what to do."""
+
+
+class ModelError(ExportError):
+    """The distribution cannot be exported as it is."""
+
+
+class CompileError(ModelError):
+    """A part of the distribution is unknown to the compiler; it runs as TFP's graph."""
+
+
+class PublishError(ExportError):
+    """The base directory cannot take the new version."""
+
+
+class VerificationError(ExportError):
+    """The exported version does not compute what the model computes."""
+
+
+class ExportWarning(UserWarning):
+    """An export that works, but offers less than it could."""

@@ -1,0 +1,40 @@
+"""Exports what `python -m maf` has trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from export.contract import TrainingSummary
+from export.saved_model import ExportedVersion, export_and_report
+from maf.run_directory import load_run
+
+
+def export_run(run: str | Path, model_base: str | Path, *, version: int | None = None) -> ExportedVersion:
+    """Exports the trained model of a run directory as the next version in `model_base`.
+
+    Args:
+      run: directory of a finished run.
+      model_base: local directory of the model's versions.
+      version: number of the version; `None` for one more than the greatest there is.
+
+    Raises:
+      RunError: if the run is none, not finished or damaged.
+      ExportError: as `export_saved_model` does.
+    """
+    loaded = load_run(run)
+    summary = loaded.training_summary
+    return export_and_report(
+        loaded.distribution,
+        model_base,
+        event_columns=loaded.event_columns,
+        conditional_columns=loaded.conditional_columns,
+        version=version,
+        training=TrainingSummary(
+            training_rows=summary.training_rows,
+            validation_rows=summary.validation_rows,
+            test_rows=summary.test_rows,
+            epochs=summary.epochs,
+            validation_nll=summary.validation_nll,
+            test_nll=summary.test_nll,
+        ),
+    )

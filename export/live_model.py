@@ -1,0 +1,67 @@
+"""The model as its owner has it, in TFP, evaluated to compare exports with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from maf.routing import make_bijector_kwargs
+
+Array = np.ndarray[Any, Any]
+
+
+Function = Callable[[Mapping[str, Array]], dict[str, Array]]
+
+
+class LiveModel:
+    """A `tfd.TransformedDistribution`, asked through TFP's public methods alone.
+
+    Every call makes new tensors: TFP caches pairs of x and z by tensor, and would answer from memory.
+
+    Attributes:
+      distribution: the model.
+      dtype: of its inputs and outputs.
+      functions: `log_prob`, `inverse` and `forward` as the signatures of these names: arrays in, arrays out.
+    """
+
+    def __init__(self, distribution: Any) -> None:
+        self.distribution = distribution
+        self.dtype = np.dtype(distribution.dtype.as_numpy_dtype)
+        self.functions: dict[str, Function] = {
+            "log_prob": self._on_arrays(self._log_prob),
+            "inverse": self._on_arrays(self._inverse),
+            "forward": self._on_arrays(self._forward),
+        }
+
+    def base_draws(self, rows: int, seed: int) -> Array:
+        """`z` `[rows, D]` drawn from the base distribution."""
+        return np.asarray(self.distribution.distribution.sample(rows, seed=tf.constant([0, seed], tf.int32)))
+
+    def _log_prob(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {"log_prob": self.distribution.log_prob(inputs["x"], bijector_kwargs=self._kwargs(inputs))}
+
+    def _inverse(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        z = self.distribution.bijector.inverse(tf.identity(inputs["x"]), **self._kwargs(inputs))
+        return {"z": z, **self._log_prob(inputs)}
+
+    def _forward(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {"x": self.distribution.bijector.forward(inputs["z"], **self._kwargs(inputs))}
+
+    def _kwargs(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, Any]:
+        if "conditional_input" not in inputs:
+            return {}
+        conditional_input = {"conditional_input": inputs["conditional_input"]}
+        return make_bijector_kwargs(self.distribution.bijector, conditional_input)
+
+    @staticmethod
+    def _on_arrays(function: Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]) -> Function:
+        graph = tf.function(function, autograph=False)
+
+        def on_arrays(inputs: Mapping[str, Array]) -> dict[str, Array]:
+            outputs = graph({name: tf.constant(value) for name, value in inputs.items()})
+            return {name: value.numpy() for name, value in outputs.items()}
+
+        return on_arrays

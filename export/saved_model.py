@@ -1,0 +1,147 @@
+"""From a trained TFP distribution to a verified version in a model's base directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from export.base_sampler import BaseSampler, make_base_sampler
+from export.check_model import check_model, check_weights
+from export.compiled.compile_density import compile_density
+from export.contract import CONTRACT_PATH, Contract, TrainingSummary
+from export.errors import ExportWarning, ModelError, PublishError
+from export.publish import check_base, publish
+from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
+from export.signatures import make_signatures, sampling_signatures
+from export.staging import staging_directory
+from export.termination import sigterm_raises
+from export.verify import VerificationReport, verify
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExportedVersion:
+    """A published version and what its verification measured."""
+
+    version_dir: Path
+    report: VerificationReport
+
+
+def export_saved_model(
+    distribution: Any,
+    model_base: str | Path,
+    *,
+    event_columns: Sequence[str],
+    conditional_columns: Sequence[str] = (),
+    version: int | None = None,
+    training: TrainingSummary | None = None,
+) -> Path:
+    """Exports p(x | c) as a SavedModel for TF Serving, verified against the model, as the next version in `model_base`.
+
+        version_dir = export_saved_model(distribution, "models/demo", event_columns=["x0", "x1"],
+                                         conditional_columns=["c0"])
+
+    Either the whole version appears, or nothing: it is written under a name that TF Serving ignores and renamed once a
+    fresh process has reloaded it and agreed with TFP. Takes some ten seconds, most of them to start that process.
+
+    Args:
+      distribution: trained `tfd.TransformedDistribution` with event shape `[D]`, float32 or float64.
+      model_base: local directory of the model's versions, made if need be.
+      event_columns: names of the D columns of `x`, in order.
+      conditional_columns: names of the C columns of `conditional_input`, in order; none for an unconditional model.
+      version: number of the version; `None` for one more than the greatest there is.
+      training: how the model was trained, for the contract.
+
+    Returns:
+      The version's directory.
+
+    Raises:
+      ContractError: if the columns are no list of different names.
+      RoutingError: if two conditional layers share a name.
+      ModelError: if the distribution does not fit the columns or cannot be exported.
+      PublishError: if the version exists, or the directory cannot be written to.
+      VerificationError: if the exported version does not compute what the model computes.
+    """
+    return export_and_report(
+        distribution,
+        model_base,
+        event_columns=event_columns,
+        conditional_columns=conditional_columns,
+        version=version,
+        training=training,
+    ).version_dir
+
+
+def export_and_report(
+    distribution: Any,
+    model_base: str | Path,
+    *,
+    event_columns: Sequence[str],
+    conditional_columns: Sequence[str] = (),
+    version: int | None = None,
+    training: TrainingSummary | None = None,
+) -> ExportedVersion:
+    """`export_saved_model`, with the verification's figures."""
+    check_model(distribution, event_columns, conditional_columns)
+    check_weights(distribution.variables)
+    base = check_base(model_base, version)
+    sampler = _base_sampler_or_warning(distribution)
+    contract = _make_contract(distribution, event_columns, conditional_columns, sampler, training)
+    functions = ServingFunctions(compile_density(distribution), sampler)  # owns the variables that the graphs read
+    concrete_functions = trace(functions, contract.signatures)
+    check_weights(captured_variables(concrete_functions))
+    try:
+        with sigterm_raises(), staging_directory(base) as staged:
+            write_saved_model(concrete_functions, staged)
+            _write_contract(contract, staged)
+            report = verify(distribution, staged)
+            report.require_agreement()
+            return ExportedVersion(publish(staged, base, version), report)
+    except (OSError, tf.errors.OpError) as error:
+        message = " ".join(str(error).split())
+        raise PublishError(
+            f"model base {str(base)!r} cannot take the version, nothing is published: {message}"
+        ) from error
+
+
+def _base_sampler_or_warning(distribution: Any) -> BaseSampler | None:
+    try:
+        return make_base_sampler(distribution.distribution)
+    except ModelError as error:
+        warnings.warn(f"the sampling signatures are left out: {error}", ExportWarning, stacklevel=4)
+        return None
+
+
+def _make_contract(
+    distribution: Any,
+    event_columns: Sequence[str],
+    conditional_columns: Sequence[str],
+    sampler: BaseSampler | None,
+    training: TrainingSummary | None,
+) -> Contract:
+    signatures = make_signatures(
+        event_size=len(event_columns),
+        condition_size=len(conditional_columns),
+        dtype=distribution.dtype.name,
+        sampling=sampling_signatures(len(conditional_columns)) if sampler else (),
+    )
+    return Contract(
+        event_columns=tuple(event_columns),
+        conditional_columns=tuple(conditional_columns),
+        dtype=distribution.dtype.name,
+        signatures=signatures,
+        toolkit_version=importlib.metadata.version("maf-serving"),
+        tensorflow_version=tf.__version__,
+        training=training,
+    )
+
+
+def _write_contract(contract: Contract, directory: Path) -> None:
+    path = directory / CONTRACT_PATH
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(contract.to_json(), encoding="utf-8")

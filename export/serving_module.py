@@ -1,0 +1,102 @@
+"""The functions of an exported model, and the SavedModel made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from export.base_sampler import BaseSampler
+from export.contract import Signature
+from export.density import Density
+from export.row_guard import guard_rows
+from export.signatures import SERVING_DEFAULT
+
+Tensors = Mapping[str, tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServingFunctions:
+    """What every signature computes, from tensors by name to tensors by name.
+
+    Inputs have passed `guard_rows`.
+
+    Attributes:
+      density: the model.
+      base_sampler: draws z; `None` if no signature samples.
+    """
+
+    density: Density
+    base_sampler: BaseSampler | None
+
+    def log_prob(self, inputs: Tensors) -> Tensors:
+        """Log-density of `x` given `conditional_input`."""
+        _, log_prob = self.density.inverse(inputs["x"], inputs.get("conditional_input"))
+        return {"log_prob": log_prob}
+
+    def inverse(self, inputs: Tensors) -> Tensors:
+        """Where `x` lies in base space, and its log-density."""
+        z, log_prob = self.density.inverse(inputs["x"], inputs.get("conditional_input"))
+        return {"z": z, "log_prob": log_prob}
+
+    def forward(self, inputs: Tensors) -> Tensors:
+        """The `x` of a point `z` of base space."""
+        x, _ = self.density.forward(inputs["z"], inputs.get("conditional_input"))
+        return {"x": x}
+
+    def sample(self, inputs: Tensors) -> Tensors:
+        """One new draw per row of `conditional_input`."""
+        rows = tf.shape(inputs["conditional_input"])[:1]
+        # the raw op: `tf.random.uniform` would bake in a global seed that the exporting program has set
+        seed = tf.raw_ops.RandomUniformInt(
+            shape=rows,
+            minval=tf.constant(tf.int64.min, tf.int64),
+            maxval=tf.constant(tf.int64.max, tf.int64),
+            seed=0,
+            seed2=0,
+        )
+        return self.sample_with_seed({**inputs, "seed": seed})
+
+    def sample_with_seed(self, inputs: Tensors) -> Tensors:
+        """One draw per row, a function of the row's `conditional_input` and `seed`."""
+        if self.base_sampler is None:
+            raise ValueError("there is no base sampler; leave the sampling signatures out")
+        z = self.base_sampler(inputs["seed"])
+        x, log_prob = self.density.forward(z, inputs.get("conditional_input"))
+        return {"x": x, "log_prob": log_prob}
+
+
+def trace(functions: ServingFunctions, signatures: Mapping[str, Signature]) -> dict[str, Any]:
+    """A concrete function per signature; `serving_default` is the one of `log_prob`."""
+    traced = {
+        name: _trace(getattr(functions, name), signature)
+        for name, signature in signatures.items()
+        if name != SERVING_DEFAULT
+    }
+    return {name: traced["log_prob" if name == SERVING_DEFAULT else name] for name in signatures}
+
+
+def captured_variables(concrete_functions: Mapping[str, Any]) -> list[tf.Variable]:
+    """Every variable that the functions read, once, wherever the model keeps it (closures too)."""
+    variables = {id(v): v for function in concrete_functions.values() for v in function.graph.variables}
+    return list(variables.values())
+
+
+def write_saved_model(concrete_functions: Mapping[str, Any], path: Path) -> None:
+    """Writes a SavedModel with these functions as its signatures, and nothing of the model's Python objects."""
+    module = tf.Module()
+    module.model_variables = captured_variables(concrete_functions)
+    tf.saved_model.save(module, str(path), signatures=dict(concrete_functions))
+
+
+def _trace(function: Callable[[Tensors], Tensors], signature: Signature) -> Any:
+    def guarded(**inputs: tf.Tensor) -> Tensors:
+        rows = guard_rows(inputs, signature.inputs)
+        outputs = function(rows.tensors)
+        return rows.mask({name: tf.ensure_shape(outputs[name], spec.shape) for name, spec in signature.outputs.items()})
+
+    specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in signature.inputs.items()}
+    return tf.function(guarded, autograph=False).get_concrete_function(**specs)

@@ -1,0 +1,43 @@
+"""The signatures that an exported model offers, as data."""
+
+from __future__ import annotations
+
+from export.contract import Signature, TensorSpec
+
+SERVING_DEFAULT = "serving_default"
+
+
+def make_signatures(
+    *, event_size: int, condition_size: int, dtype: str, sampling: tuple[str, ...]
+) -> dict[str, Signature]:
+    """Names, types and shapes of every signature, `[B, ...]` throughout.
+
+    Args:
+      event_size: D.
+      condition_size: C; with 0 no signature has a `conditional_input`.
+      dtype: of every floating-point tensor.
+      sampling: names of the sampling signatures to offer, of those in `sampling_signatures`.
+    """
+    x = {"x": TensorSpec(dtype, (None, event_size))}
+    z = {"z": TensorSpec(dtype, (None, event_size))}
+    condition = {"conditional_input": TensorSpec(dtype, (None, condition_size))} if condition_size else {}
+    seed = {"seed": TensorSpec("int64", (None,))}
+    log_prob = {"log_prob": TensorSpec(dtype, (None,))}
+    signatures = {
+        "log_prob": Signature(x | condition, log_prob),
+        SERVING_DEFAULT: Signature(x | condition, log_prob),
+        "sample": Signature(condition, x | log_prob),
+        "sample_with_seed": Signature(condition | seed, x | log_prob),
+        "inverse": Signature(x | condition, z | log_prob),
+        "forward": Signature(z | condition, x),
+    }
+    left_out = {"sample", "sample_with_seed"}.difference(sampling)
+    return {name: signature for name, signature in signatures.items() if name not in left_out}
+
+
+def sampling_signatures(condition_size: int) -> tuple[str, ...]:
+    """Names of the sampling signatures of a model whose base distribution can be drawn from.
+
+    An unconditional model has no `sample`: without any input nothing says how many rows to draw.
+    """
+    return ("sample", "sample_with_seed") if condition_size else ("sample_with_seed",)

@@ -1,0 +1,54 @@
+"""Inputs on which an exported version is compared with its model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from export.condition import typical_conditions
+from export.live_model import LiveModel
+
+Array = np.ndarray[Any, Any]
+TYPICAL_ROWS = 128
+FAR_ROWS = 64
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VerificationInputs:
+    """One array for every input that a signature can have; rows past `TYPICAL_ROWS` lie far in the tails.
+
+    Attributes:
+      arrays: `x` and `z` `[N, D]`, `conditional_input` `[N, C]` if there is one, `seed` `[N]`.
+    """
+
+    arrays: Mapping[str, Array]
+
+    def of(self, names: Mapping[str, Any]) -> dict[str, Array]:
+        """The inputs of a signature that has inputs `names`."""
+        return {name: self.arrays[name] for name in names}
+
+
+def make_inputs(live: LiveModel, *, condition_size: int, seed: int) -> VerificationInputs:
+    """Conditions as in training, x from the model itself at those conditions, and tails of all of them.
+
+    Far rows: z 3 times as far from zero, x 10 times as far from its median, conditions 3 times as far from their mean.
+    """
+    rng = np.random.default_rng(seed)
+    rows = TYPICAL_ROWS + FAR_ROWS
+    far = np.arange(rows) >= TYPICAL_ROWS
+    arrays = {"z": live.base_draws(rows, seed), "seed": rng.integers(-(2**63), 2**63 - 1, size=rows)}
+    if condition_size:
+        conditions = typical_conditions(live.distribution, condition_size, rows, rng)
+        arrays["conditional_input"] = _pushed(conditions, far, 3.0, conditions.mean(axis=0)).astype(live.dtype)
+    x = live.functions["forward"]({name: value for name, value in arrays.items() if name != "seed"})["x"]
+    arrays["x"] = _pushed(x, far, 10.0, np.median(x[~far], axis=0)).astype(live.dtype)
+    arrays["z"] = _pushed(arrays["z"], far, 3.0, np.zeros(1)).astype(live.dtype)
+    return VerificationInputs(arrays)
+
+
+def _pushed(values: Array, far: Array, factor: float, centre: Array) -> Array:
+    """`values` `[N, K]`, the far rows `factor` times as far from `centre`."""
+    return np.where(far[:, np.newaxis], centre + factor * (values - centre), values)

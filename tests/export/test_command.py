@@ -1,0 +1,107 @@
+"""`python -m export` and what importing the package costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import export
+from export import __main__ as command
+from export.contract import read_contract
+from maf.arrays_file import variables_to_arrays, write_arrays
+from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
+from maf.flow import build_flow
+from maf.run_directory import RunDirectory, TrainingSummary
+
+LOADED = (
+    "import sys, json; print(json.dumps(sorted(m for m in sys.modules if m in {'tensorflow', 'numpy', 'tf_keras'})))"
+)
+
+
+def python(*arguments):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "code", ["import export", "import export.contract", "from export import read_contract, ExportError"]
+)
+def test_importing_loads_neither_tensorflow_nor_numpy(code):
+    result = python("-c", f"{code}\n{LOADED}")
+    assert json.loads(result.stdout) == []
+
+
+def test_public_names():
+    assert export.__all__ == sorted(export.__all__)
+    for name in export.__all__:
+        assert getattr(export, name).__name__ == name
+    assert set(export.__all__) <= set(dir(export))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        export.nothing  # noqa: B018
+
+
+def test_help_needs_no_tensorflow():
+    code = f"""import sys, runpy
+sys.argv = ["export", "--help"]
+try:
+    runpy.run_module("export", run_name="__main__")
+except SystemExit as end:
+    assert end.code == 0
+{LOADED}"""
+    result = python("-c", code)
+    assert result.returncode == 0, result.stderr
+    assert "--model_base" in result.stdout
+    assert json.loads(result.stdout.splitlines()[-1]) == []
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A finished run, trained for no epoch at all."""
+    config = RunConfig(
+        data=DataConfig(data=("train.csv",), event=("y",), condition=("c0", "c1")),
+        flow=FlowConfig(event_size=1, condition_size=2, num_layers=1, condition_units=(4,), transform="affine"),
+        training=TrainingConfig(),
+    )
+    directory = RunDirectory(tmp_path / "run")
+    directory.create(config)
+    write_arrays(directory.weights, variables_to_arrays(build_flow(config.flow, seed=0).variables, "model"))
+    directory.finish(TrainingSummary(80, 10, 10, 0, 3, 1.5, 1.25, 0.1))
+    return directory.path
+
+
+def test_exports_a_run(run, tmp_path):
+    base = tmp_path / "models" / "demo"
+    result = python("-m", "export", "--run", str(run), "--model_base", str(base), "--version", "3")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert lines[0].split()[:4] == ["signature", "output", "loader", "rows"]
+    assert lines[-1] == f"version: {base / '3'}"
+    contract = read_contract(base / "3")
+    assert (contract.event_columns, contract.conditional_columns) == (("y",), ("c0", "c1"))
+    assert contract.training.test_nll == 1.25
+
+
+def test_usage_errors_are_one_line_and_status_2(run, tmp_path, monkeypatch, capsys):
+    (tmp_path / "models" / "3").mkdir(parents=True)
+    base = str(tmp_path / "models")
+    for arguments, message in [
+        (["--run", str(tmp_path / "none"), "--model_base", base], "expected a run directory"),
+        (["--run", str(run), "--model_base", base, "--version", "3"], "version 3 exists"),
+        (["--run", str(run), "--model_base", "s3://bucket"], "is remote"),
+    ]:
+        monkeypatch.setattr(sys, "argv", ["export", *arguments])
+        assert command.main() == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert message in error
+        assert error.count("\n") == 1
+
+
+def test_a_failed_export_has_status_1(run, tmp_path, monkeypatch, capsys):
+    (run / "weights.npz").write_bytes(b"damaged")
+    monkeypatch.setattr(sys, "argv", ["export", "--run", str(run), "--model_base", str(tmp_path / "models")])
+    assert command.main() == 1
+    assert "weights.npz" in capsys.readouterr().err

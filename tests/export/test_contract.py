@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from export.contract import (
+    CONTRACT_PATH,
+    Contract,
+    ContractError,
+    TensorSpec,
+    TrainingSummary,
+    check_columns,
+    find_version,
+    list_versions,
+    read_contract,
+)
+from export.signatures import make_signatures, sampling_signatures
+
+
+def make_contract(**changes) -> Contract:
+    signatures = make_signatures(event_size=2, condition_size=1, dtype="float32", sampling=sampling_signatures(1))
+    contract = Contract(
+        event_columns=("y0", "y1"),
+        conditional_columns=("c0",),
+        dtype="float32",
+        signatures=signatures,
+        toolkit_version="1.2.3",
+        tensorflow_version="2.19.1",
+        training=TrainingSummary(100, 10, 10, 7, validation_nll=1.5, test_nll=None),
+    )
+    return dataclasses.replace(contract, **changes)
+
+
+@pytest.mark.parametrize("training", [None, TrainingSummary(100, 10, 10, 7, validation_nll=-1.5, test_nll=2)])
+def test_round_trip(training):
+    contract = make_contract(training=training)
+    assert Contract.from_json(contract.to_json()) == contract
+
+
+def test_sizes_and_signatures():
+    contract = make_contract()
+    assert (contract.event_size, contract.condition_size) == (2, 1)
+    assert contract.signature("log_prob").inputs["x"] == TensorSpec("float32", (None, 2))
+    with pytest.raises(ContractError, match=r"no signature 'regres'; it has log_prob, serving_default"):
+        contract.signature("regres")
+
+
+REFUSED = {
+    "an unknown key": (lambda d: d | {"extra": 1}, "contract has an unknown key 'extra'"),
+    "an unknown inner key": (lambda d: d | {"training": {"rows": 1}}, "training has an unknown key 'rows'"),
+    "a missing key": (lambda d: {k: v for k, v in d.items() if k != "dtype"}, "contract lacks the key 'dtype'"),
+    "a list for a text": (lambda d: d | {"dtype": ["float32"]}, "dtype is .*; expected str"),
+    "a text for a list": (lambda d: d | {"event_columns": "y0"}, "event_columns is 'y0'; expected list"),
+    "a number as a column": (lambda d: d | {"event_columns": [1]}, "event_columns is 1; expected str"),
+    "an unknown dtype": (lambda d: d | {"dtype": "int32"}, "dtype is 'int32'; expected one of float32, float64"),
+    "a repeated column": (lambda d: d | {"conditional_columns": ["y0"]}, "column 'y0' is named 2 times"),
+    "no event column": (lambda d: d | {"event_columns": []}, "event_columns is empty"),
+    "an empty name": (lambda d: d | {"event_columns": [""]}, "column name '' is not a name"),
+    "true for a number": (lambda d: d | {"training": d["training"] | {"epochs": True}}, "training.epochs is True"),
+    "a fraction for a count": (
+        lambda d: d | {"training": d["training"] | {"epochs": 1.5}},
+        "epochs is 1.5; expected int",
+    ),
+    "a list for the whole": (lambda d: [d], "contract is .*; expected dict"),
+    "a shape without rows": (
+        lambda d: d | {"signatures": {"s": {"inputs": {"x": {"dtype": "float32", "shape": [2]}}, "outputs": {}}}},
+        "must start with null",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refuses(case):
+    change, message = REFUSED[case]
+    text = json.dumps(change(json.loads(make_contract().to_json())))
+    with pytest.raises(ContractError, match=message):
+        Contract.from_json(text)
+
+
+def test_refuses_what_is_no_json():
+    with pytest.raises(ContractError, match="not JSON"):
+        Contract.from_json("{")
+
+
+def test_columns_may_be_any_text():
+    check_columns(["größe", "a b", "x,y"], ["c|0"])
+
+
+def test_versions_of_a_base_directory(tmp_path):
+    for name in ("2", "10", "9", ".staging-abc", "latest"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "11").write_text("a file is no version")
+    assert list_versions(tmp_path) == [2, 9, 10]
+    assert find_version(tmp_path) == tmp_path / "10"
+    assert list_versions(tmp_path / "missing") == []
+
+
+def test_find_version_takes_a_version_directory(tmp_path):
+    (tmp_path / "saved_model.pb").touch()
+    assert find_version(tmp_path) == tmp_path
+
+
+def test_find_version_refuses(tmp_path):
+    with pytest.raises(ContractError, match=r"holds no saved_model\.pb and no version"):
+        find_version(tmp_path)
+    with pytest.raises(ContractError, match="does not exist"):
+        find_version(tmp_path / "missing")
+
+
+def test_read_contract(tmp_path):
+    with pytest.raises(ContractError, match="cannot be read"):
+        read_contract(tmp_path)
+    path = tmp_path / CONTRACT_PATH
+    path.parent.mkdir()
+    path.write_text("{}")
+    with pytest.raises(ContractError, match=r"contract.json: contract lacks the key 'event_columns'"):
+        read_contract(tmp_path)
+    path.write_text(make_contract().to_json())
+    assert read_contract(tmp_path) == make_contract()

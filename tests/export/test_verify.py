@@ -1,0 +1,167 @@
+"""Verification lets what is right pass and finds what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow_probability as tfp
+
+from export import verify as verify_module
+from export.comparison import compare, expect
+from export.errors import VerificationError
+from export.replay import Replies, Request, answer_object, answer_session, read_requests, write_requests
+from export.report_table import format_report
+from export.verify import verify
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
+
+
+@pytest.fixture
+def replay_here(monkeypatch):
+    """One loader, in this process, which saves seconds."""
+    monkeypatch.setattr(verify_module, "LOADERS", ("object",))
+    monkeypatch.setattr(verify_module, "replay", lambda path, requests: Replies(answer_object(str(path), requests)))
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """Replies by version, asked for once."""
+    return {}
+
+
+@pytest.fixture
+def alter(monkeypatch, answers):
+    """Lets a test change the replies of a version."""
+
+    def alter_replies(change):
+        def replay(path, requests):
+            if path not in answers:
+                answers[path] = answer_object(str(path), requests) | answer_session(str(path), requests)
+            return Replies({key: change(key, value) for key, value in answers[path].items()})
+
+        monkeypatch.setattr(verify_module, "replay", replay)
+
+    return alter_replies
+
+
+def test_a_right_version_passes_in_a_fresh_process(export_here):
+    exported = export_here("nested_chain")
+    report = verify(exported.distribution, exported.version_dir, seed=5)
+    report.require_agreement()
+    assert {(c.signature, c.loader) for c in report.comparisons} == {
+        (name, loader)
+        for name in ("log_prob", "serving_default", "sample", "sample_with_seed", "inverse", "forward")
+        for loader in ("object", "session")
+    }
+    for comparison in report.comparisons:
+        assert comparison.rows >= 90
+        assert comparison.p99_error <= comparison.max_error
+        assert comparison.worst < 0.5
+    table = format_report(report)
+    assert "log_prob" in table
+    assert len(table.splitlines()) == 1 + 14 + 1
+
+
+@pytest.mark.usefixtures("replay_here")
+def test_other_weights_are_found(export_here, make_flow):
+    exported = export_here("unconditional")
+    report = verify(make_flow("unconditional", seed=99), exported.version_dir)
+    with pytest.raises(VerificationError, match=r"signature '.*' \(.* loader\): .* is off by .* times what rounding"):
+        report.require_agreement()
+
+
+@pytest.mark.usefixtures("replay_here")
+@pytest.mark.parametrize("change", ["one weight", "one layer's condition"])
+def test_small_differences_are_found(export_here, make_flow, change):
+    """One weight of hundreds changed by 1 %, or a bias of one condition column."""
+    exported = export_here("nested_chain")
+    other = make_flow("nested_chain")
+    variables = [v for v in other.trainable_variables if "kernel" in v.name]
+    variable = variables[-1] if change == "one weight" else variables[1]
+    value = variable.numpy()
+    index = np.unravel_index(np.abs(value).argmax(), value.shape)
+    value[index] *= 1.01
+    variable.assign(value)
+    with pytest.raises(VerificationError):
+        verify(other, exported.version_dir).require_agreement()
+
+
+def test_damaged_variables_are_found(export_here, tmp_path):
+    exported = export_here("unconditional")
+    copy = tmp_path / "copy"
+    shutil.copytree(exported.version_dir, copy)
+    data = next((copy / "variables").glob("*.data*"))
+    content = bytearray(data.read_bytes())
+    content[10] ^= 0xFF
+    data.write_bytes(content)
+    with pytest.raises(VerificationError, match="fails in a fresh process"):
+        verify(exported.distribution, copy)
+
+
+AGAIN = "session|sample again|x"
+WRONG = {
+    "swapped columns": lambda key, v: v[:, ::-1] if key == "session|inverse|z" else v,
+    "an offset of 0.01 nats": lambda key, v: v + 0.01 if key == "object|serving_default|log_prob" else v,
+    "NaN for an answer": lambda key, v: v * np.nan if key == "session|forward|x" else v,
+    "a batch that matters": lambda key, v: v + 0.1 * (key == "object|sample_with_seed in another batch|x"),
+    "a wrong density of draws": lambda key, v: v + 0.01 if key == "session|sample|log_prob" else v,
+    "an answer to NaN": lambda key, v: np.nan_to_num(v) if key == "object|log_prob in another batch|log_prob" else v,
+    "draws that repeat": lambda key, v: np.ones_like(v) if key in {"session|sample|x", AGAIN} else v,
+}
+
+
+def test_replies_as_they_are_pass(export_here, alter):
+    exported = export_here("batch_norm")
+    alter(lambda key, value: value)
+    verify(exported.distribution, exported.version_dir).require_agreement()
+
+
+@pytest.mark.parametrize("change", WRONG)
+def test_wrong_answers_are_found(export_here, alter, change):
+    exported = export_here("batch_norm")
+    alter(WRONG[change])
+    with pytest.raises(VerificationError):
+        verify(exported.distribution, exported.version_dir).require_agreement()
+
+
+@pytest.mark.usefixtures("replay_here")
+def test_a_model_that_is_not_finite_is_refused(export_here):
+    exported = export_here("unconditional")
+    broken = tfd.TransformedDistribution(exported.distribution.distribution, tfb.Scale(np.float32(0.0)))
+    with pytest.raises(VerificationError, match="not finite at 128 of 128 of its own draws"):
+        verify(broken, exported.version_dir)
+
+
+def test_tolerance_follows_the_models_own_sensitivity():
+    """Where rounding is magnified a million times the tolerance grows, and rows that say nothing are left out."""
+    steep = np.repeat([1.0, 1e6], [150, 42]).astype(np.float32)
+    inputs = {"x": np.random.default_rng(0).uniform(1, 2, 192).astype(np.float32)}
+
+    def function(arrays):
+        return {"log_prob": (np.sin(arrays["x"] * steep)).astype(np.float32)}
+
+    expected = expect(function, inputs, np.random.default_rng(1))["log_prob"]
+    assert expected.rows[:150].all()
+    assert not expected.rows[150:].any()
+    assert expected.allowed[:150].max() < 1e-3
+    shifted = expected.values + np.float32(1e-3)
+    result = compare(shifted, expected, signature="s", output="log_prob", against="model", loader="object")
+    assert result.rows == 150
+    assert result.worst > 1
+
+
+def test_requests_round_trip(tmp_path):
+    requests = [
+        Request("first", "log_prob", {"x": np.ones([2, 3], np.float32), "conditional_input": np.zeros([2, 1])}),
+        Request("second", "sample_with_seed", {"seed": np.array([-1, 2**62])}),
+    ]
+    write_requests(tmp_path / "requests.npz", requests)
+    for sent, received in zip(requests, read_requests(tmp_path / "requests.npz"), strict=True):
+        assert dataclasses.replace(sent, inputs={}) == dataclasses.replace(received, inputs={})
+        assert sent.inputs.keys() == received.inputs.keys()
+        for name in sent.inputs:
+            np.testing.assert_array_equal(sent.inputs[name], received.inputs[name])
