@@ -1,0 +1,112 @@
+"""Flags for Beam: strict, and with this process as the default place to run."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import io
+import os
+from typing import TYPE_CHECKING
+
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.pipeline import Pipeline
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import create_runner
+
+from beam_jobs.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Sequence
+
+    from apache_beam.runners.runner import PipelineRunner
+
+
+def parse_beam_flags(flags: Sequence[str], *, own_flags: Iterable[str] = ()) -> PipelineOptions:
+    """Beam's options from flags.
+
+    Without `--runner` the job will run on threads of this process, one for each core. Beam itself drops a flag it does
+    not know, with a warning in its log.
+
+    Args:
+      flags: what is left of a command line.
+      own_flags: names of the job's own flags, to suggest for a misspelt one.
+
+    Raises:
+      UsageError: a flag is unknown to Beam, or its value is not valid, or the runner does not exist.
+    """
+    # The last one wins: what the user says comes after the defaults.
+    defaults = ["--direct_running_mode=multi_threading", f"--direct_num_workers={available_cores()}"]
+    parsers: list[argparse.ArgumentParser] = []
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            options = PipelineOptions([*defaults, *flags])
+            names = options.get_all_options(add_extra_args_fn=parsers.append)
+            _, unknown = parsers[0].parse_known_args(list(flags))
+    except SystemExit as error:
+        raise UsageError(complaint.getvalue().strip().rpartition("error: ")[2]) from error
+    if unknown:
+        raise UsageError(_unknown_flag(unknown[0], [*own_flags, *(f"--{name}" for name in names)]))
+    make_runner(options)
+    return options
+
+
+def make_runner(options: PipelineOptions) -> PipelineRunner:
+    """The runner the user asked for; Beam's in-process one if none. Raises `UsageError` if there is no such runner.
+
+    Beam's own default, `DirectRunner`, may try to download a runner called Prism.
+    """
+    name = options.view_as(StandardOptions).runner
+    if not name:
+        return FnApiRunner()
+    try:
+        return create_runner(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise UsageError(f"--runner {name} cannot be used: {error}") from error
+
+
+def make_pipeline(options: PipelineOptions) -> Pipeline:
+    """An empty pipeline on that runner. Raises `UsageError` if the runner lacks an option it needs."""
+    try:
+        return Pipeline(runner=make_runner(options), options=options)
+    except ValueError as error:
+        raise UsageError(" ".join(str(error).split())) from error
+
+
+def runs_in_process(options: PipelineOptions) -> bool:
+    """Whether workers are threads of this process."""
+    return not options.view_as(StandardOptions).runner and _running_mode(options) != "multi_processing"
+
+
+def tensorflow_threads(options: PipelineOptions) -> int | None:
+    """Threads of TensorFlow in a worker process, so that those of all processes here add up to the cores.
+
+    Threads of one process share TensorFlow's pools. `None` where the machines of the workers are not this one.
+    """
+    if options.view_as(StandardOptions).runner:
+        return None
+    if _running_mode(options) != "multi_processing":
+        return available_cores()
+    # Beam takes 0 workers to mean one for each core.
+    processes: int = options.view_as(DirectOptions).direct_num_workers or available_cores()
+    return max(1, available_cores() // processes)
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _running_mode(options: PipelineOptions) -> str:
+    mode: str = options.view_as(DirectOptions).direct_running_mode
+    return mode
+
+
+def _unknown_flag(flag: str, known: Iterable[str]) -> str:
+    if not flag.startswith("-"):
+        return f"unexpected argument {flag!r}; expected flags and their values: put a glob in quotes"
+    name = flag.partition("=")[0]
+    close = difflib.get_close_matches(name, sorted(set(known)), n=1)
+    hint = f"did you mean {close[0]}?" if close else "expected a flag of this command (see --help) or of Beam"
+    return f"unknown argument {flag!r}; {hint}"

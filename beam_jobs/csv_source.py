@@ -1,0 +1,168 @@
+"""CSV files as Arrow batches of text, read whole. Comma separated, UTF-8, quoted as in RFC 4180, with a header line.
+
+A row is what follows the header, blank lines apart: row 0 is the first of them. Values may hold line breaks inside
+quotes. A row with more or fewer fields than the header is rejected alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from beam_jobs.errors import JobError, UsageError
+from beam_jobs.rejection import RejectedRows, reject
+from beam_jobs.table_source import InputBatch, InputFile, ReadPlan, WorkUnit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BLOCK_BYTES = 4 << 20
+RAGGED = "ragged row"
+NOT_UTF8 = "not UTF-8"
+
+
+def inspect(path: str) -> InputFile:
+    """See `TableSource.inspect`. Reads up to the first row; every column is text. An empty file has no column."""
+    try:
+        with _open(path) as stream:
+            text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+            lines = (line for line in csv.reader(text) if line)
+            header, first_row = next(lines, []), next(lines, None)
+    except (OSError, EOFError, csv.Error, pa.ArrowException) as error:
+        raise UsageError(f"{path} cannot be read as CSV: {error}; see --input_format") from error
+    repeated = [name for name in dict.fromkeys(header) if header.count(name) > 1]
+    if repeated:
+        raise UsageError(f"{path} names column(s) {', '.join(repeated)} more than once; expected each name once")
+    # Without a row there is nothing to read, and Arrow refuses a header that ends without a line break.
+    units = () if first_row is None else (WorkUnit(path=path, format="csv"),)
+    return InputFile(path=path, schema=pa.schema([(name, pa.string()) for name in header]), units=units)
+
+
+def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows]:
+    """See `TableSource.read`. Columns of the model come as binary, kept ones as string."""
+    ragged: deque[tuple[int, str]] = deque()
+
+    def note_ragged(row: pyarrow.csv.InvalidRow) -> str:
+        # `number` counts the header as 1 and leaves out blank lines.
+        ragged.append((row.number - 2, _describe_ragged(row)))
+        return "skip"
+
+    row = 0
+    try:
+        with _open(unit.path) as stream:
+            for block in _open_csv(stream, plan, note_ragged):
+                rows = _number_rows(row, block.num_rows, [number for number, _ in list(ragged)])
+                for start in range(0, len(rows), plan.batch_size):
+                    part = slice(start, start + plan.batch_size)
+                    yield from _decode_kept(unit.path, rows[part], block[part], plan)
+                row = int(rows[-1]) + 1 if len(rows) else row
+                passed = _take_passed(ragged, row)
+                if passed:
+                    yield _reject_ragged(unit.path, passed)
+                    row = max(row, passed[-1][0] + 1)
+    except (OSError, EOFError, pa.ArrowException) as error:
+        raise JobError(f"{unit.path} cannot be read as CSV from row {row}: {_describe(error)}") from error
+    if ragged:
+        yield _reject_ragged(unit.path, list(ragged))
+
+
+def _describe(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "straddling" in text:
+        return f"a row takes more than {BLOCK_BYTES:,} bytes: is a quote not closed?"
+    return text
+
+
+def _describe_ragged(row: pyarrow.csv.InvalidRow) -> str:
+    lines = row.text.count("\n") + 1
+    hint = f", over {lines} lines: is a quote not closed?" if lines > 1 else ""
+    return f"{row.actual_columns} fields where the header has {row.expected_columns}{hint}"
+
+
+def _open(path: str) -> pa.NativeFile:
+    """The bytes of the file, decompressed. Decompression is Arrow's: Beam's is several times slower."""
+    stream = pa.PythonFile(FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED), mode="r")
+    return pa.CompressedInputStream(stream, "gzip") if path.endswith(".gz") else stream
+
+
+def _open_csv(
+    stream: pa.NativeFile, plan: ReadPlan, note_ragged: Callable[[pyarrow.csv.InvalidRow], str]
+) -> pyarrow.csv.CSVStreamingReader:
+    # All columns come as bytes: one value that is no number, or no text, must not fail the other rows.
+    return pyarrow.csv.open_csv(
+        stream,
+        # Only a single-threaded reader knows the number of an invalid row.
+        read_options=pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note_ragged),
+        convert_options=pyarrow.csv.ConvertOptions(
+            include_columns=plan.columns,
+            column_types=dict.fromkeys(plan.columns, pa.binary()),
+            strings_can_be_null=False,
+        ),
+    )
+
+
+def _number_rows(first: int, count: int, ragged: list[int]) -> npt.NDArray[np.int64]:
+    """The first `count` row numbers from `first` on that are not in `ragged`; int64 `[count]`."""
+    candidates = np.arange(first, first + count + len(ragged))
+    return candidates[~np.isin(candidates, ragged)][:count]
+
+
+def _take_passed(ragged: deque[tuple[int, str]], row: int) -> list[tuple[int, str]]:
+    """Removes and returns the ragged rows before `row`, and those that follow without a good row between."""
+    passed = []
+    while ragged and ragged[0][0] <= row:
+        passed.append(ragged.popleft())
+        row = max(row, passed[-1][0] + 1)
+    return passed
+
+
+def _reject_ragged(path: str, ragged: list[tuple[int, str]]) -> RejectedRows:
+    reasons = [f"{RAGGED}: {text}" for _, text in ragged]
+    return reject(path, pa.array([row for row, _ in ragged], pa.int64()), reasons, {RAGGED: len(ragged)})
+
+
+def _decode_kept(
+    path: str, rows: npt.NDArray[np.int64], block: pa.RecordBatch, plan: ReadPlan
+) -> Iterator[InputBatch | RejectedRows]:
+    """The rows as a batch in which kept columns are text; rows whose bytes are not UTF-8 are rejected."""
+    faults: dict[int, str] = {}
+    kept_only = [name for name in plan.kept_columns if name not in plan.model_columns]
+    for name in kept_only:
+        for index in _not_utf8(block.column(name)):
+            faults.setdefault(index, f"{name}: {NOT_UTF8}")
+    if faults:
+        refused = sorted(faults)
+        yield reject(path, pa.array(rows[refused]), [faults[i] for i in refused], {NOT_UTF8: len(refused)})
+        good = np.setdiff1d(np.arange(len(rows)), refused)
+        rows, block = rows[good], block.take(pa.array(good))
+    columns = [
+        block.column(name).cast(pa.string()) if name in kept_only else block.column(name) for name in plan.columns
+    ]
+    if len(rows):
+        yield InputBatch(file=path, rows=pa.array(rows), columns=pa.RecordBatch.from_arrays(columns, plan.columns))
+
+
+def _not_utf8(column: pa.BinaryArray) -> list[int]:
+    try:
+        column.cast(pa.string())
+    except pa.ArrowInvalid:
+        return [index for index, value in enumerate(column.to_pylist()) if not _is_utf8(value)]
+    return []
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

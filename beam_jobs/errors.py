@@ -1,0 +1,24 @@
+"""What a batch job raises: each message is one line that a user can act on.
+
+BatchJobError
+├── UsageError   what was asked for cannot be done, seen before the pipeline started (exit status 2)
+└── JobError     the job started and failed (exit status 1)
+"""
+
+from __future__ import annotations
+
+
+class BatchJobError(Exception):
+    """A batch job could not be started or completed."""
+
+    exit_status = 1
+
+
+class UsageError(BatchJobError):
+    """The options, the model and the input do not fit together; nothing was started."""
+
+    exit_status = 2
+
+
+class JobError(BatchJobError):
+    """The job failed; nothing was published."""

@@ -1,0 +1,66 @@
+"""What Beam and TensorFlow say on stderr, kept off the terminal of a command that reports errors itself."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from beam_jobs.errors import UsageError
+
+_LEVEL_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
+_ERRORS_ALONE = "2"
+
+
+def configure_logs(level: str | None) -> None:
+    """Logs from `level` on, as Beam's `--default_sdk_harness_log_level` names it; with `None`, nothing.
+
+    Errors come back as exceptions: in the log they would be repeated, with their tracebacks. Raises `UsageError`.
+    """
+    try:
+        logging.basicConfig(level=logging.CRITICAL if level is None else int(level) if level.isdigit() else level)
+    except ValueError as error:
+        raise UsageError(f"the log level is {level!r}; expected DEBUG, INFO, WARNING, ERROR or a number") from error
+    if level is None:
+        os.environ.setdefault(_LEVEL_VARIABLE, _ERRORS_ALONE)
+
+
+@contextlib.contextmanager
+def quiet_beam_workers() -> Iterator[None]:
+    """While the block runs, drops the tracebacks that Beam's worker threads print, unless errors are to be logged.
+
+    They write to `sys.stderr` past the log, and raise the same error in the launcher.
+    """
+    if logging.getLogger("apache_beam").isEnabledFor(logging.ERROR):
+        yield
+        return
+    with contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+@contextlib.contextmanager
+def quiet_native_log() -> Iterator[None]:
+    """While the block runs, holds back what goes to the file descriptor of stderr; shows it if the block fails.
+
+    Does nothing unless only errors were asked for. TensorFlow 2.21 writes its first lines before it reads the variable.
+    """
+    if os.environ.get(_LEVEL_VARIABLE, "0") < _ERRORS_ALONE:
+        yield
+        return
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held_back.seek(0)
+            os.write(stderr, held_back.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -1,0 +1,71 @@
+"""One Parquet file being written by one worker."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+# Large row groups make files that are small and fast to scan; the bytes bound what a worker holds of wide rows.
+ROW_GROUP_ROWS = 1 << 17
+ROW_GROUP_BYTES = 64 << 20
+
+
+def create_file(path: str) -> BinaryIO:
+    """A new file in a directory that exists.
+
+    For a local file Beam would make the directory as well, and so bring back the one that an interrupted job deletes.
+    """
+    if "://" not in path:
+        return Path(path).open("wb")
+    stream: BinaryIO = FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return stream
+
+
+class ShardWriter:
+    """Appends record batches to a file of its own, `<directory>/<prefix>-<unique>.parquet`.
+
+    The name is unique because a runner may run a bundle twice: only the files whose names reach the tally count.
+    """
+
+    def __init__(self, directory: str, prefix: str, schema: pa.Schema) -> None:
+        self.path = FileSystems.join(directory, f"{prefix}-{uuid.uuid4().hex}.parquet")
+        self.rows = 0
+        self._schema = schema
+        self._stream = create_file(self.path)
+        self._writer = pq.ParquetWriter(self._stream, schema, write_page_checksum=True)
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_rows = 0
+        self._pending_bytes = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Appends the rows of a batch of the schema."""
+        self._pending.append(batch)
+        self._pending_rows += batch.num_rows
+        self._pending_bytes += batch.nbytes
+        if self._pending_rows >= ROW_GROUP_ROWS or self._pending_bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        """Writes what is pending and the footer."""
+        if self._pending:
+            self._flush()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Closes the file without what is pending, for a bundle that failed: the file will not be published."""
+        try:
+            self._writer.close()
+        finally:
+            self._stream.close()
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.Table.from_batches(self._pending, self._schema))
+        self.rows += self._pending_rows
+        self._pending = []
+        self._pending_rows = self._pending_bytes = 0

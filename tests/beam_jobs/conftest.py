@@ -1,0 +1,166 @@
+"""A small exported model whose density is known in closed form, and tables to score with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+
+from beam_jobs.options import ScoreOptions
+from export.contract import CONTRACT_PATH, Contract, Signature, TensorSpec
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+Numbers = npt.NDArray[np.float64]
+
+# Values of x0 for which the model misbehaves, as a real one might.
+NAN_AT, MINUS_INFINITY_AT, PLUS_INFINITY_AT = 777.0, 888.0, 999.0
+
+
+def log_prob(x0: Numbers, x1: Numbers, c0: Numbers) -> Numbers:
+    """x0 ~ N(c0, 1), x1 ~ N(-2 c0, 3), independent given c0; nats."""
+    z0, z1 = x0 - c0, (x1 + 2 * c0) / 3
+    return -0.5 * (z0**2 + z1**2) - np.log(3) - np.log(2 * np.pi)
+
+
+@pytest.fixture(scope="session")
+def density() -> Callable[..., Numbers]:
+    return log_prob
+
+
+@pytest.fixture(scope="session")
+def model_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model base with one version, 3; event columns x0, x1, condition c0, float32."""
+    import tensorflow as tf  # noqa: PLC0415  # seconds, for the tests that need the model
+
+    class Gaussian(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = tf.Variable([1.0, 3.0])
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None, 2], tf.float32, name="x"),
+                tf.TensorSpec([None, 1], tf.float32, name="conditional_input"),
+            ]
+        )
+        def log_prob(self, x, conditional_input):
+            z = (x - conditional_input * [1.0, -2.0]) / self.scale
+            value = tf.reduce_sum(-0.5 * z**2 - tf.math.log(self.scale) - 0.5 * np.log(2 * np.pi), axis=1)
+            for at, answer in ((NAN_AT, np.nan), (MINUS_INFINITY_AT, -np.inf), (PLUS_INFINITY_AT, np.inf)):
+                value = tf.where(x[:, 0] == at, answer, value)
+            return {"log_prob": value}
+
+    base = tmp_path_factory.mktemp("models") / "gaussian"
+    version = base / "3"
+    module = Gaussian()
+    tf.saved_model.save(module, str(version), signatures={"log_prob": module.log_prob})
+    contract = Contract(
+        event_columns=("x0", "x1"),
+        conditional_columns=("c0",),
+        dtype="float32",
+        signatures={
+            "log_prob": Signature(
+                inputs={
+                    "x": TensorSpec("float32", (None, 2)),
+                    "conditional_input": TensorSpec("float32", (None, 1)),
+                },
+                outputs={"log_prob": TensorSpec("float32", (None,))},
+            )
+        },
+        toolkit_version="0",
+        tensorflow_version=tf.__version__,
+    )
+    (version / CONTRACT_PATH).parent.mkdir(exist_ok=True)
+    (version / CONTRACT_PATH).write_text(contract.to_json())
+    return base
+
+
+@pytest.fixture(scope="session")
+def make_columns() -> Callable[[int, int], dict[str, Numbers]]:
+    """Columns x0, x1, c0 of `rows` rows, from a seed."""
+
+    def make(rows: int, seed: int) -> dict[str, Numbers]:
+        generator = np.random.default_rng(seed)
+        return {name: generator.normal(size=rows) for name in ("x0", "x1", "c0")}
+
+    return make
+
+
+@pytest.fixture
+def write_parquet(tmp_path: Path) -> Callable[..., str]:
+    def write(name: str, columns: dict, row_group_size: int | None = None) -> str:
+        path = tmp_path / name
+        pq.write_table(pa.table(columns), path, row_group_size=row_group_size)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def write_csv(tmp_path: Path) -> Callable[..., str]:
+    def write(name: str, columns: dict) -> str:
+        path = tmp_path / name
+        pacsv.write_csv(pa.table(columns), path)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def write_text(tmp_path: Path) -> Callable[[str, str | bytes], str]:
+    def write(name: str, text: str | bytes) -> str:
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write
+
+
+class Scored:
+    """A finished output directory, read back."""
+
+    def __init__(self, directory: Path, summary) -> None:
+        self.directory = directory
+        self.summary = summary
+        self.scored = pq.ParquetDataset(sorted(directory.glob("scored-*.parquet"))).read()
+        self.rejected = pq.ParquetDataset(sorted(directory.glob("rejected-*.parquet"))).read()
+
+    def log_probs(self) -> dict[tuple[str, int], float]:
+        table = self.scored.select(["file", "row", "log_prob"]).to_pydict()
+        return dict(zip(zip(table["file"], table["row"], strict=True), table["log_prob"], strict=True))
+
+    def reasons(self) -> dict[tuple[str, int], str]:
+        table = self.rejected.to_pydict()
+        return dict(zip(zip(table["file"], table["row"], strict=True), table["reason"], strict=True))
+
+    def assert_each_row_once(self, expected: set[tuple[str, int]]) -> None:
+        keys = [*zip(*self.scored.select(["file", "row"]).to_pydict().values(), strict=True)]
+        keys += [*zip(*self.rejected.select(["file", "row"]).to_pydict().values(), strict=True)]
+        assert len(keys) == len(expected)
+        assert set(keys) == expected
+        assert self.summary.rows_read == len(expected)
+        assert self.summary.rows_scored == self.scored.num_rows
+        assert self.summary.rows_rejected == self.rejected.num_rows
+        assert sum(self.summary.rejected_by_kind.values()) == self.rejected.num_rows
+
+
+@pytest.fixture
+def score(model_base: Path, tmp_path: Path) -> Callable[..., Scored]:
+    """Scores files with the model, on threads of this process, and reads the output back."""
+    from beam_jobs.scoring import score_table  # noqa: PLC0415  # loads Beam
+
+    def run(*inputs: str, output: str = "scores", **options) -> Scored:
+        summary = score_table(
+            ScoreOptions(model=str(model_base), input_patterns=inputs, output=str(tmp_path / output), **options)
+        )
+        return Scored(tmp_path / output, summary)
+
+    return run

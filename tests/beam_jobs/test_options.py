@@ -1,0 +1,81 @@
+"""Flags: misspelt ones are refused, Beam's own reach Beam, the rest is checked."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from beam_jobs.beam_options import make_runner, parse_beam_flags, tensorflow_threads
+from beam_jobs.errors import UsageError
+from beam_jobs.options import flag_names, parse_score_flags
+
+REQUIRED = ["--model=m", "--input=a.csv, b/*.parquet", "--output=o"]
+
+
+def test_flags_become_options():
+    options, rest = parse_score_flags([*REQUIRED, "--keep", "id,c0", "--overwrite", "--runner=FlinkRunner"])
+    assert options.input_patterns == ("a.csv", "b/*.parquet")
+    assert options.keep == ("id", "c0")
+    assert options.existing_output == "replace"
+    assert rest == ["--runner=FlinkRunner"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model=m", "--input=a", "--ouput=o"], "unknown argument '--ouput=o'; did you mean --output?"),
+        (REQUIRED[:2], "required: --output"),
+        ([*REQUIRED, "--batch_size=0"], "--batch_size is 0; expected at least 1"),
+        ([*REQUIRED, "--batch_size=x"], "invalid int value: 'x'"),
+        ([*REQUIRED, "--keep=a,*"], "expected either"),
+        ([*REQUIRED, "--keep=a,a"], "each once"),
+        ([*REQUIRED, "--input="], "expected paths or globs"),
+    ],
+)
+def test_flags_of_ours_are_checked(flags, message):
+    with pytest.raises(UsageError) as refusal:
+        parse_score_flags(flags)
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--direct_num_wrkers=2"], "did you mean --direct_num_workers?"),
+        (["--qqqq", "3"], "unknown argument '--qqqq'; expected a flag"),
+        (["b.parquet"], "put a glob in quotes"),
+        (["--direct_num_workers=many"], "invalid int value: 'many'"),
+        (["--runner=NoRunner"], "--runner NoRunner cannot be used"),
+    ],
+)
+def test_flags_that_beam_does_not_know_are_refused(flags, message):
+    with pytest.raises(UsageError) as refusal:
+        parse_beam_flags(flags)
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_no_flag_of_beam_is_taken_for_a_misspelt_one_of_ours():
+    parsers: list = []
+    names = PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
+    beam_flags = [flag for action in parsers[0]._actions for flag in action.option_strings if flag != "--help"]
+    assert not set(beam_flags) & set(flag_names()) - {"-h"}
+    for flag in (*beam_flags, *(f"--{name}" for name in names)):
+        _, rest = parse_score_flags([*REQUIRED, flag]) if flag not in flag_names() else (None, [flag])
+        assert rest == [flag]
+
+
+def test_threads_and_workers_make_up_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    default = parse_beam_flags([])
+    assert default.view_as(DirectOptions).direct_num_workers == 8
+    assert isinstance(make_runner(default), FnApiRunner)
+    assert tensorflow_threads(default) == 8
+    processes = ["--direct_running_mode=multi_processing", "--direct_num_workers"]
+    assert tensorflow_threads(parse_beam_flags([*processes, "4"])) == 2
+    assert tensorflow_threads(parse_beam_flags([*processes, "0"])) == 1
+    assert tensorflow_threads(parse_beam_flags(["--runner=PortableRunner"])) is None

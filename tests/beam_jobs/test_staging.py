@@ -1,0 +1,57 @@
+"""What is left of a staging directory when the job goes away, while workers still write."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from beam_jobs.errors import JobError
+from beam_jobs.rejection import REJECTED_SCHEMA
+from beam_jobs.shard_writer import ShardWriter
+from beam_jobs.staging import StagedOutput
+
+
+def test_a_discarded_directory_stays_away_while_workers_open_files(tmp_path):
+    staged = StagedOutput(str(tmp_path / "out"), existing="refuse")
+    stop, opened = threading.Event(), threading.Event()
+
+    def keep_opening() -> None:
+        while not stop.is_set():
+            try:
+                ShardWriter(str(staged.directory), "scored", REJECTED_SCHEMA).abandon()
+            except FileNotFoundError:
+                continue
+            opened.set()
+
+    workers = [threading.Thread(target=keep_opening) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    assert opened.wait(10)
+    staged.discard()
+    time.sleep(0.1)
+    left = list(tmp_path.iterdir())
+    stop.set()
+    for worker in workers:
+        worker.join()
+    assert left == []
+
+
+def test_an_output_that_appeared_meanwhile_is_not_replaced(tmp_path):
+    output = tmp_path / "out"
+    staged = StagedOutput(str(output), existing="refuse")
+    output.mkdir()
+    with pytest.raises(JobError, match="could not be moved to its place"):
+        staged.publish("{}")
+    assert list(output.iterdir()) == []
+
+
+def test_shards_that_no_tally_names_are_dropped(tmp_path):
+    staged = StagedOutput(str(tmp_path / "out"), existing="refuse")
+    shards = [ShardWriter(str(staged.directory), "rejected", REJECTED_SCHEMA) for _ in range(3)]
+    for shard in shards:
+        shard.close()
+    names = staged.name_shards([shards[0].path, shards[2].path], "rejected", REJECTED_SCHEMA)
+    assert names == ["rejected-00000-of-00002.parquet", "rejected-00001-of-00002.parquet"]
+    assert sorted(entry.name for entry in staged.directory.iterdir()) == names
