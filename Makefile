@@ -1,0 +1,66 @@
+# Every target sets itself up: the first call makes .venv from requirements.lock.
+# Python 3.10 to 3.12; name another with: make PYTHON=/path/to/python3.11
+
+FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/ready
+export MPLCONFIGDIR := $(abspath $(VENV))/matplotlib
+
+.DEFAULT_GOAL := help
+.PHONY: help run train export score test check format clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { \
+	    echo 'error: found no Python 3.10 to 3.12; install one, or name it: make PYTHON=/path/to/python3.11' >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: $(READY) ## The whole chain on generated data: train, export, verify, score, picture
+	rm -rf runs/demo out/demo
+	$(RUN) -m examples.demo_data --output data/demo
+	$(RUN) -m maf --data data/demo/train.parquet --event x0,x1 --condition c0 --run runs/demo \
+	    --max_epochs 14 --learning_rate_schedule cosine
+	$(RUN) -m export --run runs/demo --model_base models/demo
+	$(RUN) -m beam_jobs.score --model models/demo --input data/demo/held_out.parquet --keep id --output out/demo/scores
+	@echo
+	$(RUN) -m examples.demo_report
+
+DATA ?= data/demo/train.parquet
+EVENT ?= x0,x1
+CONDITION ?= c0
+NAME ?= demo
+
+train: $(READY) ## Train on DATA with columns EVENT and CONDITION into runs/NAME
+	$(RUN) -m maf --data $(DATA) --event $(EVENT) --condition $(CONDITION) --run runs/$(NAME)
+
+export: $(READY) ## Export runs/NAME as the next version of models/NAME
+	$(RUN) -m export --run runs/$(NAME) --model_base models/$(NAME)
+
+INPUT ?= data/demo/held_out.parquet
+
+score: $(READY) ## Score INPUT with models/NAME into out/NAME/scores
+	$(RUN) -m beam_jobs.score --model models/$(NAME) --input '$(INPUT)' --output out/$(NAME)/scores
+
+test: $(READY) ## Run all tests
+	$(RUN) -m pytest -n 2 --dist worksteal
+
+check: $(READY) ## Format, lint, imports, types, tests: the gate before every commit
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/mypy
+	$(RUN) -m pytest -n 2 --dist worksteal
+
+format: $(READY) ## Format and fix what can be fixed
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean: ## Remove .venv and everything the demo made
+	rm -rf $(VENV) runs/demo models/demo data/demo out/demo

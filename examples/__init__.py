@@ -1,0 +1,1 @@
+"""Examples: the demo that `make run` shows, and the plain five-layer model."""
