@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 export MPLCONFIGDIR := $(abspath $(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help run train export score test check format clean
+.PHONY: help run train export score test bench check format clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ score: $(READY) ## Score INPUT with models/NAME into out/NAME/scores
 
 test: $(READY) ## Run all tests
 	$(RUN) -m pytest -n 2 --dist worksteal
+
+bench: $(READY) ## Ratios of the exported functions to TFP's graph, in one run
+	$(RUN) -m benchmarks.serving_graph
 
 check: $(READY) ## Format, lint, imports, types, tests: the gate before every commit
 	$(VENV)/bin/ruff format --check .

@@ -4,7 +4,8 @@
     version_dir = export_saved_model(distribution, "models/demo", event_columns=["x0"], conditional_columns=["c0"])
 
 Read first: `contract.py` (what an exported model promises), then `saved_model.py` (the steps of an export),
-`serving_module.py` (what is served) and `verify.py` (what is checked before a version is published).
+`serving_module.py` (what is served) and `verification.py` (what is checked before a version is published, and by
+`python -m export.verify` on any version).
 
 Importing the package loads no TensorFlow: the names below are resolved when they are first used.
 """
@@ -15,16 +16,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from export.batching import BatchingParameters
     from export.contract import Contract, ContractError, TrainingSummary, read_contract
-    from export.errors import ExportError, ExportWarning, ModelError, PublishError, VerificationError
+    from export.errors import ExportError, ExportWarning, ModelError, OptionError, PublishError, VerificationError
     from export.saved_model import export_saved_model
 
 __all__ = [
+    "BatchingParameters",
     "Contract",
     "ContractError",
     "ExportError",
     "ExportWarning",
     "ModelError",
+    "OptionError",
     "PublishError",
     "TrainingSummary",
     "VerificationError",
@@ -33,8 +37,9 @@ __all__ = [
 ]
 
 _MODULES = {
+    "export.batching": ("BatchingParameters",),
     "export.contract": ("Contract", "ContractError", "TrainingSummary", "read_contract"),
-    "export.errors": ("ExportError", "ExportWarning", "ModelError", "PublishError", "VerificationError"),
+    "export.errors": ("ExportError", "ExportWarning", "ModelError", "OptionError", "PublishError", "VerificationError"),
     "export.saved_model": ("export_saved_model",),
 }
 

@@ -6,16 +6,19 @@ import argparse
 import sys
 from pathlib import Path
 
+from export.batching import BatchingParameters
 from export.contract import ContractError
-from export.errors import ExportError
-from export.publish import check_base
+from export.errors import ExportError, OptionError
+from export.publish import check_base, is_remote
 from maf.errors import MafError
 from maf.quiet_tensorflow import import_quietly
 from maf.run_directory import RunDirectory
 
 DESCRIPTION = """Exports a trained run as a SavedModel for TensorFlow Serving, as the next version in a directory.
 
-  python -m export --run runs/demo --model_base models/demo"""
+  python -m export --run runs/demo --model_base models/demo
+  python -m export --run runs/demo --model_base models/demo --warmup_batch_sizes 1,64 \\
+      --per_model_batching --max_batch_size 64 --allowed_batch_sizes 8,64"""
 
 
 def main() -> int:
@@ -23,14 +26,25 @@ def main() -> int:
     options = _parser().parse_args()
     status = 2
     try:
+        batching = _batching(options)
         RunDirectory(options.run).read_summary()
-        check_base(options.model_base, options.version)
+        if not is_remote(options.model_base):
+            check_base(options.model_base, options.version)
         status = 1
         import_quietly()
         from export.export_run import export_run  # noqa: PLC0415  # TensorFlow takes seconds to import, --help must not
         from export.report_table import format_report  # noqa: PLC0415
 
-        exported = export_run(options.run, options.model_base, version=options.version)
+        exported = export_run(
+            options.run,
+            options.model_base,
+            version=options.version,
+            warmup_batch_sizes=options.warmup_batch_sizes,
+            batching=batching,
+        )
+    except OptionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except (ContractError, ExportError, MafError) as error:
         print(f"error: {error}", file=sys.stderr)
         return status
@@ -42,6 +56,14 @@ def main() -> int:
     return 0
 
 
+_BATCHING = {
+    "max_batch_size": "rows of the largest batch; by default 1000",
+    "batch_timeout_micros": "how long a request waits for others",
+    "num_batch_threads": "batches that run at the same time",
+    "max_enqueued_batches": "batches that wait before requests are refused",
+}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export",
@@ -50,9 +72,49 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--run", required=True, type=Path, metavar="DIRECTORY", help="run directory of python -m maf")
-    parser.add_argument("--model_base", required=True, metavar="DIRECTORY", help="where the model's versions are")
+    parser.add_argument(
+        "--model_base",
+        required=True,
+        metavar="DIRECTORY",
+        help="where the model's versions are; local or remote, gs://...",
+    )
     parser.add_argument("--version", type=int, metavar="N", help="number of the version; by default the next")
+    parser.add_argument(
+        "--warmup_batch_sizes",
+        type=_integers,
+        default=(1,),
+        metavar="N,N,...",
+        help="rows of the requests that a server answers before it calls the version available; '' for none; "
+        "by default 1",
+    )
+    batching = parser.add_argument_group("batching of this model (server: --enable_per_model_batching_parameters)")
+    batching.add_argument("--per_model_batching", action="store_true", help="write batching_params.pbtxt")
+    for name, text in _BATCHING.items():
+        batching.add_argument(f"--{name}", type=int, metavar="N", help=text)
+    batching.add_argument(
+        "--allowed_batch_sizes",
+        type=_integers,
+        metavar="N,N,...",
+        help="sizes to which batches are padded; the last is max_batch_size",
+    )
     return parser
+
+
+def _batching(options: argparse.Namespace) -> BatchingParameters | None:
+    names = [*_BATCHING, "allowed_batch_sizes"]
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if options.per_model_batching:
+        return BatchingParameters(**given)
+    if given:
+        raise OptionError(f"--{next(iter(given))} has no effect without --per_model_batching; expected both or neither")
+    return None
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of integers; expected such as 1,64") from None
 
 
 if __name__ == "__main__":

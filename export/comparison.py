@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from export.live_model import Function
+from export.reference import Function
 from export.verification_inputs import TYPICAL_ROWS
 
 Array = np.ndarray[Any, Any]
@@ -48,7 +48,8 @@ class Comparison:
     """Errors of one output of one signature. Absolute errors in the output's unit; relative ones in `Expectation.unit`.
 
     Attributes:
-      against: `"model"`, or `"batch"` for the same rows in another batch.
+      against: `"model"`, `"batch"` for the same rows in another batch, or `"loader"` for them through the other
+        loader.
       loader: `"object"` (`tf.saved_model.load`) or `"session"` (TF Serving's).
       rows: rows compared, `Expectation.rows`.
       worst: greatest error in units of what is allowed; past 1 the version is refused.

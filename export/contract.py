@@ -14,6 +14,7 @@ from typing import Any
 
 CONTRACT_PATH = "assets.extra/contract.json"
 PREDICT_METHOD_NAME = "tensorflow/serving/predict"
+REGRESS_METHOD_NAME = "tensorflow/serving/regress"
 DTYPES = ("float32", "float64")
 
 
@@ -63,7 +64,8 @@ class Contract:
     Attributes:
       event_columns: names of the D columns of `x`, in order.
       conditional_columns: names of the C columns of `conditional_input`, in order; empty for an unconditional model.
-      dtype: `"float32"` or `"float64"`, of every floating-point input and output.
+      dtype: `"float32"` or `"float64"`, of every floating-point input and output but those of `regress`, which TF
+        Serving wants in float32.
       signatures: by signature name.
       toolkit_version: version of this package that wrote the export.
       tensorflow_version: version of TensorFlow that wrote the export.

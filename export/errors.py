@@ -3,6 +3,7 @@
     ExportError
     ├── ModelError          the distribution cannot be exported as it is
     │   └── CompileError    a part of it is unknown to the compiler, and runs as TFP's graph
+    ├── OptionError         an option of the export cannot be what it is
     ├── PublishError        the base directory cannot take the new version
     └── VerificationError   the exported version does not compute what the model computes
 
@@ -22,6 +23,10 @@ class ModelError(ExportError):
 
 class CompileError(ModelError):
     """A part of the distribution is unknown to the compiler; it runs as TFP's graph."""
+
+
+class OptionError(ExportError):
+    """An option of the export cannot be what it is."""
 
 
 class PublishError(ExportError):

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from export.batching import BatchingParameters
 from export.contract import TrainingSummary
 from export.saved_model import ExportedVersion, export_and_report
 from maf.run_directory import load_run
 
 
-def export_run(run: str | Path, model_base: str | Path, *, version: int | None = None) -> ExportedVersion:
+def export_run(
+    run: str | Path,
+    model_base: str | Path,
+    *,
+    version: int | None = None,
+    warmup_batch_sizes: Sequence[int] = (1,),
+    batching: BatchingParameters | None = None,
+) -> ExportedVersion:
     """Exports the trained model of a run directory as the next version in `model_base`.
 
     Args:
       run: directory of a finished run.
-      model_base: local directory of the model's versions.
+      model_base: directory of the model's versions, local or remote.
       version: number of the version; `None` for one more than the greatest there is.
+      warmup_batch_sizes: numbers of rows of the warm-up requests, as in `export_saved_model`.
+      batching: parameters of this model's batching, as in `export_saved_model`.
 
     Raises:
       RunError: if the run is none, not finished or damaged.
@@ -29,6 +40,8 @@ def export_run(run: str | Path, model_base: str | Path, *, version: int | None =
         event_columns=loaded.event_columns,
         conditional_columns=loaded.conditional_columns,
         version=version,
+        warmup_batch_sizes=warmup_batch_sizes,
+        batching=batching,
         training=TrainingSummary(
             training_rows=summary.training_rows,
             validation_rows=summary.validation_rows,

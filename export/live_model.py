@@ -8,12 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export import condition
+from export.reference import Array, Function
 from maf.routing import make_bijector_kwargs
-
-Array = np.ndarray[Any, Any]
-
-
-Function = Callable[[Mapping[str, Array]], dict[str, Array]]
 
 
 class LiveModel:
@@ -39,6 +36,10 @@ class LiveModel:
     def base_draws(self, rows: int, seed: int) -> Array:
         """`z` `[rows, D]` drawn from the base distribution."""
         return np.asarray(self.distribution.distribution.sample(rows, seed=tf.constant([0, seed], tf.int32)))
+
+    def typical_conditions(self, size: int, rows: int, rng: np.random.Generator) -> Array:
+        """Conditions `[rows, size]` such as the model may have been trained on."""
+        return condition.typical_conditions(self.distribution, size, rows, rng)
 
     def _log_prob(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {"log_prob": self.distribution.log_prob(inputs["x"], bijector_kwargs=self._kwargs(inputs))}

@@ -11,6 +11,11 @@ from export.errors import PublishError
 from export.staging import base_lock
 
 
+def is_remote(model_base: str | Path) -> bool:
+    """Whether a base directory has a scheme (`gs://...`), for which `tf.io.gfile` is needed."""
+    return re.match(r"[a-z][a-z0-9+.-]*://", str(model_base)) is not None
+
+
 def check_base(model_base: str | Path, version: int | None = None) -> Path:
     """The base directory, created if need be. Raises `PublishError` if it cannot take `version`.
 
@@ -18,11 +23,6 @@ def check_base(model_base: str | Path, version: int | None = None) -> Path:
       model_base: local directory of a model's versions.
       version: the version to be published, or `None` for the next one.
     """
-    if re.match(r"[a-z][a-z0-9+.-]*://", str(model_base)):
-        raise PublishError(
-            f"model base {str(model_base)!r} is remote; expected a local directory: export there, then copy the "
-            "version with saved_model.pb last"
-        )
     base = Path(model_base)
     try:
         base.mkdir(parents=True, exist_ok=True)

@@ -9,30 +9,23 @@ The process knows nothing but the files of the version: no TFP, no model code. E
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from export.errors import VerificationError
+from export.request import Request, array_key, read_requests, write_arrays, write_requests
 
 Array = np.ndarray[Any, Any]
 LOADERS = ("object", "session")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Request:
-    """One call: a name that tells it from others, a signature, and its inputs by name."""
-
-    name: str
-    signature: str
-    inputs: Mapping[str, Array]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,14 +36,14 @@ class Replies:
 
     def output(self, loader: str, request: str, name: str) -> Array:
         """One output of one request."""
-        return self.arrays[_key(loader, request, name)]
+        return self.arrays[array_key(loader, request, name)]
 
 
 def replay(version_dir: Path, requests: Sequence[Request]) -> Replies:
-    """Sends `requests` to the version in a fresh process.
+    """Sends `requests` to the version in a fresh process, and its own warm-up records too.
 
     Raises:
-      VerificationError: if the version does not load, or a request fails.
+      VerificationError: if the version does not load, or a request or a warm-up record fails.
     """
     with tempfile.TemporaryDirectory() as directory:
         sent, replied = Path(directory, "requests.npz"), Path(directory, "replies.npz")
@@ -67,21 +60,6 @@ def replay(version_dir: Path, requests: Sequence[Request]) -> Replies:
             return Replies(dict(archive))
 
 
-def write_requests(path: Path, requests: Sequence[Request]) -> None:
-    """Writes what `read_requests` reads."""
-    _write_arrays(path, {_key(r.name, r.signature, k): value for r in requests for k, value in r.inputs.items()})
-
-
-def read_requests(path: Path) -> list[Request]:
-    """The requests in a file."""
-    inputs: dict[tuple[str, str], dict[str, Array]] = {}
-    with np.load(path) as archive:
-        for key, value in archive.items():
-            name, signature, tensor = key.split("|")
-            inputs.setdefault((name, signature), {})[tensor] = value
-    return [Request(name, signature, tensors) for (name, signature), tensors in inputs.items()]
-
-
 def answer(version_dir: str, requests: Sequence[Request]) -> dict[str, Array]:
     """Outputs of all requests through both loaders, in this process."""
     return answer_object(version_dir, requests) | answer_session(version_dir, requests)
@@ -94,8 +72,9 @@ def answer_object(version_dir: str, requests: Sequence[Request]) -> dict[str, Ar
     replies: dict[str, Array] = {}
     signatures = tf.saved_model.load(version_dir).signatures
     for request in requests:
-        outputs = signatures[request.signature](**{k: tf.constant(v) for k, v in request.inputs.items()})
-        replies |= {_key("object", request.name, name): value.numpy() for name, value in outputs.items()}
+        with _naming(request):
+            outputs = signatures[request.signature](**{k: tf.constant(v) for k, v in request.inputs.items()})
+        replies |= {array_key("object", request.name, name): value.numpy() for name, value in outputs.items()}
     return replies
 
 
@@ -107,31 +86,36 @@ def answer_session(version_dir: str, requests: Sequence[Request]) -> dict[str, A
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         definitions = tf.compat.v1.saved_model.load(session, ["serve"], version_dir).signature_def
         for request in requests:
-            definition = definitions[request.signature]
-            feeds = {definition.inputs[name].name: value for name, value in request.inputs.items()}
-            fetches = {name: tensor.name for name, tensor in definition.outputs.items()}
-            outputs = session.run(fetches, feeds)
-            replies |= {_key("session", request.name, name): value for name, value in outputs.items()}
+            with _naming(request):
+                definition = definitions[request.signature]
+                feeds = {definition.inputs[name].name: value for name, value in request.inputs.items()}
+                fetches = {name: tensor.name for name, tensor in definition.outputs.items()}
+                outputs = session.run(fetches, feeds)
+            replies |= {array_key("session", request.name, name): value for name, value in outputs.items()}
     return replies
 
 
+@contextlib.contextmanager
+def _naming(request: Request) -> Iterator[None]:
+    """Says in an error's last line, the one that people see, which request it was."""
+    try:
+        yield
+    except Exception as error:
+        message = " ".join(str(error).split())
+        raise VerificationError(f"request {request.name!r} of signature {request.signature!r}: {message}") from error
+
+
 def main() -> None:
-    """Answers the requests in a file."""
+    """Answers the requests in a file, and the version's warm-up records, as a server does before it is available."""
     parser = argparse.ArgumentParser(description="Run the signatures of an exported version.")
     parser.add_argument("--version_dir", required=True)
     parser.add_argument("--requests", required=True, type=Path)
     parser.add_argument("--replies", required=True, type=Path)
     options = parser.parse_args()
-    _write_arrays(options.replies, answer(options.version_dir, read_requests(options.requests)))
+    from export.warmup import read_warmup  # noqa: PLC0415  # TensorFlow
 
-
-def _write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
-    entries: Any = arrays  # NumPy's stubs take every keyword for `allow_pickle`
-    np.savez(path, **entries)
-
-
-def _key(*parts: str) -> str:
-    return "|".join(parts)
+    answer(options.version_dir, read_warmup(Path(options.version_dir)))
+    write_arrays(options.replies, answer(options.version_dir, read_requests(options.requests)))
 
 
 def _environment() -> dict[str, str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from export.verify import VerificationReport
+from export.verification import VerificationReport
 
 _HEADER = ("signature", "output", "loader", "rows", "max rel. error", "p99", "of tolerance")
 
 
 def format_report(report: VerificationReport) -> str:
-    """A table with one line per output that was compared with the model, and one for all comparisons across batches."""
+    """A table: a line per output compared with the model (a seed's draw: between loaders), one for all batches."""
     rows = [
         (c.signature, c.output, c.loader, str(c.rows), *_numbers(c.max_relative_error, c.p99_relative_error, c.worst))
         for c in report.comparisons
-        if c.against == "model"
+        if c.against != "batch"
     ]
     batch = [c for c in report.comparisons if c.against == "batch"]
     if batch:

@@ -12,23 +12,27 @@ from typing import Any
 import tensorflow as tf
 
 from export.base_sampler import BaseSampler, make_base_sampler
+from export.batching import BatchingParameters, write_batching
 from export.check_model import check_model, check_weights
 from export.compiled.compile_density import compile_density
 from export.contract import CONTRACT_PATH, Contract, TrainingSummary
+from export.destination import LocalBase, RemoteBase, open_base
 from export.errors import ExportWarning, ModelError, PublishError
-from export.publish import check_base, publish
+from export.live_model import LiveModel
 from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
+from export.signature_defs import write_method_names
 from export.signatures import make_signatures, sampling_signatures
-from export.staging import staging_directory
 from export.termination import sigterm_raises
-from export.verify import VerificationReport, verify
+from export.verification import VerificationReport, verify
+from export.verification_inputs import make_inputs
+from export.warmup import check_batch_sizes, warmup_requests, write_warmup
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ExportedVersion:
-    """A published version and what its verification measured."""
+    """A published version and what its verification measured. A remote directory is a text: it is no path here."""
 
-    version_dir: Path
+    version_dir: Path | str
     report: VerificationReport
 
 
@@ -40,30 +44,38 @@ def export_saved_model(
     conditional_columns: Sequence[str] = (),
     version: int | None = None,
     training: TrainingSummary | None = None,
-) -> Path:
+    warmup_batch_sizes: Sequence[int] = (1,),
+    batching: BatchingParameters | None = None,
+) -> Path | str:
     """Exports p(x | c) as a SavedModel for TF Serving, verified against the model, as the next version in `model_base`.
 
         version_dir = export_saved_model(distribution, "models/demo", event_columns=["x0", "x1"],
                                          conditional_columns=["c0"])
 
     Either the whole version appears, or nothing: it is written under a name that TF Serving ignores and renamed once a
-    fresh process has reloaded it and agreed with TFP. Takes some ten seconds, most of them to start that process.
+    fresh process has reloaded it and agreed with TFP. To a remote base (`gs://...`) it is copied then, with
+    `saved_model.pb` last. Takes some ten seconds, most of them to start that process.
 
     Args:
       distribution: trained `tfd.TransformedDistribution` with event shape `[D]`, float32 or float64.
-      model_base: local directory of the model's versions, made if need be.
+      model_base: directory of the model's versions, made if need be; local, or remote with a scheme that
+        `tf.io.gfile` knows.
       event_columns: names of the D columns of `x`, in order.
       conditional_columns: names of the C columns of `conditional_input`, in order; none for an unconditional model.
       version: number of the version; `None` for one more than the greatest there is.
       training: how the model was trained, for the contract.
+      warmup_batch_sizes: numbers of rows of the warm-up requests that a server answers before it calls the version
+        available, for each of which there is one request of every signature; none for no warm-up.
+      batching: how a server with `--enable_per_model_batching_parameters` gathers requests; `None` for no file of it.
 
     Returns:
-      The version's directory.
+      The version's directory, a text if it is remote.
 
     Raises:
       ContractError: if the columns are no list of different names.
       RoutingError: if two conditional layers share a name.
       ModelError: if the distribution does not fit the columns or cannot be exported.
+      OptionError: if the warm-up batch sizes are no numbers of rows that a server takes, or make too many records.
       PublishError: if the version exists, or the directory cannot be written to.
       VerificationError: if the exported version does not compute what the model computes.
     """
@@ -74,6 +86,8 @@ def export_saved_model(
         conditional_columns=conditional_columns,
         version=version,
         training=training,
+        warmup_batch_sizes=warmup_batch_sizes,
+        batching=batching,
     ).version_dir
 
 
@@ -85,28 +99,46 @@ def export_and_report(
     conditional_columns: Sequence[str] = (),
     version: int | None = None,
     training: TrainingSummary | None = None,
+    warmup_batch_sizes: Sequence[int] = (1,),
+    batching: BatchingParameters | None = None,
 ) -> ExportedVersion:
     """`export_saved_model`, with the verification's figures."""
     check_model(distribution, event_columns, conditional_columns)
     check_weights(distribution.variables)
-    base = check_base(model_base, version)
+    base = _open_base(model_base, version)
     sampler = _base_sampler_or_warning(distribution)
     contract = _make_contract(distribution, event_columns, conditional_columns, sampler, training)
+    check_batch_sizes(warmup_batch_sizes, contract, batching)
     functions = ServingFunctions(compile_density(distribution), sampler)  # owns the variables that the graphs read
     concrete_functions = trace(functions, contract.signatures)
     check_weights(captured_variables(concrete_functions))
+    model = LiveModel(distribution)
+    inputs = make_inputs(model, condition_size=contract.condition_size, seed=0)
+    warmup = warmup_requests(contract, inputs, warmup_batch_sizes)
     try:
-        with sigterm_raises(), staging_directory(base) as staged:
+        with sigterm_raises(), base.staging() as staged:
             write_saved_model(concrete_functions, staged)
+            write_method_names(staged, contract)
             _write_contract(contract, staged)
-            report = verify(distribution, staged)
+            write_warmup(staged, contract, warmup)
+            write_batching(staged, batching)
+            report = verify(model, staged, inputs)
             report.require_agreement()
-            return ExportedVersion(publish(staged, base, version), report)
+            return ExportedVersion(base.publish(staged, version), report)
     except (OSError, tf.errors.OpError) as error:
-        message = " ".join(str(error).split())
-        raise PublishError(
-            f"model base {str(base)!r} cannot take the version, nothing is published: {message}"
-        ) from error
+        raise _cannot_take(model_base, error) from error
+
+
+def _open_base(model_base: str | Path, version: int | None) -> LocalBase | RemoteBase:
+    try:
+        return open_base(model_base, version)
+    except tf.errors.OpError as error:
+        raise _cannot_take(model_base, error) from error
+
+
+def _cannot_take(model_base: str | Path, error: Exception) -> PublishError:
+    message = " ".join(str(error).split())
+    return PublishError(f"model base {str(model_base)!r} cannot take the version, nothing is published: {message}")
 
 
 def _base_sampler_or_warning(distribution: Any) -> BaseSampler | None:

@@ -10,12 +10,14 @@ from typing import Any
 import tensorflow as tf
 
 from export.base_sampler import BaseSampler
-from export.contract import Signature
+from export.contract import REGRESS_METHOD_NAME, Signature
 from export.density import Density
+from export.regress import make_regress
 from export.row_guard import guard_rows
 from export.signatures import SERVING_DEFAULT
 
 Tensors = Mapping[str, tf.Tensor]
+Function = Callable[[Tensors], Tensors]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,11 +74,18 @@ class ServingFunctions:
 def trace(functions: ServingFunctions, signatures: Mapping[str, Signature]) -> dict[str, Any]:
     """A concrete function per signature; `serving_default` is the one of `log_prob`."""
     traced = {
-        name: _trace(getattr(functions, name), signature)
+        name: _trace(_function(functions, name, signatures), signature)
         for name, signature in signatures.items()
         if name != SERVING_DEFAULT
     }
     return {name: traced["log_prob" if name == SERVING_DEFAULT else name] for name in signatures}
+
+
+def _function(functions: ServingFunctions, name: str, signatures: Mapping[str, Signature]) -> Function:
+    if signatures[name].method_name == REGRESS_METHOD_NAME:
+        return make_regress(functions.log_prob, signatures["log_prob"].inputs)
+    function: Function = getattr(functions, name)
+    return function
 
 
 def captured_variables(concrete_functions: Mapping[str, Any]) -> list[tf.Variable]:
@@ -92,7 +101,7 @@ def write_saved_model(concrete_functions: Mapping[str, Any], path: Path) -> None
     tf.saved_model.save(module, str(path), signatures=dict(concrete_functions))
 
 
-def _trace(function: Callable[[Tensors], Tensors], signature: Signature) -> Any:
+def _trace(function: Function, signature: Signature) -> Any:
     def guarded(**inputs: tf.Tensor) -> Tensors:
         rows = guard_rows(inputs, signature.inputs)
         outputs = function(rows.tensors)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from export.contract import Signature, TensorSpec
+from export.contract import REGRESS_METHOD_NAME, Signature, TensorSpec
 
 SERVING_DEFAULT = "serving_default"
+REGRESS = "regress"
 
 
 def make_signatures(
@@ -15,7 +16,8 @@ def make_signatures(
     Args:
       event_size: D.
       condition_size: C; with 0 no signature has a `conditional_input`.
-      dtype: of every floating-point tensor.
+      dtype: of every floating-point tensor; `regress` is float32 whatever the model is, because TF Serving takes no
+        other output, and its input is serialized `tf.Example`s with features `x` and `conditional_input`.
       sampling: names of the sampling signatures to offer, of those in `sampling_signatures`.
     """
     x = {"x": TensorSpec(dtype, (None, event_size))}
@@ -30,6 +32,9 @@ def make_signatures(
         "sample_with_seed": Signature(condition | seed, x | log_prob),
         "inverse": Signature(x | condition, z | log_prob),
         "forward": Signature(z | condition, x),
+        REGRESS: Signature(
+            {"inputs": TensorSpec("string", (None,))}, {"outputs": TensorSpec("float32", (None,))}, REGRESS_METHOD_NAME
+        ),
     }
     left_out = {"sample", "sample_with_seed"}.difference(sampling)
     return {name: signature for name, signature in signatures.items() if name not in left_out}

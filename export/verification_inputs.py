@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from export.condition import typical_conditions
-from export.live_model import LiveModel
+from export.reference import Reference
 
 Array = np.ndarray[Any, Any]
 TYPICAL_ROWS = 128
@@ -26,12 +25,19 @@ class VerificationInputs:
 
     arrays: Mapping[str, Array]
 
-    def of(self, names: Mapping[str, Any]) -> dict[str, Array]:
+    def of(self, names: Iterable[str]) -> dict[str, Array]:
         """The inputs of a signature that has inputs `names`."""
         return {name: self.arrays[name] for name in names}
 
+    def typical(self, rows: int) -> VerificationInputs:
+        """As many rows as wanted, near the middle of the model and finite; they repeat where there are too few."""
+        columns = [value[:TYPICAL_ROWS].reshape(TYPICAL_ROWS, -1) for value in self.arrays.values()]
+        finite = np.all([np.isfinite(value).all(axis=1) for value in columns], axis=0)
+        index = np.resize(np.flatnonzero(finite), rows)
+        return VerificationInputs({name: value[index] for name, value in self.arrays.items()})
 
-def make_inputs(live: LiveModel, *, condition_size: int, seed: int) -> VerificationInputs:
+
+def make_inputs(model: Reference, *, condition_size: int, seed: int) -> VerificationInputs:
     """Conditions as in training, x from the model itself at those conditions, and tails of all of them.
 
     Far rows: z 3 times as far from zero, x 10 times as far from its median, conditions 3 times as far from their mean.
@@ -39,13 +45,13 @@ def make_inputs(live: LiveModel, *, condition_size: int, seed: int) -> Verificat
     rng = np.random.default_rng(seed)
     rows = TYPICAL_ROWS + FAR_ROWS
     far = np.arange(rows) >= TYPICAL_ROWS
-    arrays = {"z": live.base_draws(rows, seed), "seed": rng.integers(-(2**63), 2**63 - 1, size=rows)}
+    arrays = {"z": model.base_draws(rows, seed), "seed": rng.integers(-(2**63), 2**63 - 1, size=rows)}
     if condition_size:
-        conditions = typical_conditions(live.distribution, condition_size, rows, rng)
-        arrays["conditional_input"] = _pushed(conditions, far, 3.0, conditions.mean(axis=0)).astype(live.dtype)
-    x = live.functions["forward"]({name: value for name, value in arrays.items() if name != "seed"})["x"]
-    arrays["x"] = _pushed(x, far, 10.0, np.median(x[~far], axis=0)).astype(live.dtype)
-    arrays["z"] = _pushed(arrays["z"], far, 3.0, np.zeros(1)).astype(live.dtype)
+        conditions = model.typical_conditions(condition_size, rows, rng)
+        arrays["conditional_input"] = _pushed(conditions, far, 3.0, conditions.mean(axis=0)).astype(model.dtype)
+    x = model.functions["forward"]({name: value for name, value in arrays.items() if name != "seed"})["x"]
+    arrays["x"] = _pushed(x, far, 10.0, np.median(x[~far], axis=0)).astype(model.dtype)
+    arrays["z"] = _pushed(arrays["z"], far, 3.0, np.zeros(1)).astype(model.dtype)
     return VerificationInputs(arrays)
 
 

@@ -1,184 +1,71 @@
-"""Compares an exported version, reloaded by a fresh process, with the model it came from."""
+"""`python -m export.verify`: check an exported version against the run it came from, or for consistency alone."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+import argparse
+import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from export.contract import ContractError, find_version, read_contract
+from export.errors import ExportError, OptionError
+from maf.errors import MafError
+from maf.quiet_tensorflow import import_quietly
+from maf.run_directory import RunDirectory
 
-from export.comparison import Comparison, Expectation, compare, expect
-from export.contract import Contract, read_contract
-from export.errors import VerificationError
-from export.live_model import LiveModel
-from export.replay import LOADERS, Replies, Request, replay
-from export.signatures import SERVING_DEFAULT
-from export.verification_inputs import TYPICAL_ROWS, VerificationInputs, make_inputs
+DESCRIPTION = """Runs every signature of an exported version in a fresh process, through both loaders, and compares.
 
-Array = np.ndarray[Any, Any]
-
-_DRAWS = ("sample", "sample_with_seed")
-_OTHER_BATCH = " in another batch"
-_AGAIN = " again"
-_LEAST_SHARE = 0.75
+  python -m export.verify --version_dir models/demo/3 --run runs/demo    with the model of the run
+  python -m export.verify --version_dir models/demo/3                    with itself: batches, seeds, NaN, loaders"""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class VerificationReport:
-    """The comparisons of every signature, output and loader."""
+def main() -> int:
+    """Parses, verifies, prints; 2 for what is wrong with the command, 1 for a version that is not what it should be."""
+    options = _parser().parse_args()
+    status = 2
+    try:
+        version_dir = find_version(options.version_dir)
+        read_contract(version_dir)
+        if options.run is not None:
+            RunDirectory(options.run).read_summary()
+        status = 1
+        import_quietly()
+        from export.report_table import format_report  # noqa: PLC0415  # TensorFlow takes seconds to import
+        from export.verify_version import verify_version  # noqa: PLC0415
 
-    comparisons: tuple[Comparison, ...]
-
-    def require_agreement(self) -> None:
-        """Raises `VerificationError` naming the worst comparison, if that is beyond its tolerance."""
-        worst = max(self.comparisons, key=lambda comparison: comparison.worst)
-        if not worst.worst <= 1:
-            raise VerificationError(
-                f"signature {worst.signature!r} ({worst.loader} loader): {worst.output} is off by "
-                f"{worst.max_error:.3g} against the {worst.against}, p99 {worst.p99_error:.3g}, relative "
-                f"{worst.max_relative_error:.3g}: {worst.worst:.3g} times what rounding explains"
-            )
-
-
-def verify(distribution: Any, version_dir: Path, *, seed: int = 0) -> VerificationReport:
-    """Runs every signature of a version through both loaders and compares with TFP.
-
-    Deterministic signatures must give the model's values. Draws must have the log-density that the model gives them and
-    must not depend on their batch, those of `sample` must be new at every call. A row with NaN must stay alone.
-
-    Args:
-      distribution: the model that was exported.
-      version_dir: a version, published or not.
-      seed: of the inputs.
-
-    Raises:
-      VerificationError: if the version cannot be run, the model itself is not finite or not stable at its own draws, or
-        a draw or a NaN is not handled as above. Differences are reported, not raised.
-    """
-    contract = read_contract(version_dir)
-    live = LiveModel(distribution)
-    inputs = make_inputs(live, condition_size=contract.condition_size, seed=seed)
-    expected = _expectations(live, contract, inputs, seed)
-    replies = replay(version_dir, list(_requests(contract, inputs)))
-    _check_freshness(replies, contract)
-    _check_nan_rows(replies, contract)
-    comparisons: list[Comparison] = []
-    for loader in LOADERS:
-        draws = _draw_expectations(live, contract, inputs, replies, loader)
-        comparisons += _with_model(replies, expected | draws, loader)
-        comparisons += _with_other_batch(replies, contract, expected | draws, loader)
-    return VerificationReport(tuple(comparisons))
+        report = verify_version(version_dir, run=options.run, seed=options.seed)
+        sys.stdout.write(f"{format_report(report)}\n")
+        report.require_agreement()
+    except OptionError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except (ContractError, ExportError, MafError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return status
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 1
+    sys.stdout.write(f"verified: {version_dir} {_against(options.run)}\n")
+    return 0
 
 
-def _expectations(
-    live: LiveModel, contract: Contract, inputs: VerificationInputs, seed: int
-) -> dict[str, dict[str, Expectation]]:
-    """By signature and output, of the signatures that are deterministic functions of the model."""
-    rng = np.random.default_rng(seed)
-    expected = {
-        name: expect(function, inputs.of(contract.signature(name).inputs), rng)
-        for name, function in live.functions.items()
-    }
-    _check_comparable(expected["log_prob"]["log_prob"])
-    return {**expected, SERVING_DEFAULT: expected["log_prob"]}
+def _against(run: Path | None) -> str:
+    return "is consistent with itself" if run is None else f"computes what {run} computes"
 
 
-def _check_comparable(log_prob: Expectation) -> None:
-    finite, rows = np.isfinite(log_prob.values[:TYPICAL_ROWS]), log_prob.rows[:TYPICAL_ROWS]
-    if finite.mean() < _LEAST_SHARE:
-        raise VerificationError(
-            f"the model's own log_prob is not finite at {np.count_nonzero(~finite)} of {len(finite)} of its own draws; "
-            "expected a model that can score what it samples"
-        )
-    if rows.mean() < _LEAST_SHARE:
-        raise VerificationError(
-            f"rounding the inputs in the last digit changes the model's own log_prob beyond comparison at "
-            f"{np.count_nonzero(~rows)} of {len(rows)} of its own draws; expected columns whose spread is not "
-            "tiny beside their values: shift them, or use float64"
-        )
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export.verify",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version_dir", required=True, metavar="DIRECTORY", help="a version, or a base directory for its newest"
+    )
+    parser.add_argument("--run", type=Path, metavar="DIRECTORY", help="run directory that the version came from")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the rows to compare; by default 0")
+    return parser
 
 
-def _requests(contract: Contract, inputs: VerificationInputs) -> Iterator[Request]:
-    for name, signature in contract.signatures.items():
-        arrays = inputs.of(signature.inputs)
-        yield Request(name, name, arrays)
-        if name == "sample":
-            yield Request(name + _AGAIN, name, arrays)
-        else:
-            yield Request(name + _OTHER_BATCH, name, _other_batch(arrays))
-
-
-def _other_batch(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Every second row, last first, after a row with NaN in it."""
-    return {name: np.concatenate([_not_finite(value[:1]), value[::-2]]) for name, value in arrays.items()}
-
-
-def _not_finite(value: Array) -> Array:
-    return np.full_like(value, np.nan) if value.dtype.kind == "f" else value
-
-
-def _draw_expectations(
-    live: LiveModel, contract: Contract, inputs: VerificationInputs, replies: Replies, loader: str
-) -> dict[str, dict[str, Expectation]]:
-    """What the model says about the x of draws: their log-density, and how far rounding moves x."""
-    expected = {}
-    for name in _DRAWS:
-        if name in contract.signatures:
-            condition = {k: v for k, v in inputs.arrays.items() if k == "conditional_input"}
-            x = {"x": replies.output(loader, name, "x"), **condition}
-            z = {"z": live.functions["inverse"](x)["z"], **condition}
-            rng = np.random.default_rng(0)
-            expected[name] = expect(live.functions["forward"], z, rng) | expect(live.functions["log_prob"], x, rng)
-    return expected
-
-
-def _with_model(
-    replies: Replies, expected: Mapping[str, Mapping[str, Expectation]], loader: str
-) -> Iterator[Comparison]:
-    for name, outputs in expected.items():
-        for output, values in outputs.items():
-            if name in _DRAWS and output == "x":
-                continue  # the model has no x of its own for a seed
-            actual = replies.output(loader, name, output)
-            yield compare(actual, values, signature=name, output=output, against="model", loader=loader)
-
-
-def _with_other_batch(
-    replies: Replies, contract: Contract, expected: Mapping[str, Mapping[str, Expectation]], loader: str
-) -> Iterator[Comparison]:
-    for name, signature in contract.signatures.items():
-        if name == "sample":
-            continue
-        for output in signature.outputs:
-            whole = dataclasses.replace(expected[name][output], values=replies.output(loader, name, output))
-            rows = whole.take(slice(None, None, -2))
-            actual = replies.output(loader, name + _OTHER_BATCH, output)[1:]
-            yield compare(actual, rows, signature=name, output=output, against="batch", loader=loader)
-
-
-def _check_freshness(replies: Replies, contract: Contract) -> None:
-    if "sample" not in contract.signatures:
-        return
-    for loader in LOADERS:
-        first, second = (replies.output(loader, name, "x") for name in ("sample", "sample" + _AGAIN))
-        repeated = np.count_nonzero((first == second).all(axis=1))
-        if repeated > len(first) / 2:  # a few may be: narrow columns far from 0 have few numbers to take
-            raise VerificationError(
-                f"signature 'sample' ({loader} loader) repeats {repeated} of {len(first)} draws in a second call; "
-                "expected new ones at every call"
-            )
-
-
-def _check_nan_rows(replies: Replies, contract: Contract) -> None:
-    for loader in LOADERS:
-        for name, signature in contract.signatures.items():
-            if name == "sample" or all(spec.dtype == "int64" for spec in signature.inputs.values()):
-                continue
-            for output in signature.outputs:
-                row = replies.output(loader, name + _OTHER_BATCH, output)[0]
-                if not np.isnan(row).all():
-                    raise VerificationError(
-                        f"signature {name!r} ({loader} loader): {output} of a row with NaN is {row}; expected NaN"
-                    )
+if __name__ == "__main__":
+    sys.exit(main())

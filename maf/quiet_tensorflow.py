@@ -12,11 +12,10 @@ def import_quietly() -> None:
     """Imports TensorFlow and drops what its libraries write to standard error meanwhile, unless the import fails.
 
     `TF_CPP_MIN_LOG_LEVEL` cannot silence those lines: they come before the C++ logging is set up and go to the file
-    descriptor itself (tensorflow/tensorflow #100442). A level that the user has set is kept, and with it the lines.
+    descriptor itself (tensorflow/tensorflow #100442). A level that the user has set is kept; at 0 the lines come too.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0" or "tensorflow" in sys.modules:
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as chatter:
         os.dup2(chatter.fileno(), 2)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export.compiled.chunks import map_chunks
 from export.compiled.conditioner import read_conditioner
 from export.compiled.layout import sort_by_step
 from export.compiled.masked_layer import MaskedLayer
@@ -56,6 +57,13 @@ class CompiledDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
     def inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """`x` `[B, D]` to `z` `[B, D]` and `log_prob` `[B]` of x, nats."""
+        return map_chunks(self._inverse, x, conditional_input)
+
+    def forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """`z` `[B, D]` to `x` `[B, D]` and `log_prob` `[B]` of x, nats."""
+        return map_chunks(self._forward, z, conditional_input)
+
+    def _inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         conditions = Conditions(conditional_input, tf.shape(x)[0], self._dtype)
         columns, total = tf.transpose(x), tf.zeros([], self._dtype)
         for step in self._steps:
@@ -64,8 +72,7 @@ class CompiledDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         z = tf.transpose(columns)
         return z, self._base.log_prob(z) + total
 
-    def forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-        """`z` `[B, D]` to `x` `[B, D]` and `log_prob` `[B]` of x, nats."""
+    def _forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         conditions = Conditions(conditional_input, tf.shape(z)[0], self._dtype)
         columns, total = tf.transpose(z), tf.zeros([], self._dtype)
         for step in reversed(self._steps):

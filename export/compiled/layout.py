@@ -9,6 +9,7 @@ b has the columns and units of steps `first` to `last`.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -69,8 +70,13 @@ class Layout:
     blocks: tuple[tuple[int, int], ...]
 
 
-def sort_by_step(weights: NetworkWeights, *, max_blocks: int = 8) -> Layout:
+def sort_by_step(weights: NetworkWeights, *, block_size: int | None = None) -> Layout:
     """Sorts a network's units by step.
+
+    Args:
+      weights: the network.
+      block_size: event columns of a block; `None` takes the root of D, at least 4: with larger blocks more of the
+        triangular work inside them is done column by column, with smaller ones more is copied between them.
 
     Raises:
       CompileError: if a parameter waits for its own column or a later one: the network is not autoregressive.
@@ -90,7 +96,9 @@ def sort_by_step(weights: NetworkWeights, *, max_blocks: int = 8) -> Layout:
     if (inputs.steps_of(weights.layers[-1])[outputs] >= own.steps).any():
         raise CompileError("the network is not autoregressive: a kernel has weights where its mask has none")
     output = _sorted(weights.layers[-1], inputs.before(size) if hidden else inputs, own)
-    return Layout(columns, tuple(hidden), output, num_parameters, _blocks(size, hidden, max_blocks))
+    return Layout(
+        columns, tuple(hidden), output, num_parameters, _blocks(size, hidden, block_size or max(4, math.isqrt(size)))
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -118,9 +126,7 @@ def _sorted(layer: DenseWeights, inputs: _Units, units: _Units) -> SortedDense:
     return SortedDense(kernel, len(kernel) - len(inputs.index), inputs.steps, units.steps)
 
 
-def _blocks(size: int, hidden: list[SortedDense], max_blocks: int) -> tuple[tuple[int, int], ...]:
-    steps_per_block = -(-size // max_blocks)
-    starts = range(1, size + 1, steps_per_block)
-    blocks = [(start, min(start + steps_per_block - 1, size)) for start in starts]
+def _blocks(size: int, hidden: list[SortedDense], block_size: int) -> tuple[tuple[int, int], ...]:
+    blocks = [(first, min(first + block_size - 1, size)) for first in range(1, size + 1, block_size)]
     waits_for_none = any((layer.unit_steps == 0).any() for layer in hidden)
     return ((0, 0), *blocks) if waits_for_none else tuple(blocks)

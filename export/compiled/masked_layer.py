@@ -14,6 +14,8 @@ from export.compiled.transforms import Transform
 
 Array = np.ndarray[Any, Any]
 
+MOST_UNROLLED_COLUMNS = 96  # beyond it the graph of a draw would take longer to prepare than is sane
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Header:
@@ -66,28 +68,30 @@ class MaskedLayer(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         return z, tf.reduce_sum(log_derivative, axis=0)
 
     def forward(self, z: tf.Tensor, header: Header) -> tuple[tf.Tensor, tf.Tensor]:
-        """`z` to x, each unit once, when its inputs are known; log-determinant `[B]` of dx/dz."""
+        """`z` to x, column by column; log-determinant `[B]` of dx/dz."""
         layers = (*self._layout.hidden, self._layout.output)
         known = [[header.of(layer)] for layer in layers]
-        columns = tf.split(z, z.shape[0], axis=0)
         log_derivatives: list[tf.Tensor] = []
         for b, block in enumerate(self._layout.blocks):
-            new = self._solve_block(b, block, known, columns, log_derivatives)
+            kernels = [*(layer[b] for layer in self._hidden), self._output[b]]
+            unrolled = len(self.columns) <= MOST_UNROLLED_COLUMNS or block[1] == 0
+            solve = self._solve_unrolled if unrolled else self._solve_in_loop
+            new = solve(kernels, block, known, z[max(block[0], 1) - 1 : block[1]], log_derivatives)
             for pieces, units in zip(known, new, strict=True):
                 pieces.extend(units)
         x = tf.concat(known[0][1:], axis=0)
-        return x, tf.add_n(log_derivatives)[0]
+        return x, tf.reduce_sum(_join(log_derivatives), axis=0)
 
-    def _solve_block(
+    def _solve_unrolled(
         self,
-        b: int,
+        kernels: Sequence[_BlockKernel],
         block: tuple[int, int],
         known: Sequence[list[tf.Tensor]],
-        columns: Sequence[tf.Tensor],
+        z: tf.Tensor,
         log_derivatives: list[tf.Tensor],
     ) -> list[list[tf.Tensor]]:
-        """The block's columns and units; for each layer a list of its new inputs."""
-        kernels = [*(layer[b] for layer in self._hidden), self._output[b]]
+        """The block's columns and units, each unit once; for each layer a list of its new inputs."""
+        columns = tf.split(z, z.shape[0], axis=0) if z.shape[0] else []
         before = [kernel.from_before(pieces) for kernel, pieces in zip(kernels, known, strict=True)]
         new: list[list[tf.Tensor]] = [[] for _ in kernels]
         for step in range(block[0], block[1] + 1):
@@ -95,13 +99,49 @@ class MaskedLayer(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
                 params = tf.reshape(
                     kernels[-1].at_step(step, before[-1], new[-1]), [self._layout.num_parameters, 1, -1]
                 )
-                x, log_derivative = self._transform.forward(params, columns[step - 1])
+                x, log_derivative = self._transform.forward(params, columns[step - block[0]])
                 new[0].append(x)
                 log_derivatives.append(log_derivative)
             for i, kernel in enumerate(kernels[:-1]):
                 if kernel.has(step):
                     new[i + 1].append(self._activation(kernel.at_step(step, before[i], new[i])))
         return new
+
+    def _solve_in_loop(
+        self,
+        kernels: Sequence[_BlockKernel],
+        block: tuple[int, int],
+        known: Sequence[list[tf.Tensor]],
+        z: tf.Tensor,
+        log_derivatives: list[tf.Tensor],
+    ) -> list[list[tf.Tensor]]:
+        """As `_solve_unrolled`, with a graph whose size does not grow with the block.
+
+        All of the block's units are evaluated in every round, of which round i finds column i. Columns not yet found
+        are zeros: whatever they were, they would meet weights of zero, but infinity times zero is not zero.
+        """
+        size = block[1] - block[0] + 1
+        before = [kernel.total_before(pieces) for kernel, pieces in zip(kernels, known, strict=True)]
+        rows = tf.range(size)[:, tf.newaxis]
+
+        def units_of(x: tf.Tensor) -> list[tf.Tensor]:
+            units = [x]
+            for kernel, total in zip(kernels[:-1], before, strict=False):
+                units.append(self._activation(total + kernel.apply_inner(units[-1])))
+            return units
+
+        def solve(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            params = before[-1] + kernels[-1].apply_inner(units_of(x)[-1])
+            return self._transform.forward(tf.reshape(params, [self._layout.num_parameters, size, -1]), z)
+
+        def find_column(i: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            found = tf.where(rows <= i, solve(x)[0], tf.zeros_like(x))
+            return i + 1, tf.ensure_shape(found, x.shape)
+
+        _, x = tf.while_loop(lambda *_: True, find_column, (0, tf.zeros_like(z)), maximum_iterations=size - 1)
+        x, log_derivative = solve(x)
+        log_derivatives.append(log_derivative)
+        return [[units] for units in units_of(x)]
 
 
 class _BlockKernel(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
@@ -149,13 +189,22 @@ class _BlockKernel(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         """By step, what the inputs known before the block contribute, `[units, B]`."""
         if self.is_empty:
             return {}
-        total = _matmul(self.whole[: self._num_before], _join(pieces))
+        total = self.total_before(pieces)
         if self.columns:
             total = tf.reshape(total, [-1, self.columns, tf.shape(total)[-1]])
             return dict(zip(self._sizes, tf.unstack(total, num=self.columns, axis=1), strict=True))
         steps = [step for step, size in self._sizes.items() if size]
         parts = tf.split(total, [self._sizes[step] for step in steps], axis=0)
         return dict(zip(steps, parts, strict=True))
+
+    def total_before(self, pieces: Sequence[tf.Tensor]) -> tf.Tensor:
+        """What the inputs known before the block contribute to all its units, `[units, B]`."""
+        return _matmul(self.whole[: self._num_before], _join(pieces))
+
+    def apply_inner(self, new: tf.Tensor) -> tf.Tensor:
+        """What the block's own inputs `new` contribute to all its units, `[units, B]`."""
+        inner = self.whole[self._num_before :]
+        return _matmul(inner, new[: inner.shape[0]])
 
     def at_step(self, step: int, before: dict[int, tf.Tensor], new: Sequence[tf.Tensor]) -> tf.Tensor:
         """The units of `step` before their activation, `[units, B]`; `new` are the block's inputs known so far."""

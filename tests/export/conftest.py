@@ -14,12 +14,15 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from export import saved_model, verify
+from export import saved_model, verification
 from export.errors import ExportWarning
+from export.live_model import LiveModel
 from export.replay import Replies, answer_object
-from maf.config import FlowConfig
+from maf.arrays_file import variables_to_arrays, write_arrays
+from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.flow import build_flow
 from maf.layers import create_named_maf
+from maf.run_directory import RunDirectory, TrainingSummary
 from maf.standardization import Standardization
 
 tfb = tfp.bijectors
@@ -154,7 +157,7 @@ def columns(prefix: str, count: int) -> list[str]:
 def randomise(distribution: tfd.Distribution, condition_size: int, seed: int) -> tfd.Distribution:
     """Weights that differ from layer to layer; what the masks hold at zero stays zero."""
     x = tf.zeros([1, distribution.event_shape[0]], distribution.dtype)
-    kwargs = verify.LiveModel(distribution)._kwargs(
+    kwargs = LiveModel(distribution)._kwargs(
         {"conditional_input": tf.zeros([1, condition_size], distribution.dtype)} if condition_size else {}
     )
     with tf.GradientTape() as tape:
@@ -188,8 +191,10 @@ def export_here(make_flow: Callable[..., tfd.Distribution], tmp_path_factory: py
             with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
                 if name == "spline":  # known to a closure alone: it runs as TFP's graph
                     warnings.simplefilter("ignore", ExportWarning)
-                patch.setattr(verify, "LOADERS", ("object",))
-                patch.setattr(verify, "replay", lambda path, requests: Replies(answer_object(str(path), requests)))
+                patch.setattr(verification, "LOADERS", ("object",))
+                patch.setattr(
+                    verification, "replay", lambda path, requests: Replies(answer_object(str(path), requests))
+                )
                 version_dir = saved_model.export_saved_model(
                     distribution,
                     tmp_path_factory.mktemp(name),
@@ -207,3 +212,18 @@ def export_here(make_flow: Callable[..., tfd.Distribution], tmp_path_factory: py
 def exported(request: pytest.FixtureRequest, export_here: Callable[[str], Exported]) -> Exported:
     """Every flow in turn."""
     return export_here(request.param)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A finished run, trained for no epoch at all."""
+    config = RunConfig(
+        data=DataConfig(data=("train.csv",), event=("y",), condition=("c0", "c1")),
+        flow=FlowConfig(event_size=1, condition_size=2, num_layers=1, condition_units=(4,), transform="affine"),
+        training=TrainingConfig(),
+    )
+    directory = RunDirectory(tmp_path / "run")
+    directory.create(config)
+    write_arrays(directory.weights, variables_to_arrays(build_flow(config.flow, seed=0).variables, "model"))
+    directory.finish(TrainingSummary(80, 10, 10, 0, 3, 1.5, 1.25, 0.1))
+    return directory.path

@@ -10,11 +10,9 @@ import pytest
 
 import export
 from export import __main__ as command
+from export.batching import BATCHING_PATH, BatchingParameters
 from export.contract import read_contract
-from maf.arrays_file import variables_to_arrays, write_arrays
-from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
-from maf.flow import build_flow
-from maf.run_directory import RunDirectory, TrainingSummary
+from export.warmup import read_warmup
 
 LOADED = (
     "import sys, json; print(json.dumps(sorted(m for m in sys.modules if m in {'tensorflow', 'numpy', 'tf_keras'})))"
@@ -56,24 +54,10 @@ except SystemExit as end:
     assert json.loads(result.stdout.splitlines()[-1]) == []
 
 
-@pytest.fixture
-def run(tmp_path):
-    """A finished run, trained for no epoch at all."""
-    config = RunConfig(
-        data=DataConfig(data=("train.csv",), event=("y",), condition=("c0", "c1")),
-        flow=FlowConfig(event_size=1, condition_size=2, num_layers=1, condition_units=(4,), transform="affine"),
-        training=TrainingConfig(),
-    )
-    directory = RunDirectory(tmp_path / "run")
-    directory.create(config)
-    write_arrays(directory.weights, variables_to_arrays(build_flow(config.flow, seed=0).variables, "model"))
-    directory.finish(TrainingSummary(80, 10, 10, 0, 3, 1.5, 1.25, 0.1))
-    return directory.path
-
-
 def test_exports_a_run(run, tmp_path):
     base = tmp_path / "models" / "demo"
-    result = python("-m", "export", "--run", str(run), "--model_base", str(base), "--version", "3")
+    options = ["--warmup_batch_sizes", "1,5", "--per_model_batching", "--max_batch_size", "8"]
+    result = python("-m", "export", "--run", str(run), "--model_base", str(base), "--version", "3", *options)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     lines = result.stdout.splitlines()
@@ -82,15 +66,21 @@ def test_exports_a_run(run, tmp_path):
     contract = read_contract(base / "3")
     assert (contract.event_columns, contract.conditional_columns) == (("y",), ("c0", "c1"))
     assert contract.training.test_nll == 1.25
+    assert (base / "3" / BATCHING_PATH).read_text() == BatchingParameters(max_batch_size=8).to_text()
+    warmup = read_warmup(base / "3")
+    assert sorted({len(next(iter(request.inputs.values()))) for request in warmup}) == [1, 5]
 
 
 def test_usage_errors_are_one_line_and_status_2(run, tmp_path, monkeypatch, capsys):
     (tmp_path / "models" / "3").mkdir(parents=True)
     base = str(tmp_path / "models")
+    good = ["--run", str(run), "--model_base", base]
     for arguments, message in [
         (["--run", str(tmp_path / "none"), "--model_base", base], "expected a run directory"),
         (["--run", str(run), "--model_base", base, "--version", "3"], "version 3 exists"),
-        (["--run", str(run), "--model_base", "s3://bucket"], "is remote"),
+        ([*good, "--max_batch_size", "8"], "--max_batch_size has no effect without --per_model_batching"),
+        ([*good, "--per_model_batching", "--allowed_batch_sizes", "2,4"], "must equal max_batch_size"),
+        ([*good, "--warmup_batch_sizes", "0"], "warmup_batch_sizes is 0"),
     ]:
         monkeypatch.setattr(sys, "argv", ["export", *arguments])
         assert command.main() == 2

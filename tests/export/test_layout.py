@@ -29,12 +29,12 @@ def test_units_are_sorted_by_what_they_wait_for():
     # outputs in the order of the columns: x1 sees nothing, x0 sees the unit of step 0 and that of step 1
     np.testing.assert_array_equal(layout.output.kernel, [[11, 10], [0, 5], [0, 6]])
     assert (layout.output.header, layout.output.sees_condition) == (1, False)
-    assert layout.blocks == ((0, 0), (1, 1), (2, 2))
+    assert layout.blocks == ((0, 0), (1, 2))
 
 
 def test_prefixes_and_blocks():
     hidden = dense(np.triu(np.ones((4, 4))))
-    layout = sort_by_step(network(hidden, dense(np.triu(np.ones((4, 4)), 1)), degrees=(1, 2, 3, 4)), max_blocks=2)
+    layout = sort_by_step(network(hidden, dense(np.triu(np.ones((4, 4)), 1)), degrees=(1, 2, 3, 4)), block_size=2)
     assert layout.blocks == ((1, 2), (3, 4))
     (layer,) = layout.hidden
     assert [layer.inputs_until(step) for step in range(5)] == [1, 2, 3, 4, 5]

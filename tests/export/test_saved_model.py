@@ -21,7 +21,6 @@ from export import (
     read_contract,
 )
 from export import saved_model as saved_model_module
-from export.publish import publish
 from maf.layers import create_named_maf
 
 tfb = tfp.bijectors
@@ -46,6 +45,7 @@ def test_a_published_version(tmp_path):
     assert first == tmp_path / "models" / "1"
     assert sorted(p.relative_to(first).as_posix() for p in first.rglob("*") if p.is_file()) == [
         "assets.extra/contract.json",
+        "assets.extra/tf_serving_warmup_requests",
         "fingerprint.pb",
         "saved_model.pb",
         "variables/variables.data-00000-of-00001",
@@ -70,7 +70,13 @@ def test_another_base_distribution_is_exported_without_sampling(tmp_path):
     base = tfd.Independent(tfd.Laplace(tf.zeros(2), tf.ones(2)), 1)
     with pytest.warns(ExportWarning, match="sampling signatures are left out: base distribution 'IndependentLaplace'"):
         version_dir = export_tiny(tmp_path, base=base)
-    assert set(read_contract(version_dir).signatures) == {"log_prob", "serving_default", "inverse", "forward"}
+    assert set(read_contract(version_dir).signatures) == {
+        "log_prob",
+        "serving_default",
+        "inverse",
+        "forward",
+        "regress",
+    }
 
 
 @pytest.mark.usefixtures("no_verification")
@@ -92,10 +98,9 @@ def leftovers(base):
     return [entry.name for entry in base.iterdir() if entry.name != ".lock"]
 
 
-def test_a_full_disk_publishes_nothing(tmp_path, monkeypatch):
+def test_a_full_disk_publishes_nothing(tmp_path):
     """Stood in for by a limit on the size of files."""
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    monkeypatch.setattr(saved_model_module, "publish", publish)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limit[1]))
     try:
         with pytest.raises(PublishError, match=r"cannot take the version, nothing is published: .*too large") as caught:
@@ -144,3 +149,22 @@ def test_stopped_while_it_verifies(tmp_path, kill):
         assert left[0].startswith(".staging-"), "invisible to TF Serving, and removed by the next export"
     else:
         assert not left
+
+
+@pytest.mark.usefixtures("no_verification")
+def test_a_remote_base_gets_the_whole_version(tmp_path):
+    """Through `tf.io.gfile`; what it holds loads."""
+    base = f"file://{tmp_path}/remote/demo"
+    assert export_tiny(base) == f"{base}/1"
+    assert export_tiny(base) == f"{base}/2"
+    local = tmp_path / "remote" / "demo"
+    assert leftovers(local) in (["1", "2"], ["2", "1"])
+    assert read_contract(local / "2").event_columns == ("y", "größe")
+    assert "log_prob" in tf.saved_model.load(f"{base}/2").signatures
+    with pytest.raises(PublishError, match="version 2 exists"):
+        export_tiny(base, version=2)
+
+
+def test_a_scheme_that_tensorflow_does_not_know(tmp_path):
+    with pytest.raises(PublishError, match=r"'nosuch://b' cannot take the version, nothing is published: .*'nosuch'"):
+        export_tiny("nosuch://b")

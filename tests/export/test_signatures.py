@@ -101,7 +101,14 @@ def test_rows_come_first_everywhere_and_the_contract_says_what_is_saved(exported
 
 def test_an_unconditional_flow_offers_no_sample_without_seed(export_here):
     contract = read_contract(export_here("unconditional").version_dir)
-    assert set(contract.signatures) == {"log_prob", "serving_default", "sample_with_seed", "inverse", "forward"}
+    assert set(contract.signatures) == {
+        "log_prob",
+        "serving_default",
+        "sample_with_seed",
+        "inverse",
+        "forward",
+        "regress",
+    }
     assert "sample" in read_contract(export_here("spline").version_dir).signatures
 
 

@@ -9,22 +9,31 @@ import numpy as np
 import pytest
 import tensorflow_probability as tfp
 
-from export import verify as verify_module
+from export import verification
 from export.comparison import compare, expect
+from export.contract import read_contract
 from export.errors import VerificationError
-from export.replay import Replies, Request, answer_object, answer_session, read_requests, write_requests
+from export.live_model import LiveModel
+from export.replay import Replies, answer_object, answer_session
 from export.report_table import format_report
-from export.verify import verify
+from export.request import Request, read_requests, write_requests
+from export.verification_inputs import make_inputs
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
 
+def verify_version(distribution, version_dir, *, seed=0):
+    model = LiveModel(distribution)
+    inputs = make_inputs(model, condition_size=read_contract(version_dir).condition_size, seed=seed)
+    return verification.verify(model, version_dir, inputs)
+
+
 @pytest.fixture
 def replay_here(monkeypatch):
     """One loader, in this process, which saves seconds."""
-    monkeypatch.setattr(verify_module, "LOADERS", ("object",))
-    monkeypatch.setattr(verify_module, "replay", lambda path, requests: Replies(answer_object(str(path), requests)))
+    monkeypatch.setattr(verification, "LOADERS", ("object",))
+    monkeypatch.setattr(verification, "replay", lambda path, requests: Replies(answer_object(str(path), requests)))
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +52,18 @@ def alter(monkeypatch, answers):
                 answers[path] = answer_object(str(path), requests) | answer_session(str(path), requests)
             return Replies({key: change(key, value) for key, value in answers[path].items()})
 
-        monkeypatch.setattr(verify_module, "replay", replay)
+        monkeypatch.setattr(verification, "replay", replay)
 
     return alter_replies
 
 
 def test_a_right_version_passes_in_a_fresh_process(export_here):
     exported = export_here("nested_chain")
-    report = verify(exported.distribution, exported.version_dir, seed=5)
+    report = verify_version(exported.distribution, exported.version_dir, seed=5)
     report.require_agreement()
     assert {(c.signature, c.loader) for c in report.comparisons} == {
         (name, loader)
-        for name in ("log_prob", "serving_default", "sample", "sample_with_seed", "inverse", "forward")
+        for name in ("log_prob", "serving_default", "sample", "sample_with_seed", "inverse", "forward", "regress")
         for loader in ("object", "session")
     }
     for comparison in report.comparisons:
@@ -63,13 +72,13 @@ def test_a_right_version_passes_in_a_fresh_process(export_here):
         assert comparison.worst < 0.5
     table = format_report(report)
     assert "log_prob" in table
-    assert len(table.splitlines()) == 1 + 14 + 1
+    assert len(table.splitlines()) == 1 + 17 + 1
 
 
 @pytest.mark.usefixtures("replay_here")
 def test_other_weights_are_found(export_here, make_flow):
     exported = export_here("unconditional")
-    report = verify(make_flow("unconditional", seed=99), exported.version_dir)
+    report = verify_version(make_flow("unconditional", seed=99), exported.version_dir)
     with pytest.raises(VerificationError, match=r"signature '.*' \(.* loader\): .* is off by .* times what rounding"):
         report.require_agreement()
 
@@ -87,7 +96,7 @@ def test_small_differences_are_found(export_here, make_flow, change):
     value[index] *= 1.01
     variable.assign(value)
     with pytest.raises(VerificationError):
-        verify(other, exported.version_dir).require_agreement()
+        verify_version(other, exported.version_dir).require_agreement()
 
 
 def test_damaged_variables_are_found(export_here, tmp_path):
@@ -99,7 +108,7 @@ def test_damaged_variables_are_found(export_here, tmp_path):
     content[10] ^= 0xFF
     data.write_bytes(content)
     with pytest.raises(VerificationError, match="fails in a fresh process"):
-        verify(exported.distribution, copy)
+        verify_version(exported.distribution, copy)
 
 
 AGAIN = "session|sample again|x"
@@ -109,6 +118,10 @@ WRONG = {
     "NaN for an answer": lambda key, v: v * np.nan if key == "session|forward|x" else v,
     "a batch that matters": lambda key, v: v + 0.1 * (key == "object|sample_with_seed in another batch|x"),
     "a wrong density of draws": lambda key, v: v + 0.01 if key == "session|sample|log_prob" else v,
+    "a wrong answer to Examples": lambda key, v: v + 0.01 if key == "session|regress|outputs" else v,
+    "an answer to an Example with NaN": lambda key, v: (
+        np.nan_to_num(v) if key == "session|regress in another batch|outputs" else v
+    ),
     "an answer to NaN": lambda key, v: np.nan_to_num(v) if key == "object|log_prob in another batch|log_prob" else v,
     "draws that repeat": lambda key, v: np.ones_like(v) if key in {"session|sample|x", AGAIN} else v,
 }
@@ -117,7 +130,7 @@ WRONG = {
 def test_replies_as_they_are_pass(export_here, alter):
     exported = export_here("batch_norm")
     alter(lambda key, value: value)
-    verify(exported.distribution, exported.version_dir).require_agreement()
+    verify_version(exported.distribution, exported.version_dir).require_agreement()
 
 
 @pytest.mark.parametrize("change", WRONG)
@@ -125,7 +138,28 @@ def test_wrong_answers_are_found(export_here, alter, change):
     exported = export_here("batch_norm")
     alter(WRONG[change])
     with pytest.raises(VerificationError):
-        verify(exported.distribution, exported.version_dir).require_agreement()
+        verify_version(exported.distribution, exported.version_dir).require_agreement()
+
+
+def test_a_seed_that_draws_otherwise_through_the_other_loader_is_found(export_here, alter):
+    """Each loader by itself is right: draws in another order, the same in every batch."""
+    exported = export_here("unconditional")
+    whole = {}
+
+    def change(key, value):
+        loader, name, output = key.split("|")
+        if loader == "session" and name == "sample_with_seed":
+            whole[output] = value[::-1]
+            return whole[output]
+        if loader == "session" and name == "sample_with_seed in another batch":
+            return np.concatenate([value[:1], whole[output][::-2]])
+        return value
+
+    alter(change)
+    with pytest.raises(
+        VerificationError, match=r"'sample_with_seed' \(session loader\): x is off .* against the loader"
+    ):
+        verify_version(exported.distribution, exported.version_dir).require_agreement()
 
 
 @pytest.mark.usefixtures("replay_here")
@@ -133,7 +167,7 @@ def test_a_model_that_is_not_finite_is_refused(export_here):
     exported = export_here("unconditional")
     broken = tfd.TransformedDistribution(exported.distribution.distribution, tfb.Scale(np.float32(0.0)))
     with pytest.raises(VerificationError, match="not finite at 128 of 128 of its own draws"):
-        verify(broken, exported.version_dir)
+        verify_version(broken, exported.version_dir)
 
 
 def test_tolerance_follows_the_models_own_sensitivity():
@@ -158,6 +192,7 @@ def test_requests_round_trip(tmp_path):
     requests = [
         Request("first", "log_prob", {"x": np.ones([2, 3], np.float32), "conditional_input": np.zeros([2, 1])}),
         Request("second", "sample_with_seed", {"seed": np.array([-1, 2**62])}),
+        Request("third", "regress", {"inputs": np.array([b"", b"zeros at the end\0\0"], object)}),
     ]
     write_requests(tmp_path / "requests.npz", requests)
     for sent, received in zip(requests, read_requests(tmp_path / "requests.npz"), strict=True):

@@ -1,0 +1,51 @@
+"""An exported version as something to compare itself with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from export.contract import read_contract
+from export.reference import Array, Function
+from export.warmup import read_warmup
+
+
+class LoadedVersion:
+    """A version in this process, through `tf.saved_model.load`: what verification compares with if there is no model.
+
+    Attributes:
+      dtype: of its inputs and outputs.
+      functions: its signatures `log_prob`, `inverse` and `forward`.
+    """
+
+    def __init__(self, version_dir: Path) -> None:
+        self._contract = read_contract(version_dir)
+        self._warmup = read_warmup(version_dir)
+        self._loaded = tf.saved_model.load(str(version_dir))
+        self.dtype: np.dtype[Any] = np.dtype(self._contract.dtype)
+        self.functions: dict[str, Function] = {
+            name: self._function(name) for name in ("log_prob", "inverse", "forward")
+        }
+
+    def base_draws(self, rows: int, seed: int) -> Array:
+        """`z` `[rows, D]`, standard normal: a version does not tell its base distribution."""
+        return np.random.default_rng(seed).normal(size=(rows, self._contract.event_size)).astype(self.dtype)
+
+    def typical_conditions(self, size: int, rows: int, rng: np.random.Generator) -> Array:
+        """Conditions `[rows, size]` of the warm-up records, 10 % more or less; standard normal without any."""
+        noise = rng.normal(size=(rows, size))
+        known = [r.inputs["conditional_input"] for r in self._warmup if "conditional_input" in r.inputs]
+        return np.resize(np.concatenate(known), (rows, size)) * (1 + 0.1 * noise) if known else noise
+
+    def _function(self, name: str) -> Function:
+        signature = self._loaded.signatures[name]
+
+        def function(inputs: Mapping[str, Array]) -> dict[str, Array]:
+            outputs = signature(**{key: tf.constant(value) for key, value in inputs.items()})
+            return {key: value.numpy() for key, value in outputs.items()}
+
+        return function

@@ -1,0 +1,33 @@
+"""The one interface to what an exported version is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Function = Callable[[Mapping[str, Array]], dict[str, Array]]
+
+
+class Reference(Protocol):
+    """A model as functions of arrays, and typical inputs to it."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of its inputs and outputs."""
+        ...
+
+    @property
+    def functions(self) -> Mapping[str, Function]:
+        """`log_prob`, `inverse` and `forward` as the signatures of these names."""
+        ...
+
+    def base_draws(self, rows: int, seed: int) -> Array:
+        """`z` `[rows, D]` drawn from the base distribution."""
+        ...
+
+    def typical_conditions(self, size: int, rows: int, rng: np.random.Generator) -> Array:
+        """Conditions `[rows, size]` such as the model may have been trained on."""
+        ...

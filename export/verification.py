@@ -1,0 +1,215 @@
+"""Compares an exported version, reloaded by a fresh process, with the model it came from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.comparison import Comparison, Expectation, compare, expect
+from export.contract import Contract, read_contract
+from export.errors import VerificationError
+from export.examples import as_sent, signature_features
+from export.reference import Function, Reference
+from export.replay import LOADERS, Replies, replay
+from export.request import Request
+from export.signature_defs import check_signature_defs
+from export.signatures import REGRESS, SERVING_DEFAULT
+from export.verification_inputs import TYPICAL_ROWS, VerificationInputs
+
+Array = np.ndarray[Any, Any]
+
+_DRAWS = ("sample", "sample_with_seed")
+_OTHER_BATCH = " in another batch"
+_AGAIN = " again"
+_LEAST_SHARE = 0.75
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VerificationReport:
+    """The comparisons of every signature, output and loader."""
+
+    comparisons: tuple[Comparison, ...]
+
+    def require_agreement(self) -> None:
+        """Raises `VerificationError` naming the worst comparison, if that is beyond its tolerance."""
+        worst = max(self.comparisons, key=lambda comparison: comparison.worst)
+        if not worst.worst <= 1:
+            raise VerificationError(
+                f"signature {worst.signature!r} ({worst.loader} loader): {worst.output} is off by "
+                f"{worst.max_error:.3g} against the {worst.against}, p99 {worst.p99_error:.3g}, relative "
+                f"{worst.max_relative_error:.3g}: {worst.worst:.3g} times what rounding explains"
+            )
+
+
+def verify(model: Reference, version_dir: Path, inputs: VerificationInputs) -> VerificationReport:
+    """Runs every signature of a version, and its warm-up records, through both loaders and compares with a model.
+
+    Deterministic signatures must give the model's values. Draws must have the log-density that the model gives them and
+    must not depend on their batch, those of `sample` must be new at every call. A row with NaN must stay alone.
+
+    Args:
+      model: what was exported.
+      version_dir: a version, published or not.
+      inputs: rows to compare, as `make_inputs` makes them.
+
+    Raises:
+      VerificationError: if the version cannot be run, the model itself is not finite or not stable at its own draws, or
+        a draw or a NaN is not handled as above. Differences are reported, not raised.
+    """
+    contract = read_contract(version_dir)
+    check_signature_defs(version_dir, contract)
+    expected = _expectations(model, contract, inputs)
+    replies = replay(version_dir, list(_requests(contract, inputs)))
+    _check_freshness(replies, contract)
+    _check_nan_rows(replies, contract)
+    comparisons: list[Comparison] = []
+    for loader in LOADERS:
+        draws = _draw_expectations(model, contract, inputs, replies, loader)
+        comparisons += _with_model(replies, expected | draws, loader)
+        comparisons += _with_other_batch(replies, contract, expected | draws, loader)
+        comparisons += _with_first_loader(replies, contract, draws, loader)
+    return VerificationReport(tuple(comparisons))
+
+
+def _expectations(
+    model: Reference, contract: Contract, inputs: VerificationInputs
+) -> dict[str, dict[str, Expectation]]:
+    """By signature and output, of the signatures that are deterministic functions of the model."""
+    rng = np.random.default_rng(0)
+    expected = {
+        name: expect(function, inputs.of(contract.signature(name).inputs), rng)
+        for name, function in model.functions.items()
+    }
+    _check_comparable(expected["log_prob"]["log_prob"])
+    expected[SERVING_DEFAULT] = expected["log_prob"]
+    if REGRESS in contract.signatures:
+        expected[REGRESS] = expect(_regress(model), _in_float32(inputs.of(signature_features(contract, REGRESS))), rng)
+    return expected
+
+
+def _regress(model: Reference) -> Function:
+    """The model's answer to Examples, which hold float32 whatever the model is."""
+
+    def regress(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        features = {name: value.astype(model.dtype) for name, value in inputs.items()}
+        return {"outputs": model.functions["log_prob"](features)["log_prob"].astype(np.float32)}
+
+    return regress
+
+
+def _in_float32(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: value.astype(np.float32) for name, value in arrays.items()}
+
+
+def _check_comparable(log_prob: Expectation) -> None:
+    finite, rows = np.isfinite(log_prob.values[:TYPICAL_ROWS]), log_prob.rows[:TYPICAL_ROWS]
+    if finite.mean() < _LEAST_SHARE:
+        raise VerificationError(
+            f"the model's own log_prob is not finite at {np.count_nonzero(~finite)} of {len(finite)} of its own draws; "
+            "expected a model that can score what it samples"
+        )
+    if rows.mean() < _LEAST_SHARE:
+        raise VerificationError(
+            f"rounding the inputs in the last digit changes the model's own log_prob beyond comparison at "
+            f"{np.count_nonzero(~rows)} of {len(rows)} of its own draws; expected columns whose spread is not "
+            "tiny beside their values: shift them, or use float64"
+        )
+
+
+def _requests(contract: Contract, inputs: VerificationInputs) -> Iterator[Request]:
+    for name in contract.signatures:
+        arrays = inputs.of(signature_features(contract, name))
+        yield Request(name, name, as_sent(contract, name, arrays))
+        if name == "sample":
+            yield Request(name + _AGAIN, name, arrays)
+        else:
+            yield Request(name + _OTHER_BATCH, name, as_sent(contract, name, _other_batch(arrays)))
+
+
+def _other_batch(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Every second row, last first, after a row with NaN in it."""
+    return {name: np.concatenate([_not_finite(value[:1]), value[::-2]]) for name, value in arrays.items()}
+
+
+def _not_finite(value: Array) -> Array:
+    return np.full_like(value, np.nan) if value.dtype.kind == "f" else value
+
+
+def _draw_expectations(
+    model: Reference, contract: Contract, inputs: VerificationInputs, replies: Replies, loader: str
+) -> dict[str, dict[str, Expectation]]:
+    """What the model says about the x of draws: their log-density, and how far rounding moves x."""
+    expected = {}
+    for name in _DRAWS:
+        if name in contract.signatures:
+            condition = {k: v for k, v in inputs.arrays.items() if k == "conditional_input"}
+            x = {"x": replies.output(loader, name, "x"), **condition}
+            z = {"z": model.functions["inverse"](x)["z"], **condition}
+            rng = np.random.default_rng(0)
+            expected[name] = expect(model.functions["forward"], z, rng) | expect(model.functions["log_prob"], x, rng)
+    return expected
+
+
+def _with_model(
+    replies: Replies, expected: Mapping[str, Mapping[str, Expectation]], loader: str
+) -> Iterator[Comparison]:
+    for name, outputs in expected.items():
+        for output, values in outputs.items():
+            if name in _DRAWS and output == "x":
+                continue  # the model has no x of its own for a seed
+            actual = replies.output(loader, name, output)
+            yield compare(actual, values, signature=name, output=output, against="model", loader=loader)
+
+
+def _with_other_batch(
+    replies: Replies, contract: Contract, expected: Mapping[str, Mapping[str, Expectation]], loader: str
+) -> Iterator[Comparison]:
+    for name, signature in contract.signatures.items():
+        if name == "sample":
+            continue
+        for output in signature.outputs:
+            whole = dataclasses.replace(expected[name][output], values=replies.output(loader, name, output))
+            rows = whole.take(slice(None, None, -2))
+            actual = replies.output(loader, name + _OTHER_BATCH, output)[1:]
+            yield compare(actual, rows, signature=name, output=output, against="batch", loader=loader)
+
+
+def _with_first_loader(
+    replies: Replies, contract: Contract, draws: Mapping[str, Mapping[str, Expectation]], loader: str
+) -> Iterator[Comparison]:
+    """A seed's draw is the same whatever loads the version; the model has none of its own to compare with."""
+    name, output = "sample_with_seed", "x"
+    if name in contract.signatures and loader != LOADERS[0]:
+        first = dataclasses.replace(draws[name][output], values=replies.output(LOADERS[0], name, output))
+        actual = replies.output(loader, name, output)
+        yield compare(actual, first, signature=name, output=output, against="loader", loader=loader)
+
+
+def _check_freshness(replies: Replies, contract: Contract) -> None:
+    if "sample" not in contract.signatures:
+        return
+    for loader in LOADERS:
+        first, second = (replies.output(loader, name, "x") for name in ("sample", "sample" + _AGAIN))
+        repeated = np.count_nonzero((first == second).all(axis=1))
+        if repeated > len(first) / 2:  # a few may be: narrow columns far from 0 have few numbers to take
+            raise VerificationError(
+                f"signature 'sample' ({loader} loader) repeats {repeated} of {len(first)} draws in a second call; "
+                "expected new ones at every call"
+            )
+
+
+def _check_nan_rows(replies: Replies, contract: Contract) -> None:
+    for loader in LOADERS:
+        for name, signature in contract.signatures.items():
+            if name == "sample" or all(spec.dtype == "int64" for spec in signature.inputs.values()):
+                continue
+            for output in signature.outputs:
+                row = replies.output(loader, name + _OTHER_BATCH, output)[0]
+                if not np.isnan(row).all():
+                    raise VerificationError(
+                        f"signature {name!r} ({loader} loader): {output} of a row with NaN is {row}; expected NaN"
+                    )

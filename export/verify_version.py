@@ -1,0 +1,60 @@
+"""Verification of a version that is there already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from export.contract import read_contract
+from export.errors import OptionError, VerificationError
+from export.live_model import LiveModel
+from export.loaded_version import LoadedVersion
+from export.reference import Reference
+from export.signature_defs import check_signature_defs
+from export.verification import VerificationReport, verify
+from export.verification_inputs import make_inputs
+from maf.run_directory import load_run
+
+
+def verify_version(version_dir: Path, *, run: Path | None = None, seed: int = 0) -> VerificationReport:
+    """Compares a version with the run it came from; without one, with itself.
+
+    Without a run this shows that both loaders agree, that every signature keeps the contract, that rows do not depend
+    on their batch nor draws on anything but their condition and seed, that NaN stays alone and draws have their own
+    density: not that the version is the model.
+
+    Args:
+      version_dir: the version.
+      run: run directory of `python -m maf`.
+      seed: of the inputs.
+
+    Raises:
+      ContractError: if the version has no contract.
+      RunError: if the run is none.
+      OptionError: if the run has other columns than the version.
+      VerificationError: as `verify` does, or if the version does not load.
+    """
+    contract = read_contract(version_dir)
+    check_signature_defs(version_dir, contract)
+    model: Reference
+    if run is None:
+        try:
+            model = LoadedVersion(version_dir)
+        except (OSError, tf.errors.OpError) as error:
+            raise VerificationError(f"{version_dir} does not load: {' '.join(str(error).split())}") from error
+    else:
+        loaded = load_run(run)
+        got = (tuple(loaded.event_columns), tuple(loaded.conditional_columns))
+        if got != (contract.event_columns, contract.conditional_columns):
+            raise OptionError(
+                f"run {str(run)!r} has columns {_columns(*got)}; the version has "
+                f"{_columns(contract.event_columns, contract.conditional_columns)}: name the run that it came from"
+            )
+        model = LiveModel(loaded.distribution)
+    inputs = make_inputs(model, condition_size=contract.condition_size, seed=seed)
+    return verify(model, version_dir, inputs)
+
+
+def _columns(event: tuple[str, ...], conditional: tuple[str, ...]) -> str:
+    return f"{', '.join(event)} given {', '.join(conditional) or 'nothing'}"

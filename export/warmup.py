@@ -1,0 +1,110 @@
+"""Warm-up records: requests that TF Serving answers before it calls a version available, so that no caller waits.
+
+A server that fails at one of them does not serve the version. They are replayed before a version is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, regression_pb2
+
+from export.batching import BatchingParameters
+from export.contract import REGRESS_METHOD_NAME, Contract
+from export.errors import OptionError
+from export.examples import as_sent, signature_features
+from export.request import Request
+from export.verification_inputs import VerificationInputs
+
+WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
+MOST_RECORDS = 1000
+
+
+def check_batch_sizes(batch_sizes: Sequence[int], contract: Contract, batching: BatchingParameters | None) -> None:
+    """Raises `OptionError` unless these are different numbers of rows that a server takes, and few enough of them."""
+    for size in batch_sizes:
+        if size < 1 or batch_sizes.count(size) > 1:
+            raise OptionError(
+                f"warmup_batch_sizes is {_listed(batch_sizes)}; expected different numbers of rows, each at least 1"
+            )
+    if batching is not None and batch_sizes and max(batch_sizes) > batching.max_batch_size:
+        raise OptionError(
+            f"warmup_batch_sizes is {_listed(batch_sizes)} and max_batch_size is {batching.max_batch_size}; a server "
+            "refuses a larger request, and would not load the version"
+        )
+    records = len(batch_sizes) * len(contract.signatures)
+    if records > MOST_RECORDS:
+        raise OptionError(
+            f"warmup_batch_sizes has {len(batch_sizes)} sizes for {len(contract.signatures)} signatures, which makes "
+            f"{records} records; TF Serving takes {MOST_RECORDS}: name {MOST_RECORDS // len(contract.signatures)} "
+            "sizes or fewer"
+        )
+
+
+def warmup_requests(contract: Contract, inputs: VerificationInputs, batch_sizes: Sequence[int]) -> list[Request]:
+    """One request for every batch size and signature, of typical and finite rows."""
+    return [
+        Request(
+            f"warm-up of {rows} rows", name, as_sent(contract, name, typical.of(signature_features(contract, name)))
+        )
+        for rows, typical in ((rows, inputs.typical(rows)) for rows in batch_sizes)
+        for name in contract.signatures
+    ]
+
+
+def write_warmup(version_dir: Path, contract: Contract, requests: Sequence[Request]) -> None:
+    """Writes the records, one for each request; no file for no requests."""
+    if not requests:
+        return
+    path = version_dir / WARMUP_PATH
+    path.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for request in requests:
+            regress = contract.signature(request.signature).method_name == REGRESS_METHOD_NAME
+            log = _regress_log(request) if regress else _predict_log(request)
+            writer.write(log.SerializeToString(deterministic=True))
+
+
+def read_warmup(version_dir: Path) -> list[Request]:
+    """The requests that `write_warmup` wrote; none if there is no file."""
+    path = version_dir / WARMUP_PATH
+    if not path.exists():
+        return []
+    records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    return [
+        _request(f"warm-up record {number}", prediction_log_pb2.PredictionLog.FromString(record))
+        for number, record in enumerate(records)
+    ]
+
+
+def _predict_log(request: Request) -> prediction_log_pb2.PredictionLog:
+    predict = predict_pb2.PredictRequest()
+    predict.model_spec.signature_name = request.signature
+    for name, value in request.inputs.items():
+        predict.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    return prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=predict))
+
+
+def _regress_log(request: Request) -> prediction_log_pb2.PredictionLog:
+    regress = regression_pb2.RegressionRequest()
+    regress.model_spec.signature_name = request.signature
+    for serialized in request.inputs["inputs"]:
+        regress.input.example_list.examples.append(tf.train.Example.FromString(serialized))
+    return prediction_log_pb2.PredictionLog(regress_log=prediction_log_pb2.RegressLog(request=regress))
+
+
+def _request(name: str, log: prediction_log_pb2.PredictionLog) -> Request:
+    if log.WhichOneof("log_type") == "regress_log":
+        regress = log.regress_log.request
+        serialized = [example.SerializeToString() for example in regress.input.example_list.examples]
+        return Request(name, regress.model_spec.signature_name, {"inputs": np.array(serialized, object)})
+    predict = log.predict_log.request
+    inputs = {key: tf.make_ndarray(tensor) for key, tensor in predict.inputs.items()}
+    return Request(name, predict.model_spec.signature_name, inputs)
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    return ", ".join(map(str, sizes))

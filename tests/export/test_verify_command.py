@@ -1,0 +1,115 @@
+"""`python -m export.verify` on versions that are right, wrong or none."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from export import saved_model, verification
+from export import verify as command
+from export.contract import CONTRACT_PATH
+from export.export_run import export_run
+from export.replay import Replies, answer_object, answer_session
+from export.warmup import WARMUP_PATH
+from maf.arrays_file import read_arrays, write_arrays
+
+
+@pytest.fixture(autouse=True)
+def replay_here(monkeypatch):
+    """Both loaders, in this process, which saves seconds."""
+    monkeypatch.setattr(
+        verification,
+        "replay",
+        lambda path, requests: Replies(answer_object(str(path), requests) | answer_session(str(path), requests)),
+    )
+
+
+@pytest.fixture
+def version(run, tmp_path, monkeypatch):
+    """The run's version 1, not verified yet."""
+    with monkeypatch.context() as patch:
+        patch.setattr(saved_model, "verify", lambda *_: verification.VerificationReport(()))
+        patch.setattr(verification.VerificationReport, "require_agreement", lambda _: None)
+        return export_run(run, tmp_path / "models").version_dir
+
+
+def verify(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["export.verify", *map(str, arguments)])
+    return command.main(), capsys.readouterr()
+
+
+def test_a_version_of_a_run(version, run, monkeypatch, capsys):
+    """The base directory means its newest version."""
+    status, printed = verify(monkeypatch, capsys, "--version_dir", version.parent, "--run", run)
+    assert (status, printed.err) == (0, "")
+    lines = printed.out.splitlines()
+    assert lines[0].split()[:4] == ["signature", "output", "loader", "rows"]
+    assert {line.split()[0] for line in lines[1:-2]} == {
+        "log_prob", "serving_default", "sample", "sample_with_seed", "inverse", "forward", "regress"
+    }  # fmt: skip
+    assert lines[-1] == f"verified: {version} computes what {run} computes"
+
+
+@pytest.mark.parametrize("flow", ["nested_chain", "unconditional", "double", "mixture"])
+def test_a_version_by_itself(export_here, monkeypatch, capsys, flow):
+    version_dir = export_here(flow).version_dir
+    status, printed = verify(monkeypatch, capsys, "--version_dir", version_dir, "--seed", "3")
+    assert (status, printed.err) == (0, "")
+    assert printed.out.endswith(f"verified: {version_dir} is consistent with itself\n")
+
+
+def test_a_version_without_warm_up_records(export_here, tmp_path, monkeypatch, capsys):
+    copy = shutil.copytree(export_here("nested_chain").version_dir, tmp_path / "1")
+    (copy / WARMUP_PATH).unlink()
+    assert verify(monkeypatch, capsys, "--version_dir", copy)[0] == 0
+
+
+def test_another_run_has_status_1_and_the_table(version, run, monkeypatch, capsys):
+    arrays = read_arrays(run / "weights.npz")
+    write_arrays(run / "weights.npz", {name: value + 0.01 for name, value in arrays.items()})
+    status, printed = verify(monkeypatch, capsys, "--version_dir", version, "--run", run)
+    assert status == 1
+    assert printed.out.startswith("signature")
+    assert printed.err.startswith("error: signature ")
+    assert "times what rounding explains" in printed.err
+
+
+def test_a_damaged_version_has_status_1(version, monkeypatch, capsys):
+    (version / "variables" / "variables.index").unlink()
+    status, printed = verify(monkeypatch, capsys, "--version_dir", version)
+    assert status == 1
+    assert printed.err.startswith(f"error: {version} does not load: ")
+    assert printed.err.count("\n") == 1
+
+
+def test_usage_errors_are_one_line_and_status_2(version, run, export_here, tmp_path, monkeypatch, capsys):
+    other = export_here("nested_chain").version_dir
+    for arguments, message in [
+        (["--version_dir", tmp_path / "none"], "does not exist"),
+        (["--version_dir", version, "--run", tmp_path / "none"], "expected a run directory"),
+        (["--version_dir", other, "--run", run], "has columns y given c0, c1; the version has x0, x1, x2 given c0, c1"),
+    ]:
+        status, printed = verify(monkeypatch, capsys, *arguments)
+        assert status == 2
+        assert message in printed.err
+        assert printed.err.count("\n") == 1
+    (version / CONTRACT_PATH).unlink()
+    status, printed = verify(monkeypatch, capsys, "--version_dir", version)
+    assert status == 2
+    assert "expected a version written by" in printed.err
+
+
+def test_help_needs_no_tensorflow():
+    code = """import sys
+from export import verify
+sys.argv = ["verify", "--help"]
+try:
+    verify.main()
+except SystemExit as end:
+    sys.exit(end.code or 3 * ("tensorflow" in sys.modules))"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "--version_dir" in result.stdout
