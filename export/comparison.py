@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -67,15 +68,24 @@ class Comparison:
     worst: float
 
 
-def expect(function: Function, inputs: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Expectation]:
+def expect(
+    function: Function,
+    inputs: Mapping[str, Array],
+    rng: np.random.Generator,
+    rounded_weights: Callable[[np.random.Generator], AbstractContextManager[None]],
+) -> dict[str, Expectation]:
     """The outputs of `function`, with tolerances from its own sensitivity.
 
-    A row's tolerance is relative, 1e-4 (float32) or 1e-5 (float64), plus ten times what changes when the inputs move by
-    two units of rounding: where the model itself magnifies rounding, in far tails and steep splines, an equal
-    computation in another order does too. Wrong columns or wrong weights are off by far more.
+    A row's tolerance is relative, 1e-4 (float32) or 1e-5 (float64), plus ten times what changes when inputs move by two
+    units of rounding and weights, inside `rounded_weights`, by one: where the model itself magnifies rounding, in far
+    tails and steep splines, an equal computation in another order does too. A computed result is the exact one of
+    slightly other inputs and weights. Wrong columns or wrong weights are off by far more.
     """
     values = function(inputs)
-    moved = [function(_perturbed(inputs, rng)) for _ in range(_PERTURBATIONS)]
+    moved = []
+    for _ in range(_PERTURBATIONS):
+        with rounded_weights(rng):
+            moved.append(function(_perturbed(inputs, rng)))
     return {
         name: _expectation(name, value, np.max([np.abs(other[name] - value) for other in moved], axis=0))
         for name, value in values.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from export import condition
 from export.reference import Array, Function
+from export.rounded_weights import rounded
 from maf.routing import make_bijector_kwargs
 
 
@@ -36,6 +38,10 @@ class LiveModel:
     def base_draws(self, rows: int, seed: int) -> Array:
         """`z` `[rows, D]` drawn from the base distribution."""
         return np.asarray(self.distribution.distribution.sample(rows, seed=tf.constant([0, seed], tf.int32)))
+
+    def rounded_weights(self, rng: np.random.Generator) -> AbstractContextManager[None]:
+        """While it is open, every weight is off by one unit of rounding."""
+        return rounded(self.distribution.variables, rng)
 
     def typical_conditions(self, size: int, rows: int, rng: np.random.Generator) -> Array:
         """Conditions `[rows, size]` such as the model may have been trained on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from export.contract import read_contract
 from export.reference import Array, Function
+from export.rounded_weights import rounded
 from export.warmup import read_warmup
 
 
@@ -34,6 +36,10 @@ class LoadedVersion:
     def base_draws(self, rows: int, seed: int) -> Array:
         """`z` `[rows, D]`, standard normal: a version does not tell its base distribution."""
         return np.random.default_rng(seed).normal(size=(rows, self._contract.event_size)).astype(self.dtype)
+
+    def rounded_weights(self, rng: np.random.Generator) -> AbstractContextManager[None]:
+        """While it is open, every weight is off by one unit of rounding."""
+        return rounded(self._loaded.model_variables, rng)
 
     def typical_conditions(self, size: int, rows: int, rng: np.random.Generator) -> Array:
         """Conditions `[rows, size]` of the warm-up records, 10 % more or less; standard normal without any."""

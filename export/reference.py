@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +27,10 @@ class Reference(Protocol):
 
     def base_draws(self, rows: int, seed: int) -> Array:
         """`z` `[rows, D]` drawn from the base distribution."""
+        ...
+
+    def rounded_weights(self, rng: np.random.Generator) -> AbstractContextManager[None]:
+        """While it is open, every weight is off by one unit of rounding, up or down as `rng` says."""
         ...
 
     def typical_conditions(self, size: int, rows: int, rng: np.random.Generator) -> Array:

@@ -81,13 +81,14 @@ def _expectations(
     """By signature and output, of the signatures that are deterministic functions of the model."""
     rng = np.random.default_rng(0)
     expected = {
-        name: expect(function, inputs.of(contract.signature(name).inputs), rng)
+        name: expect(function, inputs.of(contract.signature(name).inputs), rng, model.rounded_weights)
         for name, function in model.functions.items()
     }
     _check_comparable(expected["log_prob"]["log_prob"])
     expected[SERVING_DEFAULT] = expected["log_prob"]
     if REGRESS in contract.signatures:
-        expected[REGRESS] = expect(_regress(model), _in_float32(inputs.of(signature_features(contract, REGRESS))), rng)
+        features = _in_float32(inputs.of(signature_features(contract, REGRESS)))
+        expected[REGRESS] = expect(_regress(model), features, rng, model.rounded_weights)
     return expected
 
 
@@ -150,28 +151,11 @@ def _draw_expectations(
             x = {"x": replies.output(loader, name, "x"), **condition}
             z = {"z": model.functions["inverse"](x)["z"], **condition}
             rng = np.random.default_rng(0)
-            expected[name] = expect(model.functions["forward"], z, rng) | {
-                "log_prob": _log_prob_of_draws(model, x, z, rng)
-            }
+            rounded = model.rounded_weights
+            expected[name] = expect(model.functions["forward"], z, rng, rounded) | expect(
+                model.functions["log_prob"], x, rng, rounded
+            )
     return expected
-
-
-def _log_prob_of_draws(
-    model: Reference, x: Mapping[str, Array], z: Mapping[str, Array], rng: np.random.Generator
-) -> Expectation:
-    """The log-density of draws `x`, whose rounding is also that of the `z` they come from.
-
-    Where the model stretches z, as between two modes, a rounded z changes the density and a rounded x does not. And a
-    draw has been through every layer once more than the `x` of a request: it is allowed three times as much.
-    """
-
-    def from_base(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        condition = {name: value for name, value in inputs.items() if name != "z"}
-        return model.functions["log_prob"]({**condition, **model.functions["forward"](inputs)})
-
-    at_x = expect(model.functions["log_prob"], x, rng)["log_prob"]
-    from_z = expect(from_base, z, rng)["log_prob"]
-    return dataclasses.replace(at_x, allowed=3 * np.maximum(at_x.allowed, from_z.allowed), rows=at_x.rows & from_z.rows)
 
 
 def _with_model(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_probability as tfp
 
 from export import verification
@@ -17,6 +19,7 @@ from export.live_model import LiveModel
 from export.replay import Replies, answer_object, answer_session
 from export.report_table import format_report
 from export.request import Request, read_requests, write_requests
+from export.rounded_weights import rounded
 from export.verification_inputs import make_inputs
 
 tfb = tfp.bijectors
@@ -170,6 +173,37 @@ def test_a_model_that_is_not_finite_is_refused(export_here):
         verify_version(broken, exported.version_dir)
 
 
+def test_weights_are_rounded_and_put_back(export_here):
+    distribution = export_here("nested_chain").distribution
+    before = [variable.numpy() for variable in distribution.variables]
+
+    def look_and_be_interrupted():
+        with LiveModel(distribution).rounded_weights(np.random.default_rng(0)):
+            for value, variable in zip(before, distribution.variables, strict=True):
+                np.testing.assert_array_equal(variable.numpy() != value, value != 0)
+                np.testing.assert_allclose(variable, value, rtol=3e-7)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        look_and_be_interrupted()
+    for value, variable in zip(before, distribution.variables, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+def test_tolerance_grows_where_a_model_magnifies_the_rounding_of_its_weights():
+    weight = tf.Variable(np.float32(1.0))
+    inputs = {"x": np.linspace(0, 1, 192, dtype=np.float32)}
+
+    def function(arrays):  # a thousandfold of what the weight is off by; x itself matters little
+        return {"log_prob": np.float32(1e3) * np.float32(weight.numpy() - 1) + 0 * arrays["x"]}
+
+    exact, rounding = (
+        expect(function, inputs, np.random.default_rng(1), context)["log_prob"].allowed.max()
+        for context in (lambda _: nullcontext(), lambda rng: rounded([weight], rng))
+    )
+    assert rounding > 5 * exact
+
+
 def test_tolerance_follows_the_models_own_sensitivity():
     """Where rounding is magnified a million times the tolerance grows, and rows that say nothing are left out."""
     steep = np.repeat([1.0, 1e6], [150, 42]).astype(np.float32)
@@ -178,7 +212,7 @@ def test_tolerance_follows_the_models_own_sensitivity():
     def function(arrays):
         return {"log_prob": (np.sin(arrays["x"] * steep)).astype(np.float32)}
 
-    expected = expect(function, inputs, np.random.default_rng(1))["log_prob"]
+    expected = expect(function, inputs, np.random.default_rng(1), lambda _: nullcontext())["log_prob"]
     assert expected.rows[:150].all()
     assert not expected.rows[150:].any()
     assert expected.allowed[:150].max() < 1e-3
