@@ -6,6 +6,8 @@ from typing import Protocol
 
 import tensorflow as tf
 
+from export.base_sampler import BaseSampler
+
 
 class Density(Protocol):
     """p(x | c) as an invertible map between x and base space z, in TensorFlow ops.
@@ -20,4 +22,10 @@ class Density(Protocol):
 
     def forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """`z` `[B, D]` to `x` `[B, D]` and `log_prob` `[B]` of x, nats."""
+        ...
+
+    def sample(
+        self, base_sampler: BaseSampler, seed: tf.Tensor, conditional_input: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """`x` `[B, D]` drawn with `seed` int64 `[B]`, and its `log_prob` `[B]`, nats: `forward` of the sampler's z."""
         ...

@@ -66,8 +66,7 @@ class ServingFunctions:
         """One draw per row, a function of the row's `conditional_input` and `seed`."""
         if self.base_sampler is None:
             raise ValueError("there is no base sampler; leave the sampling signatures out")
-        z = self.base_sampler(inputs["seed"])
-        x, log_prob = self.density.forward(z, inputs.get("conditional_input"))
+        x, log_prob = self.density.sample(self.base_sampler, inputs["seed"], inputs.get("conditional_input"))
         return {"x": x, "log_prob": log_prob}
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.compiled.chunks import map_chunks
+from export.base_sampler import BaseSampler
+from export.compiled.chunks import RowMap, map_chunks
 from export.compiled.conditioner import read_conditioner
 from export.compiled.layout import sort_by_step
 from export.compiled.masked_layer import MaskedLayer
@@ -57,13 +58,29 @@ class CompiledDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
     def inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """`x` `[B, D]` to `z` `[B, D]` and `log_prob` `[B]` of x, nats."""
-        return map_chunks(self._inverse, x, conditional_input)
+        return self._map_chunks(self._inverse, x, conditional_input)
 
     def forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """`z` `[B, D]` to `x` `[B, D]` and `log_prob` `[B]` of x, nats."""
-        return map_chunks(self._forward, z, conditional_input)
+        return self._map_chunks(self._forward, z, conditional_input)
 
-    def _inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+    def sample(
+        self, base_sampler: BaseSampler, seed: tf.Tensor, conditional_input: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """`x` `[B, D]` drawn with `seed` int64 `[B]`, and its `log_prob` `[B]`, nats."""
+
+        def draw(seed: tf.Tensor, conditional_input: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+            return self._forward(base_sampler(seed), conditional_input)
+
+        return self._map_chunks(draw, seed, conditional_input)
+
+    def _map_chunks(
+        self, function: RowMap, rows: tf.Tensor, conditional_input: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        inputs = [rows] if conditional_input is None else [rows, conditional_input]
+        return map_chunks(function, inputs, event_size=self._base.event_shape[0], dtype=self._dtype)
+
+    def _inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         conditions = Conditions(conditional_input, tf.shape(x)[0], self._dtype)
         columns, total = tf.transpose(x), tf.zeros([], self._dtype)
         for step in self._steps:
@@ -72,7 +89,7 @@ class CompiledDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         z = tf.transpose(columns)
         return z, self._base.log_prob(z) + total
 
-    def _forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+    def _forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         conditions = Conditions(conditional_input, tf.shape(z)[0], self._dtype)
         columns, total = tf.transpose(z), tf.zeros([], self._dtype)
         for step in reversed(self._steps):
