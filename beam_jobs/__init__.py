@@ -1,7 +1,8 @@
 """Batch jobs on exported flows, as Apache Beam pipelines over Arrow batches.
 
-Read first: `scoring.py`, the pipeline from end to end; then `reading.py`, `validation.py`, `model_handler.py` and
-`writing.py`, its four steps. `score.py` is the command, `python -m beam_jobs.score`.
+Read first: `scoring.py`, a pipeline from end to end; then `reading.py`, `validation.py`, `model_handler.py` and
+`output/writing.py`, its steps. `sampling.py` and `evaluating.py` are the other two jobs, `job.py` runs any of them, and
+`score.py`, `sample.py` and `evaluate.py` are the commands, `python -m beam_jobs.score` and so on.
 
 What workers run needs the exported SavedModel, TensorFlow, Arrow and Beam: neither TensorFlow Probability nor the
 model code. Importing this package loads none of them; names are resolved when they are first used.
@@ -12,15 +13,37 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["BatchJobError", "JobError", "SavedModelHandler", "ScoreOptions", "Summary", "UsageError", "score_table"]
+__all__ = [
+    "BatchJobError",
+    "EvaluateOptions",
+    "EvaluateSummary",
+    "JobError",
+    "SampleOptions",
+    "SampleSummary",
+    "SavedModelHandler",
+    "ScoreOptions",
+    "ScoreSummary",
+    "UnreadableFileError",
+    "UsageError",
+    "evaluate_table",
+    "sample_table",
+    "score_table",
+]
 
 _HOME = {
     "BatchJobError": "errors",
+    "EvaluateOptions": "options.evaluate_options",
+    "EvaluateSummary": "evaluate_summary",
     "JobError": "errors",
+    "SampleOptions": "options.sample_options",
+    "SampleSummary": "sample_summary",
     "SavedModelHandler": "model_handler",
-    "ScoreOptions": "options",
-    "Summary": "summary",
+    "ScoreOptions": "options.score_options",
+    "ScoreSummary": "score_summary",
+    "UnreadableFileError": "errors",
     "UsageError": "errors",
+    "evaluate_table": "evaluating",
+    "sample_table": "sampling",
     "score_table": "scoring",
 }
 

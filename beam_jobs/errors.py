@@ -1,8 +1,9 @@
 """What a batch job raises: each message is one line that a user can act on.
 
 BatchJobError
-├── UsageError   what was asked for cannot be done, seen before the pipeline started (exit status 2)
-└── JobError     the job started and failed (exit status 1)
+├── UsageError                what was asked for cannot be done, seen before the pipeline started (exit status 2)
+│   └── UnreadableFileError   an input file is no table of its format
+└── JobError                  the job started and failed (exit status 1)
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ class UsageError(BatchJobError):
     """The options, the model and the input do not fit together; nothing was started."""
 
     exit_status = 2
+
+
+class UnreadableFileError(UsageError):
+    """An input file cannot be read as a table of its format."""
 
 
 class JobError(BatchJobError):

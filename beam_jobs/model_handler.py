@@ -4,30 +4,48 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 from beam_jobs.quiet_logs import quiet_native_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Mapping
 
-    from beam_jobs.validation import ScoreableRows
+    import numpy as np
+    import numpy.typing as npt
 
 _LOGGER = logging.getLogger(__name__)
 
 
-class LoadedSignature:
-    """A signature of a loaded SavedModel, with the model that owns its variables."""
+class ModelRows(Protocol):
+    """Rows that a signature is run on: `ScoreableRows`, `Draws`."""
 
-    def __init__(self, model: Any, signature_name: str) -> None:
-        self._model = model  # the signature alone does not keep the variables alive
-        self.call: Callable[..., dict[str, Any]] = model.signatures[signature_name]
+    @property
+    def inputs(self) -> Mapping[str, npt.NDArray[np.generic]]:
+        """By name of the signature's input, `[B, ...]`."""
+
+
+class LoadedModel:
+    """A loaded SavedModel; it owns the variables of its signatures."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def run(
+        self, signature_name: str, inputs: Mapping[str, npt.NDArray[np.generic]], **more: Any
+    ) -> dict[str, npt.NDArray[Any]]:
+        """The outputs of a signature by name, `[B, ...]`. Another number of rows does not retrace."""
+        import tensorflow as tf  # noqa: PLC0415  # loaded by `load_model`
+
+        tensors = {name: tf.constant(array) for name, array in inputs.items()}
+        outputs = self._model.signatures[signature_name](**tensors, **more)
+        return {name: output.numpy() for name, output in outputs.items()}
 
 
 class SavedModelHandler(ModelHandler):  # type: ignore[misc]  # Beam is untyped here
-    """Runs one signature on `ScoreableRows`, each of them a batch already.
+    """Runs one signature on `ModelRows`, each of them a batch already.
 
     For `RunInference`. A result is a `PredictionResult` of the rows, the signature's outputs by name (numpy,
     `[B, ...]`) and the model's path. Beam's own handlers for TensorFlow load Keras models, which a SavedModel is not
@@ -49,32 +67,27 @@ class SavedModelHandler(ModelHandler):  # type: ignore[misc]  # Beam is untyped 
         self._signature_name = signature_name
         self._threads = threads
 
-    def load_model(self) -> LoadedSignature:
+    def load_model(self) -> LoadedModel:
         """Loads the SavedModel; called once in each worker process, whose threads share it."""
         with quiet_native_log():
             import tensorflow as tf  # noqa: PLC0415  # seconds long, and for workers alone
 
             if self._threads is not None:
                 _limit_threads(tf, self._threads)
-            return LoadedSignature(tf.saved_model.load(self._model_path), self._signature_name)
+            return LoadedModel(tf.saved_model.load(self._model_path))
 
     def run_inference(
-        self, batch: ScoreableRows, model: LoadedSignature, inference_args: dict[str, Any] | None = None
+        self, batch: ModelRows, model: LoadedModel, inference_args: dict[str, Any] | None = None
     ) -> Iterable[PredictionResult]:
-        """One call of the signature. A signature is a concrete function: another number of rows does not retrace."""
-        import tensorflow as tf  # noqa: PLC0415  # loaded by `load_model`
-
-        outputs = model.call(
-            **{name: tf.constant(tensor) for name, tensor in batch.inputs.items()}, **(inference_args or {})
-        )
-        arrays = {name: output.numpy() for name, output in outputs.items()}
-        return [PredictionResult(batch, arrays, self._model_path)]
+        """One call of the signature."""
+        outputs = model.run(self._signature_name, batch.inputs, **(inference_args or {}))
+        return [PredictionResult(batch, outputs, self._model_path)]
 
     def should_skip_batching(self) -> bool:
         """Elements are batches: collecting them into lists would copy every row."""
         return True
 
-    def get_num_bytes(self, batch: ScoreableRows) -> int:
+    def get_num_bytes(self, batch: ModelRows) -> int:
         """Bytes that go into the model; Beam would pickle the batch to find out."""
         return sum(tensor.nbytes for tensor in batch.inputs.values())
 

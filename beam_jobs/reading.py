@@ -1,4 +1,4 @@
-"""The step that turns work units into Arrow batches."""
+"""The step that turns work units into Arrow batches, and decides what becomes of a damaged file."""
 
 from __future__ import annotations
 
@@ -9,36 +9,109 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
 from beam_jobs import progress
-from beam_jobs.inputs import SOURCES
-from beam_jobs.rejection import RejectedRows
-from beam_jobs.tally import Tally
-from beam_jobs.validation import REJECTED_TAG
+from beam_jobs.errors import JobError
+from beam_jobs.rejection import RejectedRows, reject_all
+from beam_jobs.sources.input_files import SOURCES
+from beam_jobs.sources.table_source import Damage
+from beam_jobs.tally import Tally, UnreadableFile
+from beam_jobs.validation import REJECTED_TAG, Validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from beam_jobs.table_source import InputBatch, ReadPlan, WorkUnit
+    from beam_jobs.job_plan import JobPlan
+    from beam_jobs.options.job_options import OnBadFile
+    from beam_jobs.sources.table_source import InputBatch, ReadPlan, WorkUnit
 
 TALLY_TAG = "tally"
+UNREADABLE = "unreadable"
 
 
 class ReadRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
     """`WorkUnit` to `InputBatch`es; rows that cannot even be read go to `REJECTED_TAG`, the row count to `TALLY_TAG`.
 
-    The steps after it are fused with it: a batch is scored and written before the next one is read.
+    The steps after it are fused with it: a batch is read, used and written before the next one is read.
+
+    Where a damaged file says how many rows it has lost, each is rejected. Where it does not, the first row that cannot
+    be read is rejected, and stands for all that may have followed it.
     """
 
-    def __init__(self, plan: ReadPlan) -> None:
+    def __init__(self, plan: ReadPlan, *, on_bad_file: OnBadFile) -> None:
         super().__init__()
         self._plan = plan
+        self._on_bad_file = on_bad_file
         self._rows_read = Metrics.counter("beam_jobs", "rows_read")
 
     def process(self, unit: WorkUnit) -> Iterator[InputBatch | TaggedOutput]:
-        """Reads one unit from beginning to end."""
+        """Reads one unit from beginning to end. Raises `JobError` for damage, unless it is to be rejected."""
         rows = 0
-        for part in SOURCES[unit.format].read(unit, self._plan):
+        for part in self._parts(unit):
+            if isinstance(part, UnreadableFile):
+                yield TaggedOutput(TALLY_TAG, Tally(unreadable_files=(part,)))
+                continue
             rows += len(part)
             yield TaggedOutput(REJECTED_TAG, part) if isinstance(part, RejectedRows) else part
             self._rows_read.inc(len(part))
             progress.count_rows(len(part))
         yield TaggedOutput(TALLY_TAG, Tally(rows_read=rows))
+
+    def _parts(self, unit: WorkUnit) -> Iterator[InputBatch | RejectedRows | UnreadableFile]:
+        if unit.fault is not None:
+            yield from self._reject(Damage(file=unit.path, first_row=0, rows=None, reason=unit.fault))
+            return
+        for part in SOURCES[unit.format].read(unit, self._plan):
+            if isinstance(part, Damage):
+                yield from self._reject(part)
+            else:
+                yield part
+
+    def _reject(self, damage: Damage) -> Iterator[RejectedRows | UnreadableFile]:
+        if self._on_bad_file == "fail":
+            raise JobError(
+                f"{damage.file} cannot be read from row {damage.first_row}: {damage.reason}; "
+                "see --on_bad_file to reject what cannot be read"
+            )
+        yield UnreadableFile(file=damage.file, first_row=damage.first_row, rows_lost=damage.rows, reason=damage.reason)
+        rows = 1 if damage.rows is None else damage.rows
+        reach = "" if damage.rows is not None else " from here on"
+        for start in range(0, rows, self._plan.batch_size):
+            count = min(self._plan.batch_size, rows - start)
+            reason = f"{UNREADABLE}{reach}: {damage.reason}"
+            yield reject_all(damage.file, damage.first_row + start, count, reason, UNREADABLE)
+
+
+class ReadTable(beam.PTransform):  # type: ignore[misc]  # Beam is untyped here
+    """The rows of a planned job that the model can take.
+
+    A dictionary of collections: `rows` of `ScoreableRows`; `unreadable` and `invalid` of `RejectedRows`; `tally`.
+    """
+
+    def __init__(self, plan: JobPlan, *, group_column: str | None = None) -> None:
+        """See the class.
+
+        Args:
+          plan: which rows, and what the model needs of them.
+          group_column: rejected rows are counted by the values of this column as well.
+        """
+        super().__init__()
+        self._plan = plan
+        self._group_column = group_column
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> dict[str, beam.PCollection]:
+        """Adds the steps."""
+        plan = self._plan
+        reader = ReadRows(plan.read_plan, on_bad_file=plan.options.on_bad_file)
+        read = (
+            pbegin
+            | "WorkUnits" >> beam.Create(plan.units)
+            | "ReadRows" >> beam.ParDo(reader).with_outputs(REJECTED_TAG, TALLY_TAG, main="batches")
+        )
+        valid = read.batches | "Validate" >> beam.ParDo(
+            Validate(plan.model.inputs, group_column=self._group_column)
+        ).with_outputs(REJECTED_TAG, main="rows")
+        return {
+            "rows": valid.rows,
+            "unreadable": read[REJECTED_TAG],
+            "invalid": valid[REJECTED_TAG],
+            "tally": read[TALLY_TAG],
+        }

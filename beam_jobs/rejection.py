@@ -20,10 +20,16 @@ class RejectedRows:
     Attributes:
       table: `REJECTED_SCHEMA`; row numbers are int64, from 0 in their file.
       kinds: how many of them were refused for which kind of reason; sums to the number of rows.
+      groups: how many of them are of which group, if that was asked for and is known.
     """
 
     table: pa.RecordBatch
     kinds: Mapping[str, int]
+    groups: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def with_groups(self, groups: Mapping[str, int]) -> RejectedRows:
+        """The same rows, of those groups."""
+        return dataclasses.replace(self, groups=groups)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -33,6 +39,13 @@ def reject(file: str, rows: pa.Int64Array, reasons: Sequence[str], kinds: Mappin
     """`RejectedRows` of one file: row numbers `[R]`, one reason for each, and the number of each kind."""
     columns = [file_column(file, len(rows)), rows, pa.array(reasons, pa.string())]
     return RejectedRows(pa.RecordBatch.from_arrays(columns, schema=REJECTED_SCHEMA), dict(kinds))
+
+
+def reject_all(file: str, first_row: int, rows: int, reason: str, kind: str) -> RejectedRows:
+    """Consecutive rows of one file, all for the same reason."""
+    columns = [file_column(file, rows), pa.array(range(first_row, first_row + rows), pa.int64())]
+    columns.append(pa.repeat(pa.scalar(reason, pa.string()), rows))
+    return RejectedRows(pa.RecordBatch.from_arrays(columns, schema=REJECTED_SCHEMA), {kind: rows})
 
 
 def file_column(file: str, rows: int) -> pa.StringArray:

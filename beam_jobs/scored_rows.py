@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
-from beam_jobs.rejection import file_column, reject
+from beam_jobs.numeric_columns import Floats, Mask
+from beam_jobs.rejection import RejectedRows, file_column, reject
 from beam_jobs.validation import REJECTED_TAG, ScoreableRows
 
 if TYPE_CHECKING:
@@ -17,15 +18,23 @@ if TYPE_CHECKING:
 
     from apache_beam.ml.inference.base import PredictionResult
 
-RESULT_COLUMNS = ("file", "row", "log_prob")
+    from export.contract import Contract
+
+Z_PREFIX = "z_"
 NAN_LOG_PROB = "log_prob: NaN"
 INFINITE_LOG_PROB = "log_prob: +infinite"
 
 
-def scored_schema(kept: pa.Schema, dtype: str) -> pa.Schema:
-    """`file`, `row`, `log_prob` in the model's dtype, and the kept columns."""
-    own = [("file", pa.string()), ("row", pa.int64()), ("log_prob", pa.from_numpy_dtype(dtype))]
-    return pa.schema([*own, *kept])
+def score_schema(contract: Contract, signature_name: str) -> pa.Schema:
+    """The job's own columns: `file`, `row`, `log_prob`; and of `inverse`, `z_<event column>`.
+
+    `log_prob` and `z` are in the model's dtype.
+    """
+    number = pa.from_numpy_dtype(contract.dtype)
+    fields = [("file", pa.string()), ("row", pa.int64()), ("log_prob", number)]
+    if "z" in contract.signature(signature_name).outputs:
+        fields += [(f"{Z_PREFIX}{name}", number) for name in contract.event_columns]
+    return pa.schema(fields)
 
 
 class ToScoredRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
@@ -35,24 +44,38 @@ class ToScoredRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
     are failures of the model, and go to `REJECTED_TAG`.
     """
 
-    def __init__(self, schema: pa.Schema) -> None:
+    def __init__(self, own: pa.Schema, kept: pa.Schema) -> None:
         super().__init__()
-        self._schema = schema
+        self._schema = pa.schema([*own, *kept])
+        self._kept = kept
 
     def process(self, result: PredictionResult) -> Iterator[pa.RecordBatch | TaggedOutput]:
         """Assembles one batch."""
         batch: ScoreableRows = result.example
         log_prob = result.inference["log_prob"]
         columns = [file_column(batch.file, len(batch)), batch.rows, pa.array(log_prob)]
-        kept = [field for field in self._schema if field.name not in RESULT_COLUMNS]
-        columns += [batch.columns.column(field.name).cast(field.type) for field in kept]
+        columns += [pa.array(dimension) for dimension in result.inference.get("z", np.empty((len(batch), 0))).T]
+        columns += [batch.columns.column(field.name).cast(field.type) for field in self._kept]
         scored = pa.RecordBatch.from_arrays(columns, schema=self._schema)
-        failed = np.isnan(log_prob) | np.isposinf(log_prob)
-        if failed.any():
-            reasons = [NAN_LOG_PROB if np.isnan(value) else INFINITE_LOG_PROB for value in log_prob[failed]]
-            kinds = {reason: reasons.count(reason) for reason in set(reasons)}
-            refused = scored.column("row").filter(pa.array(failed))
-            yield TaggedOutput(REJECTED_TAG, reject(batch.file, refused, reasons, kinds))
-            scored = scored.filter(pa.array(~failed))
+        rejected = reject_failed(batch, log_prob)
+        if rejected is not None:
+            yield TaggedOutput(REJECTED_TAG, rejected)
+            scored = scored.filter(pa.array(~is_failed(log_prob)))
         if scored.num_rows:
             yield scored
+
+
+def is_failed(log_prob: Floats) -> Mask:
+    """Where the model has failed: log_prob `[B]` is NaN or plus infinity, from finite values."""
+    failed: Mask = np.isnan(log_prob) | np.isposinf(log_prob)
+    return failed
+
+
+def reject_failed(batch: ScoreableRows, log_prob: Floats) -> RejectedRows | None:
+    """The rows for which the model has failed, if there are any."""
+    failed = is_failed(log_prob)
+    if not failed.any():
+        return None
+    reasons = [NAN_LOG_PROB if np.isnan(value) else INFINITE_LOG_PROB for value in log_prob[failed]]
+    kinds = {reason: reasons.count(reason) for reason in set(reasons)}
+    return reject(batch.file, batch.rows.filter(pa.array(failed)), reasons, kinds)

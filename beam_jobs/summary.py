@@ -6,27 +6,25 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from beam_jobs.errors import JobError
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from beam_jobs.tally import Tally
+    from beam_jobs.tally import UnreadableFile
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """Contents of `summary.json`.
+    """What `summary.json` of every job holds.
 
     Attributes:
-      rows_read: rows in the input files; always `rows_scored + rows_rejected`.
-      rows_scored: rows in the scored files.
+      rows_read: rows in the input files; always `rows_scored + rows_rejected`. A damaged file that does not say how
+        many rows it has lost counts as one more than could be read.
+      rows_scored: rows that the model answered.
       rows_rejected: rows in the rejected files.
-      rejected_by_kind: the rejected rows by kind of reason.
-      mean_log_prob: in nats, over the scored rows whose log_prob is finite; `None` if there is none.
-      rows_with_zero_density: scored rows whose log_prob is minus infinity.
+      rejected_by_kind: what is in the rejected files, by kind of reason.
+      unreadable_files: what could not be read, and how many rows are lost with it; `null` where nobody knows.
       seconds: run time of the pipeline, loading of the model included.
-      model: path of the version that scored.
+      model: path of the version that was used.
       model_version: name of its directory.
       signature_name: the signature that was run.
       event_columns: from the model's contract.
@@ -41,8 +39,7 @@ class Summary:
     rows_scored: int
     rows_rejected: int
     rejected_by_kind: Mapping[str, int]
-    mean_log_prob: float | None
-    rows_with_zero_density: int
+    unreadable_files: tuple[UnreadableFile, ...]
     seconds: float
     model: str
     model_version: str
@@ -60,34 +57,34 @@ class Summary:
 
     def to_text(self, output: str) -> str:
         """A few lines for the terminal."""
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.rejected_by_kind.items())
-        mean = "" if self.mean_log_prob is None else f", mean log_prob {self.mean_log_prob:.4f} nats"
         rate = self.rows_read / self.seconds if self.seconds else 0.0
-        return (
-            f"rows read     {self.rows_read:>12,}  in {self.seconds:.1f} s ({rate:,.0f} rows/s, start-up included)\n"
-            f"rows scored   {self.rows_scored:>12,}{mean}\n"
-            f"rows rejected {self.rows_rejected:>12,}{f'  ({kinds})' if kinds else ''}\n"
-            f"model version {self.model_version} ({self.model})\n"
-            f"written to    {output}: {_listing(self.output_files)}, summary.json\n"
-        )
+        lines = [
+            f"rows read     {self.rows_read:>12,}  in {self.seconds:.1f} s ({rate:,.0f} rows/s, start-up included)",
+            *self.result_lines(),
+            *self._rejection_lines(),
+            f"model version {self.model_version} ({self.model})",
+            f"written to    {output}: {_listing(self.output_files)}, summary.json",
+        ]
+        return "\n".join(lines) + "\n"
 
+    def result_lines(self) -> list[str]:
+        """What the job is there for, in a line or a few."""
+        return [f"rows scored   {self.rows_scored:>12,}"]
 
-def check_tally(tally: Tally, *, known_rows: int | None) -> None:
-    """Raises `JobError` unless every row read was written exactly once.
-
-    Args:
-      tally: the job's counts, each taken where rows are read or written.
-      known_rows: rows in the input by its own account, or `None` if it gives none.
-    """
-    if tally.rows_read != tally.rows_scored + tally.rows_rejected:
-        raise JobError(
-            f"{tally.rows_read} rows were read, but {tally.rows_scored} scored and {tally.rows_rejected} rejected"
-        )
-    if known_rows is not None and tally.rows_read != known_rows:
-        raise JobError(f"{tally.rows_read} rows were read of {known_rows} in the input files")
+    def _rejection_lines(self) -> list[str]:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.rejected_by_kind.items())
+        lines = [f"rows rejected {self.rows_rejected:>12,}{f'  ({kinds})' if kinds else ''}"]
+        unknown = sum(each.rows_lost is None for each in self.unreadable_files)
+        if unknown:
+            lines.append(
+                f"lost files    {unknown:>12,}  damaged, rows behind the damage unknown: one rejected for each"
+            )
+        return lines
 
 
 def _listing(files: tuple[str, ...]) -> str:
-    prefixes = dict.fromkeys(name.partition("-")[0] for name in files)
-    counts = {prefix: sum(name.startswith(f"{prefix}-") for name in files) for prefix in prefixes}
-    return ", ".join(f"{prefix}-*.parquet ({count})" for prefix, count in counts.items())
+    shards = [name for name in files if "-" in name]
+    prefixes = dict.fromkeys((name.partition("-")[0], name.rpartition(".")[2]) for name in shards)
+    counts = {prefix: sum(name.startswith(f"{prefix[0]}-") for name in shards) for prefix in prefixes}
+    listed = [f"{prefix}-*.{extension} ({count})" for (prefix, extension), count in counts.items()]
+    return ", ".join([*listed, *(name for name in files if name not in shards)])

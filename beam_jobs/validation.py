@@ -11,41 +11,17 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
+from beam_jobs.groups import count_groups
 from beam_jobs.numeric_columns import Floats, Mask, describe, find_faults, to_floats
 from beam_jobs.rejection import RejectedRows, reject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from beam_jobs.table_source import InputBatch
-    from export.contract import Contract
+    from beam_jobs.model_inputs import ModelInputs
+    from beam_jobs.sources.table_source import InputBatch
 
 REJECTED_TAG = "rejected"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ModelInputs:
-    """Which columns make up which input of a signature, and in which precision.
-
-    Attributes:
-      columns: by name of the signature's input, the columns that are its last dimension, in order.
-      dtype: `"float32"` or `"float64"`.
-    """
-
-    columns: Mapping[str, tuple[str, ...]]
-    dtype: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All columns the signature needs."""
-        return tuple(name for columns in self.columns.values() for name in columns)
-
-
-def model_inputs(contract: Contract, signature_name: str) -> ModelInputs:
-    """The columns that the signature's inputs are made of. Raises `ContractError` if there is no such signature."""
-    columns = {"x": contract.event_columns, "conditional_input": contract.conditional_columns}
-    inputs = contract.signature(signature_name).inputs
-    return ModelInputs(columns={name: columns[name] for name in columns if name in inputs}, dtype=contract.dtype)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +51,10 @@ class Validate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
     overflows the model's dtype, or text that is no number.
     """
 
-    def __init__(self, inputs: ModelInputs) -> None:
+    def __init__(self, inputs: ModelInputs, *, group_column: str | None = None) -> None:
         super().__init__()
         self._inputs = inputs
+        self._group_column = group_column
 
     def process(self, batch: InputBatch) -> Iterator[ScoreableRows | TaggedOutput]:
         """Splits one batch. Cost: one pass over the columns; a second where something is wrong."""
@@ -118,4 +95,8 @@ class Validate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
                     kinds[fault.value] += 1
             bad = bad & np.isfinite(converted)
         refused = sorted(reasons)
-        return reject(batch.file, batch.rows.take(pa.array(refused)), [reasons[i] for i in refused], kinds)
+        index = pa.array(refused, pa.int64())
+        rejected = reject(batch.file, batch.rows.take(index), [reasons[i] for i in refused], kinds)
+        if self._group_column is None:
+            return rejected
+        return rejected.with_groups(count_groups(batch.columns.column(self._group_column).take(index)))

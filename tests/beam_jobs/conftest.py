@@ -13,7 +13,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.options import ScoreOptions
+from beam_jobs.options.score_options import ScoreOptions
 from export.contract import CONTRACT_PATH, Contract, Signature, TensorSpec
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -38,6 +38,16 @@ def density() -> Callable[..., Numbers]:
 @pytest.fixture(scope="session")
 def model_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model base with one version, 3; event columns x0, x1, condition c0, float32."""
+    return save_model(tmp_path_factory.mktemp("models") / "gaussian", base_kind="normal")
+
+
+@pytest.fixture(scope="session")
+def uniform_model_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, but its draws have a base that is uniform from -0.5 to 0.5."""
+    return save_model(tmp_path_factory.mktemp("models") / "uniform", base_kind="uniform")
+
+
+def save_model(base: Path, *, base_kind: str) -> Path:
     import tensorflow as tf  # noqa: PLC0415  # seconds, for the tests that need the model
 
     class Gaussian(tf.Module):
@@ -58,22 +68,60 @@ def model_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 value = tf.where(x[:, 0] == at, answer, value)
             return {"log_prob": value}
 
-    base = tmp_path_factory.mktemp("models") / "gaussian"
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None, 2], tf.float32, name="x"),
+                tf.TensorSpec([None, 1], tf.float32, name="conditional_input"),
+            ]
+        )
+        def inverse(self, x, conditional_input):
+            z = (x - conditional_input * [1.0, -2.0]) / self.scale
+            return {"z": z, "log_prob": self.log_prob(x, conditional_input)["log_prob"]}
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None, 1], tf.float32, name="conditional_input"),
+                tf.TensorSpec([None], tf.int64, name="seed"),
+            ]
+        )
+        def sample_with_seed(self, conditional_input, seed):
+            words = tf.cast(tf.bitcast(seed, tf.uint32), tf.float32)
+            x = self.draw((words + 0.5) / 2.0**32) * self.scale + conditional_input * [1.0, -2.0]
+            return {"x": x, "log_prob": self.log_prob(x, conditional_input)["log_prob"]}
+
+        def draw(self, uniform):
+            """Two standard normal values from two uniform ones: Box and Muller."""
+            if base_kind == "uniform":
+                return uniform - 0.5
+            radius, angle = tf.sqrt(-2 * tf.math.log(uniform[:, :1])), 2 * np.pi * uniform[:, 1:]
+            return radius * tf.concat([tf.cos(angle), tf.sin(angle)], axis=1)
+
     version = base / "3"
     module = Gaussian()
-    tf.saved_model.save(module, str(version), signatures={"log_prob": module.log_prob})
+    functions = {"log_prob": module.log_prob, "inverse": module.inverse, "sample_with_seed": module.sample_with_seed}
+    tf.saved_model.save(module, str(version), signatures=functions)
+    specs = {
+        "x": TensorSpec("float32", (None, 2)),
+        "z": TensorSpec("float32", (None, 2)),
+        "conditional_input": TensorSpec("float32", (None, 1)),
+        "seed": TensorSpec("int64", (None,)),
+        "log_prob": TensorSpec("float32", (None,)),
+    }
+
+    def signature(inputs: str, outputs: str) -> Signature:
+        return Signature(
+            inputs={name: specs[name] for name in inputs.split()},
+            outputs={name: specs[name] for name in outputs.split()},
+        )
+
     contract = Contract(
         event_columns=("x0", "x1"),
         conditional_columns=("c0",),
         dtype="float32",
         signatures={
-            "log_prob": Signature(
-                inputs={
-                    "x": TensorSpec("float32", (None, 2)),
-                    "conditional_input": TensorSpec("float32", (None, 1)),
-                },
-                outputs={"log_prob": TensorSpec("float32", (None,))},
-            )
+            "log_prob": signature("x conditional_input", "log_prob"),
+            "inverse": signature("x conditional_input", "z log_prob"),
+            "sample_with_seed": signature("conditional_input seed", "x log_prob"),
         },
         toolkit_version="0",
         tensorflow_version=tf.__version__,
@@ -162,5 +210,16 @@ def score(model_base: Path, tmp_path: Path) -> Callable[..., Scored]:
             ScoreOptions(model=str(model_base), input_patterns=inputs, output=str(tmp_path / output), **options)
         )
         return Scored(tmp_path / output, summary)
+
+    return run
+
+
+@pytest.fixture
+def run_job(tmp_path: Path) -> Callable[..., Path]:
+    """Runs a job in this process and returns its output directory: `run_job(sample_table, SampleOptions, ...)`."""
+
+    def run(job: Callable, options: type, *inputs: str, output: str = "out", **values) -> Path:
+        job(options(input_patterns=inputs, output=str(tmp_path / output), **values))
+        return tmp_path / output
 
     return run

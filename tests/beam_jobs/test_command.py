@@ -73,10 +73,11 @@ def test_an_interrupted_job_leaves_nothing(number, model_base, write_parquet, ma
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.parquet"]
 
 
-def test_help_and_misspelt_flags_load_no_heavy_module():
+@pytest.mark.parametrize("job", ["score", "sample", "evaluate"])
+def test_help_and_misspelt_flags_load_no_heavy_module(job):
     for arguments, status in ((["--help"], 0), (["--model=m", "--input=i", "--ouput=o"], 2)):
         code = (
-            "import sys; from beam_jobs.score import main\n"
+            f"import sys; from beam_jobs.{job} import main\n"
             f"try: status = main({arguments!r})\n"
             "except SystemExit as end: status = end.code\n"
             "print(status, sorted({'apache_beam', 'pyarrow', 'tensorflow', 'numpy'} & set(sys.modules)))"
@@ -104,3 +105,17 @@ def test_every_public_name_resolves():
         assert getattr(beam_jobs, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = beam_jobs.nothing
+
+
+def test_samples_and_a_report_from_the_command_line(model_base, write_parquet, make_columns, tmp_path):
+    path = write_parquet("a.parquet", make_columns(50, 1))
+    common = [f"--model={model_base}", f"--input={path}"]
+    done = run("-m", "beam_jobs.sample", *common, f"--output={tmp_path / 's'}", "--num_samples=4", "--seed=1")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "draws written          200" in done.stdout
+    done = run("-m", "beam_jobs.evaluate", *common, f"--output={tmp_path / 'e'}")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "mean NLL" in done.stdout
+    assert "report.html, summary.json" in done.stdout

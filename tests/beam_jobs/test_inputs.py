@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from beam_jobs.errors import UsageError
-from beam_jobs.options import ScoreOptions
+from beam_jobs.options.score_options import ScoreOptions
 from beam_jobs.scoring import plan_score
 
 GOOD = {"x0": [1.0], "x1": [1.0], "c0": [1.0]}
@@ -73,7 +73,7 @@ def test_kept_columns_must_be_in_every_file_with_one_type(score, write_parquet):
         score(first, lacking, keep=("id",))
     with pytest.raises(UsageError, match=r"id not in .*b\.parquet"):
         score(first, lacking, keep=("*",))
-    with pytest.raises(UsageError, match=r"--keep id: string in .*c\.parquet but int64 in .*a\.parquet"):
+    with pytest.raises(UsageError, match=r"--keep id: id is string in .*c\.parquet but int64 in .*a\.parquet"):
         score(first, other, keep=("id",))
     with pytest.raises(UsageError, match=r"id of .*a\.parquet not in .*b\.parquet"):
         score(lacking, first, keep=("*",))

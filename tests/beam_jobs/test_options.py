@@ -10,7 +10,9 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from beam_jobs.beam_options import make_runner, parse_beam_flags, tensorflow_threads
 from beam_jobs.errors import UsageError
-from beam_jobs.options import flag_names, parse_score_flags
+from beam_jobs.options.evaluate_options import evaluate_flags, parse_evaluate_flags
+from beam_jobs.options.sample_options import parse_sample_flags, sample_flags
+from beam_jobs.options.score_options import parse_score_flags, score_flags
 
 REQUIRED = ["--model=m", "--input=a.csv, b/*.parquet", "--output=o"]
 
@@ -33,6 +35,10 @@ def test_flags_become_options():
         ([*REQUIRED, "--keep=a,*"], "expected either"),
         ([*REQUIRED, "--keep=a,a"], "each once"),
         ([*REQUIRED, "--input="], "expected paths or globs"),
+        ([*REQUIRED, "--max_rejected=5"], "--max_rejected is 5.0; expected a share of the rows, from 0 to 1"),
+        ([*REQUIRED, "--compression=zstd", "--output_format=csv"], "parquet, which alone is compressed"),
+        ([*REQUIRED, "--rows_per_file=0"], "--rows_per_file is 0; expected at least 1"),
+        ([*REQUIRED, "--on_bad_file=skip"], "invalid choice: 'skip'"),
     ],
 )
 def test_flags_of_ours_are_checked(flags, message):
@@ -59,14 +65,22 @@ def test_flags_that_beam_does_not_know_are_refused(flags, message):
     assert "\n" not in str(refusal.value)
 
 
-def test_no_flag_of_beam_is_taken_for_a_misspelt_one_of_ours():
+@pytest.mark.parametrize(
+    ("parse", "flags", "required"),
+    [
+        (parse_score_flags, score_flags, REQUIRED),
+        (parse_sample_flags, sample_flags, [*REQUIRED, "--num_samples=1", "--seed=1"]),
+        (parse_evaluate_flags, evaluate_flags, REQUIRED),
+    ],
+)
+def test_no_flag_of_beam_is_taken_for_a_misspelt_one_of_ours(parse, flags, required):
     parsers: list = []
     names = PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
     beam_flags = [flag for action in parsers[0]._actions for flag in action.option_strings if flag != "--help"]
-    assert not set(beam_flags) & set(flag_names()) - {"-h"}
+    assert not set(beam_flags) & set(flags().names()) - {"-h"}
     for flag in (*beam_flags, *(f"--{name}" for name in names)):
-        _, rest = parse_score_flags([*REQUIRED, flag]) if flag not in flag_names() else (None, [flag])
-        assert rest == [flag]
+        if flag not in flags().names():
+            assert parse([*required, flag])[1] == [flag]
 
 
 def test_threads_and_workers_make_up_the_cores(monkeypatch):

@@ -84,7 +84,7 @@ def test_text_that_is_no_number_rejects_its_row_alone(form, score, write_parquet
 @pytest.mark.parametrize("block_bytes", [150, 1 << 20])
 @pytest.mark.parametrize("line_break", ["\n", "\r\n"])
 def test_ragged_rows_leave_the_row_numbers_right(block_bytes, line_break, score, write_text, density, monkeypatch):
-    monkeypatch.setattr("beam_jobs.csv_source.BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("beam_jobs.sources.csv_source.BLOCK_BYTES", block_bytes)
     generator = np.random.default_rng(block_bytes)
     lines, expected, row = ["x0,x1,c0,note"], {}, 0
     for _ in range(400):
@@ -117,9 +117,9 @@ def test_an_unclosed_quote_is_told_from_a_short_row(score, write_text):
 
 
 def test_an_unclosed_quote_that_swallows_a_block_fails_the_job(score, write_text, monkeypatch):
-    monkeypatch.setattr("beam_jobs.csv_source.BLOCK_BYTES", 200)
+    monkeypatch.setattr("beam_jobs.sources.csv_source.BLOCK_BYTES", 200)
     path = write_text("a.csv", "x0,x1,c0\n" + "1,2,3\n" * 100 + '1,"2,3\n' + "1,2,3\n" * 100)
-    with pytest.raises(JobError, match=r"a\.csv cannot be read as CSV from row \d+: .* is a quote not closed\?"):
+    with pytest.raises(JobError, match=r"a\.csv cannot be read from row \d+: .* is a quote not closed\?"):
         score(path)
 
 
@@ -156,3 +156,16 @@ def test_what_the_model_answers_decides_too(score, write_parquet):
     assert result.reasons() == {(path, 1): "log_prob: NaN", (path, 3): "log_prob: +infinite"}
     assert result.log_probs()[path, 2] == -np.inf
     assert result.summary.rows_with_zero_density == 1
+
+
+def test_bytes_that_are_no_text_in_a_ragged_row(score, write_text):
+    private = "\uf7ff\uf780".encode()
+    lines = [b"x0,x1,c0,note", b"1,2,3,fine", b"\xff\xb1,2", b"1,2,3,\xb1", b"1,2,3," + private, b"\xef\x9f,2,3,fine"]
+    path = write_text("a.csv", b"\n".join(lines))
+    result = score(path, keep=("note",))
+    assert result.reasons() == {
+        (path, 1): "ragged row: 2 fields where the header has 4",
+        (path, 2): "note: not UTF-8",
+        (path, 4): "x0: not a number: '\\\\xef\\\\x9f'",
+    }
+    assert result.scored.sort_by("row")["note"].to_pylist() == ["fine", private.decode()]

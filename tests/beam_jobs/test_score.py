@@ -44,7 +44,7 @@ def test_files_of_both_formats_in_one_job(score, write_parquet, write_csv, make_
 
 
 def test_large_row_groups_are_shared_between_workers(score, write_parquet, make_columns, monkeypatch):
-    monkeypatch.setattr("beam_jobs.parquet_source.MIN_UNIT_ROWS", 1)
+    monkeypatch.setattr("beam_jobs.sources.parquet_source.MIN_UNIT_ROWS", 1)
     path = write_parquet("a.parquet", make_columns(1_000, 1), row_group_size=100)
     result = score(path)
     result.assert_each_row_once({(path, row) for row in range(1_000)})

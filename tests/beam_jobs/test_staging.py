@@ -8,9 +8,12 @@ import time
 import pytest
 
 from beam_jobs.errors import JobError
+from beam_jobs.output.shard_writer import ShardWriter
+from beam_jobs.output.staging import StagedOutput
+from beam_jobs.output.table_format import TableFormat
 from beam_jobs.rejection import REJECTED_SCHEMA
-from beam_jobs.shard_writer import ShardWriter
-from beam_jobs.staging import StagedOutput
+
+PARQUET = TableFormat(name="parquet", compression="snappy", rows_per_file=None)
 
 
 def test_a_discarded_directory_stays_away_while_workers_open_files(tmp_path):
@@ -20,7 +23,7 @@ def test_a_discarded_directory_stays_away_while_workers_open_files(tmp_path):
     def keep_opening() -> None:
         while not stop.is_set():
             try:
-                ShardWriter(str(staged.directory), "scored", REJECTED_SCHEMA).abandon()
+                ShardWriter(str(staged.directory), "scored", REJECTED_SCHEMA, PARQUET).abandon()
             except FileNotFoundError:
                 continue
             opened.set()
@@ -49,9 +52,9 @@ def test_an_output_that_appeared_meanwhile_is_not_replaced(tmp_path):
 
 def test_shards_that_no_tally_names_are_dropped(tmp_path):
     staged = StagedOutput(str(tmp_path / "out"), existing="refuse")
-    shards = [ShardWriter(str(staged.directory), "rejected", REJECTED_SCHEMA) for _ in range(3)]
+    shards = [ShardWriter(str(staged.directory), "rejected", REJECTED_SCHEMA, PARQUET) for _ in range(3)]
     for shard in shards:
         shard.close()
-    names = staged.name_shards([shards[0].path, shards[2].path], "rejected", REJECTED_SCHEMA)
+    names = staged.name_shards([shards[0].path, shards[2].path], "rejected", REJECTED_SCHEMA, PARQUET)
     assert names == ["rejected-00000-of-00002.parquet", "rejected-00001-of-00002.parquet"]
     assert sorted(entry.name for entry in staged.directory.iterdir()) == names

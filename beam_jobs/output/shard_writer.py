@@ -1,15 +1,17 @@
-"""One Parquet file being written by one worker."""
+"""One file being written by one worker."""
 
 from __future__ import annotations
 
 import uuid
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+
+if TYPE_CHECKING:
+    from beam_jobs.output.table_format import TableFormat
 
 # Large row groups make files that are small and fast to scan; the bytes bound what a worker holds of wide rows.
 ROW_GROUP_ROWS = 1 << 17
@@ -28,23 +30,24 @@ def create_file(path: str) -> BinaryIO:
 
 
 class ShardWriter:
-    """Appends record batches to a file of its own, `<directory>/<prefix>-<unique>.parquet`.
+    """Appends record batches to a file of its own, `<directory>/<prefix>-<unique>.<format>`.
 
     The name is unique because a runner may run a bundle twice: only the files whose names reach the tally count.
     """
 
-    def __init__(self, directory: str, prefix: str, schema: pa.Schema) -> None:
-        self.path = FileSystems.join(directory, f"{prefix}-{uuid.uuid4().hex}.parquet")
+    def __init__(self, directory: str, prefix: str, schema: pa.Schema, table_format: TableFormat) -> None:
+        self.path = FileSystems.join(directory, f"{prefix}-{uuid.uuid4().hex}.{table_format.name}")
         self.rows = 0
         self._schema = schema
         self._stream = create_file(self.path)
-        self._writer = pq.ParquetWriter(self._stream, schema, write_page_checksum=True)
+        self._writer = table_format.open(self._stream, schema)
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
         self._pending_bytes = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Appends the rows of a batch of the schema."""
+        self.rows += batch.num_rows
         self._pending.append(batch)
         self._pending_rows += batch.num_rows
         self._pending_bytes += batch.nbytes
@@ -52,7 +55,7 @@ class ShardWriter:
             self._flush()
 
     def close(self) -> None:
-        """Writes what is pending and the footer."""
+        """Writes what is pending and the end of the file."""
         if self._pending:
             self._flush()
         self.abandon()
@@ -66,6 +69,5 @@ class ShardWriter:
 
     def _flush(self) -> None:
         self._writer.write_table(pa.Table.from_batches(self._pending, self._schema))
-        self.rows += self._pending_rows
         self._pending = []
         self._pending_rows = self._pending_bytes = 0

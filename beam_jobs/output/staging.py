@@ -8,15 +8,15 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from beam_jobs.errors import JobError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from beam_jobs.options import ExistingOutput
+    import pyarrow as pa
+
+    from beam_jobs.options.job_options import ExistingOutput
+    from beam_jobs.output.table_format import TableFormat
 
 SUMMARY_NAME = "summary.json"
 
@@ -41,7 +41,7 @@ class StagedOutput:
         except OSError as error:
             raise UsageError(f"--output {output} cannot be written: {error.strerror}: {error.filename}") from error
 
-    def name_shards(self, paths: Iterable[str], prefix: str, schema: pa.Schema) -> list[str]:
+    def name_shards(self, paths: Iterable[str], prefix: str, schema: pa.Schema, table_format: TableFormat) -> list[str]:
         """Gives the shards of one kind their final names; an empty one, of that schema, if there is none.
 
         Files of that kind which are not in `paths`, left by a bundle that was run again, are deleted.
@@ -50,12 +50,30 @@ class StagedOutput:
         for stray in set(self.directory.glob(f"{prefix}-*")) - set(shards):
             stray.unlink()
         if not shards:
-            shards = [self.directory / f"{prefix}-empty.parquet"]
-            pq.write_table(schema.empty_table(), shards[0])
-        names = [f"{prefix}-{index:05d}-of-{len(shards):05d}.parquet" for index in range(len(shards))]
+            shards = [self._write_empty(prefix, schema, table_format)]
+        extension = table_format.name
+        names = [f"{prefix}-{index:05d}-of-{len(shards):05d}.{extension}" for index in range(len(shards))]
         for shard, name in zip(shards, names, strict=True):
             shard.rename(self.directory / name)
         return names
+
+    def _write_empty(self, prefix: str, schema: pa.Schema, table_format: TableFormat) -> Path:
+        path = self.directory / f"{prefix}-empty.{table_format.name}"
+        with path.open("wb") as stream:
+            writer = table_format.open(stream, schema)
+            writer.write_table(schema.empty_table())
+            writer.close()
+        return path
+
+    def keep_rejected(self, names: Iterable[str], summary: str) -> Path:
+        """Leaves those files and the summary beside the output, of a job that failed for the rows it rejected."""
+        kept = set(names)
+        for entry in self.directory.iterdir():
+            if entry.name not in kept:
+                entry.unlink()
+        (self.directory / SUMMARY_NAME).write_text(summary, encoding="utf-8")
+        path = self._output.with_name(f"{self._output.name}.rejected-{uuid.uuid4().hex[:8]}")
+        return self.directory.rename(path)
 
     def publish(self, summary: str) -> Path:
         """Writes the summary and makes the directory the output. Raises `JobError` if something new is there by now."""

@@ -19,17 +19,21 @@ class WorkUnit:
 
     Attributes:
       path: the file.
-      format: its format, a key of `inputs.SOURCES`.
+      format: its format, a key of `input_files.SOURCES`.
       start_row: number of the first row in the file, from 0.
       row_groups: for Parquet, the row groups, in order; empty for a format that is read whole.
+      rows_in_groups: how many rows each of them holds.
       rows: how many rows it holds, or `None` where only reading tells.
+      fault: why the file is rejected without being read, or `None`.
     """
 
     path: str
     format: str
     start_row: int = 0
     row_groups: tuple[int, ...] = ()
+    rows_in_groups: tuple[int, ...] = ()
     rows: int | None = None
+    fault: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +49,20 @@ class InputFile:
 class ReadPlan:
     """Which columns to read: those the model needs, and those to carry through. One may be both.
 
-    `batch_size` is the largest number of rows in a batch.
+    Attributes:
+      model_columns: names, in the model's order.
+      kept: names and types of the columns to carry through.
+      batch_size: the largest number of rows in a batch.
     """
 
     model_columns: tuple[str, ...]
-    kept_columns: tuple[str, ...]
+    kept: pa.Schema
     batch_size: int
+
+    @property
+    def kept_columns(self) -> tuple[str, ...]:
+        """Names of the columns to carry through."""
+        return tuple(self.kept.names)
 
     @property
     def columns(self) -> list[str]:
@@ -76,11 +88,33 @@ class InputBatch:
         return len(self.rows)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """Rows that a file has, or had, and that cannot be read.
+
+    Attributes:
+      file: path of the file.
+      first_row: number of the first of them.
+      rows: how many, or `None` where the file does not say: all from `first_row` on.
+      reason: what the reader said, in one line.
+    """
+
+    file: str
+    first_row: int
+    rows: int | None
+    reason: str
+
+
 class TableSource(Protocol):
-    """A table format; the modules `parquet_source` and `csv_source` are two."""
+    """A table format; each module `*_source` is one."""
 
     def inspect(self, path: str) -> InputFile:
-        """Columns and work units of a file. Raises `UsageError` if it cannot be read as a table of this format."""
+        """Columns and work units of a file. Raises `UnreadableFileError` if it is no table of this format."""
 
-    def read(self, unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows]:
-        """Every row of the unit once, in a batch or rejected. Raises `JobError` if the file turns out damaged."""
+    def read(self, unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
+        """Every row of the unit once: in a batch, rejected, or in a `Damage` that says which rows are lost."""
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error of a reader, without its line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__

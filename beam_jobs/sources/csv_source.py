@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
-from beam_jobs.errors import JobError, UsageError
+from beam_jobs.errors import UnreadableFileError, UsageError
 from beam_jobs.rejection import RejectedRows, reject
-from beam_jobs.table_source import InputBatch, InputFile, ReadPlan, WorkUnit
+from beam_jobs.sources.byte_stream import WholeLines, open_chunks
+from beam_jobs.sources.table_source import Damage, InputBatch, InputFile, ReadPlan, WorkUnit, one_line
+from beam_jobs.sources.utf8_escape import escape, is_marked, restore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,21 +33,27 @@ NOT_UTF8 = "not UTF-8"
 def inspect(path: str) -> InputFile:
     """See `TableSource.inspect`. Reads up to the first row; every column is text. An empty file has no column."""
     try:
-        with _open(path) as stream:
-            text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        with open_chunks(path) as chunks:
+            stream = WholeLines(chunks)
+            text = io.TextIOWrapper(
+                io.BufferedReader(stream), encoding="utf-8-sig", errors="surrogateescape", newline=""
+            )
             lines = (line for line in csv.reader(text) if line)
             header, first_row = next(lines, []), next(lines, None)
-    except (OSError, EOFError, csv.Error, pa.ArrowException) as error:
-        raise UsageError(f"{path} cannot be read as CSV: {error}; see --input_format") from error
+            damage = None if header else stream.damage
+    except (OSError, csv.Error) as error:
+        damage = one_line(error)
+    if damage is not None:
+        raise UnreadableFileError(f"{path} cannot be read as CSV: {damage}; see --input_format and --on_bad_file")
     repeated = [name for name in dict.fromkeys(header) if header.count(name) > 1]
     if repeated:
         raise UsageError(f"{path} names column(s) {', '.join(repeated)} more than once; expected each name once")
     # Without a row there is nothing to read, and Arrow refuses a header that ends without a line break.
-    units = () if first_row is None else (WorkUnit(path=path, format="csv"),)
+    units = () if first_row is None and stream.damage is None else (WorkUnit(path=path, format="csv"),)
     return InputFile(path=path, schema=pa.schema([(name, pa.string()) for name in header]), units=units)
 
 
-def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows]:
+def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
     """See `TableSource.read`. Columns of the model come as binary, kept ones as string."""
     ragged: deque[tuple[int, str]] = deque()
 
@@ -56,10 +62,15 @@ def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows]:
         ragged.append((row.number - 2, _describe_ragged(row)))
         return "skip"
 
+    # To Arrow no column means all of them.
+    columns = plan.columns or inspect(unit.path).schema.names[:1]
     row = 0
-    try:
-        with _open(unit.path) as stream:
-            for block in _open_csv(stream, plan, note_ragged):
+    damage: str | None = None
+    with open_chunks(unit.path) as chunks:
+        lines = WholeLines(chunks, convert=escape)
+        try:
+            for escaped in _open_csv(lines, columns, note_ragged):
+                block = _restore(escaped)
                 rows = _number_rows(row, block.num_rows, [number for number, _ in list(ragged)])
                 for start in range(0, len(rows), plan.batch_size):
                     part = slice(start, start + plan.batch_size)
@@ -69,14 +80,18 @@ def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows]:
                 if passed:
                     yield _reject_ragged(unit.path, passed)
                     row = max(row, passed[-1][0] + 1)
-    except (OSError, EOFError, pa.ArrowException) as error:
-        raise JobError(f"{unit.path} cannot be read as CSV from row {row}: {_describe(error)}") from error
+        except (OSError, pa.ArrowException) as error:
+            damage = _describe(error)
     if ragged:
         yield _reject_ragged(unit.path, list(ragged))
+        row = max(row, ragged[-1][0] + 1)
+    damage = lines.damage or damage
+    if damage is not None:
+        yield Damage(file=unit.path, first_row=row, rows=None, reason=damage)
 
 
 def _describe(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if "straddling" in text:
         return f"a row takes more than {BLOCK_BYTES:,} bytes: is a quote not closed?"
     return text
@@ -88,14 +103,8 @@ def _describe_ragged(row: pyarrow.csv.InvalidRow) -> str:
     return f"{row.actual_columns} fields where the header has {row.expected_columns}{hint}"
 
 
-def _open(path: str) -> pa.NativeFile:
-    """The bytes of the file, decompressed. Decompression is Arrow's: Beam's is several times slower."""
-    stream = pa.PythonFile(FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED), mode="r")
-    return pa.CompressedInputStream(stream, "gzip") if path.endswith(".gz") else stream
-
-
 def _open_csv(
-    stream: pa.NativeFile, plan: ReadPlan, note_ragged: Callable[[pyarrow.csv.InvalidRow], str]
+    stream: WholeLines, columns: list[str], note_ragged: Callable[[pyarrow.csv.InvalidRow], str]
 ) -> pyarrow.csv.CSVStreamingReader:
     # All columns come as bytes: one value that is no number, or no text, must not fail the other rows.
     return pyarrow.csv.open_csv(
@@ -104,11 +113,21 @@ def _open_csv(
         read_options=pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
         parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note_ragged),
         convert_options=pyarrow.csv.ConvertOptions(
-            include_columns=plan.columns,
-            column_types=dict.fromkeys(plan.columns, pa.binary()),
+            include_columns=columns,
+            column_types=dict.fromkeys(columns, pa.binary()),
             strings_can_be_null=False,
         ),
     )
+
+
+def _restore(block: pa.RecordBatch) -> pa.RecordBatch:
+    """The block with the bytes of the file."""
+    columns = []
+    for column in block.columns:
+        buffer = column.buffers()[2]
+        marked = buffer is not None and is_marked(memoryview(buffer))
+        columns.append(pa.array(map(restore, column.to_pylist()), pa.binary()) if marked else column)
+    return pa.RecordBatch.from_arrays(columns, block.schema.names) if columns else block
 
 
 def _number_rows(first: int, count: int, ragged: list[int]) -> npt.NDArray[np.int64]:

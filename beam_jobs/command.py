@@ -1,0 +1,82 @@
+"""How the commands run: flags in, a directory out, and errors as one line.
+
+Heavy modules are imported after the flags have been read, so that `--help` and a misspelt flag answer at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from beam_jobs.errors import BatchJobError
+from beam_jobs.quiet_logs import configure_logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from beam_jobs.job import Job
+    from beam_jobs.options.flags import JobFlags
+    from beam_jobs.options.job_options import JobOptions
+
+Options = TypeVar("Options", bound="JobOptions")
+_LOG_LEVEL_FLAG = "--default_sdk_harness_log_level"
+
+
+def run_command(
+    arguments: Sequence[str] | None,
+    *,
+    parse: Callable[[Sequence[str]], tuple[Options, list[str]]],
+    flags: Callable[[], JobFlags],
+    plan: Callable[[Options], Job[Any]],
+) -> int:
+    """Runs a command and returns its exit status: 0, 1 for a failed job, 2 for usage.
+
+    Args:
+      arguments: of the command line, or `None` for those of this process.
+      parse: makes options of them, and leaves Beam's flags.
+      flags: those of the command.
+      plan: makes a job of the options; imports what it needs.
+    """
+    try:
+        options, beam_flags = parse(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.write(_run(options, beam_flags, flags().names(), plan))
+    except BatchJobError as error:
+        logging.getLogger(__name__).info("the job did not complete", exc_info=error)
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_status
+    return 0
+
+
+def _run(
+    options: Options, beam_flags: Sequence[str], own_flags: Sequence[str], plan: Callable[[Options], Job[Any]]
+) -> str:
+    """Runs the job and returns what to print."""
+    configure_logs(_log_level(beam_flags))
+    from beam_jobs import beam_options  # noqa: PLC0415  # Beam and Arrow: see the module's docstring
+    from beam_jobs.interruption import exit_when_interrupted  # noqa: PLC0415
+    from beam_jobs.job import run_staged  # noqa: PLC0415
+    from beam_jobs.output.staging import StagedOutput  # noqa: PLC0415
+
+    pipeline_options = beam_options.parse_beam_flags(beam_flags, own_flags=own_flags)
+    job = plan(options)
+    staged = StagedOutput(options.output, existing=options.existing_output)
+    try:
+        with exit_when_interrupted(staged.discard):
+            summary = run_staged(job, staged, pipeline_options)
+        staged.publish(summary.to_json())
+    except BaseException:
+        staged.discard()
+        raise
+    text: str = summary.to_text(options.output)
+    return text
+
+
+def _log_level(beam_flags: Sequence[str]) -> str | None:
+    """The value of Beam's flag, before Beam has been imported: its import is logged already."""
+    for flag, following in itertools.pairwise([*beam_flags, ""]):
+        name, _, value = flag.partition("=")
+        if name == _LOG_LEVEL_FLAG:
+            return value or following or None
+    return None

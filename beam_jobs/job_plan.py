@@ -1,0 +1,107 @@
+"""What a job found and checked before it starts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from beam_jobs.sources.input_files import find_files, inspect_files, resolve_columns, resolve_kept
+from beam_jobs.sources.table_source import ReadPlan, WorkUnit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from beam_jobs.options.job_options import JobOptions
+    from beam_jobs.planned_model import PlannedModel
+    from beam_jobs.tally import Tally
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class JobPlan:
+    """What `plan_job` found and checked: nothing in it needs to be looked up again.
+
+    Attributes:
+      options: what was asked for.
+      model: the model version to use, and the columns its inputs are made of.
+      input_files: files to read: by path, the pattern that named it.
+      units: how they are split; largest first, so that workers finish together.
+      kept: names and types of the columns to carry through.
+      read: names and types of those and of the other columns that the job itself asks for.
+    """
+
+    options: JobOptions
+    model: PlannedModel
+    input_files: Mapping[str, str]
+    units: tuple[WorkUnit, ...]
+    kept: pa.Schema
+    read: pa.Schema
+
+    @property
+    def known_rows(self) -> int | None:
+        """Rows in the input files, or `None` where their format does not say."""
+        rows = [unit.rows for unit in self.units]
+        return None if None in rows else sum(count for count in rows if count is not None)
+
+    @property
+    def read_plan(self) -> ReadPlan:
+        """Which columns to read, and how many rows at a time."""
+        return ReadPlan(model_columns=self.model.inputs.names, kept=self.read, batch_size=self.options.batch_size)
+
+    def summary_fields(self, tally: Tally, rejected_files: Sequence[str], seconds: float) -> dict[str, Any]:
+        """The fields of `Summary` that every job fills in the same way; it adds its own files to `output_files`."""
+        return {
+            "rows_read": tally.rows_read,
+            "rows_scored": tally.rows_read - tally.rows_rejected,
+            "rows_rejected": tally.rows_rejected,
+            "rejected_by_kind": dict(sorted(tally.rejected_by_kind.items())),
+            "unreadable_files": tally.unreadable_files,
+            "seconds": seconds,
+            "model": str(self.model.version_dir),
+            "model_version": self.model.version_dir.name,
+            "signature_name": self.model.signature_name,
+            "event_columns": self.model.contract.event_columns,
+            "conditional_columns": self.model.contract.conditional_columns,
+            "dtype": self.model.contract.dtype,
+            "input_files": tuple(self.input_files),
+            "output_files": tuple(rejected_files),
+            "options": dataclasses.asdict(self.options),
+        }
+
+
+def plan_job(
+    options: JobOptions,
+    model: PlannedModel,
+    *,
+    keep: Sequence[str] = (),
+    reserved: Sequence[str] = (),
+    extra: Mapping[str, str] | None = None,
+) -> JobPlan:
+    """Finds the files, and checks that they fit.
+
+    Args:
+      options: what was asked for.
+      model: to be used.
+      keep: input columns to carry through.
+      reserved: names that the output has for itself.
+      extra: other input columns to read: by name of the column, the flag that asked for it.
+
+    Raises:
+      UsageError: they do not fit.
+    """
+    paths = find_files(options.input_patterns)
+    files = inspect_files(
+        paths, input_format=options.input_format, columns=model.inputs.names, on_bad_file=options.on_bad_file
+    )
+    kept = resolve_kept(files, keep, reserved)
+    others = [resolve_columns(files, [name], flag) for name, flag in (extra or {}).items() if name not in kept.names]
+    units = [unit for file in files for unit in file.units]
+    return JobPlan(
+        options=options,
+        model=model,
+        input_files=paths,
+        units=tuple(sorted(units, key=lambda unit: unit.rows or 0, reverse=True)),
+        kept=kept,
+        read=pa.unify_schemas([kept, *others]),
+    )

@@ -1,0 +1,136 @@
+"""Command-line flags of the jobs: those they share, and how ours are told from Beam's."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from typing import TYPE_CHECKING, NoReturn
+
+from beam_jobs.errors import UsageError
+from beam_jobs.options.job_options import (
+    COMPRESSIONS,
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_COMPRESSION,
+    INPUT_FORMATS,
+    OUTPUT_FORMATS,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NEAR_MISS = 0.8  # similar enough for a typing error, and to none of Beam's own flags
+_EPILOG = (
+    "Every other flag is a Beam pipeline option: --runner, --direct_num_workers, --temp_location, ... "
+    "Without --runner the job runs in this process. Rows that cannot be used go to rejected-* with file, row and "
+    "reason. Nothing appears at --output before the job has succeeded."
+)
+
+
+class JobFlags(argparse.ArgumentParser):
+    """A parser with the flags that every job has; it takes its own flags and leaves Beam's."""
+
+    def __init__(self, *, prog: str, description: str) -> None:
+        super().__init__(prog=prog, description=description, epilog=_EPILOG, allow_abbrev=False)
+        add_job_flags(self)
+
+    def parse(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """The values of our flags, and the flags left over for Beam.
+
+        Raises:
+          UsageError: a flag of ours is missing, misspelt, or has no valid value.
+          SystemExit: after printing the help that was asked for.
+        """
+        for argument in arguments:
+            self._refuse_near_miss(argument)
+        return self.parse_known_args(list(arguments))
+
+    def names(self) -> list[str]:
+        """Our own flags, with their dashes."""
+        return [name for action in self._actions for name in action.option_strings]
+
+    def _refuse_near_miss(self, argument: str) -> None:
+        name = argument.partition("=")[0]
+        own = self.names()
+        close = difflib.get_close_matches(name, own, n=1, cutoff=_NEAR_MISS)
+        if name.startswith("--") and name not in own and close:
+            raise UsageError(f"unknown argument {argument!r}; did you mean {close[0]}?")
+
+    def error(self, message: str) -> NoReturn:
+        """Raises what `argparse` would print."""
+        raise UsageError(f"{message} (see --help)")
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Comma-separated names."""
+    return tuple(name.strip() for name in text.split(","))
+
+
+def add_keep_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds `--keep`, for jobs that write rows."""
+    parser.add_argument(
+        "--keep",
+        default=(),
+        type=split_names,
+        metavar="COLUMNS",
+        help="input columns to carry through, comma separated, or '*' for all",
+    )
+
+
+def add_job_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `JobOptions`."""
+    _add_input_flags(parser)
+    _add_output_flags(parser)
+    parser.add_argument(
+        "--batch_size", type=int, default=DEFAULT_BATCH_SIZE, metavar="ROWS", help="rows per call (%(default)s)"
+    )
+
+
+def _add_input_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", required=True, metavar="DIR", help="exported version, or directory of versions (the newest)")
+    add(
+        "--input",
+        required=True,
+        dest="input_patterns",
+        type=split_names,
+        metavar="FILES",
+        help="Parquet, CSV, JSON Lines, Avro or TFRecord files: paths or globs, comma separated",
+    )
+    add("--input_format", choices=INPUT_FORMATS, help="default: each file's by its extension")
+    for kind in ("event", "conditional"):
+        add(
+            f"--{kind}_columns",
+            default=(),
+            type=split_names,
+            metavar="COLUMNS",
+            help=f"the input's names of the model's {kind} columns, in its order, where they differ",
+        )
+    add(
+        "--on_bad_file",
+        choices=("fail", "reject"),
+        default="fail",
+        help="a damaged file fails the job (default); or what can be read of it is used and the rest rejected",
+    )
+    add(
+        "--max_rejected",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="fail if a larger share of the rows, from 0 to 1, is rejected (default: 1, no limit)",
+    )
+
+
+def _add_output_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--output", required=True, metavar="DIR", help="directory to write; it must not exist")
+    add("--output_format", choices=OUTPUT_FORMATS, default="parquet", help="default: %(default)s")
+    add("--compression", choices=COMPRESSIONS, default=DEFAULT_COMPRESSION, help="of Parquet (%(default)s)")
+    add("--rows_per_file", type=int, metavar="ROWS", help="a worker starts another file after that many (no limit)")
+    add(
+        "--overwrite",
+        dest="existing_output",
+        action="store_const",
+        const="replace",
+        default="refuse",
+        help="replace an earlier output directory once the job has succeeded",
+    )

@@ -1,0 +1,99 @@
+"""The options that every job has."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from beam_jobs.errors import UsageError
+
+INPUT_FORMATS = ("parquet", "csv", "jsonl", "avro", "tfrecord")
+OUTPUT_FORMATS = ("parquet", "csv", "jsonl")
+COMPRESSIONS = ("snappy", "zstd", "gzip", "lz4", "brotli", "none")
+DEFAULT_COMPRESSION = "snappy"
+DEFAULT_BATCH_SIZE = 16384
+ALL_COLUMNS = ("*",)
+ExistingOutput = Literal["refuse", "replace"]
+OnBadFile = Literal["fail", "reject"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """What a job reads, with which model, and where it writes.
+
+    Attributes:
+      model: a version directory, or a directory of versions (the newest is taken).
+      input_patterns: paths or globs of the input files.
+      output: directory to be created.
+      input_format: one of `INPUT_FORMATS`, or `None` to tell each file's format by its extension.
+      event_columns: the input columns that are the model's event columns, in its order; empty if their names agree.
+      conditional_columns: the same for its conditional columns.
+      on_bad_file: a file that cannot be read, or not to its end, fails the job; or what was read of it is used, and
+        the rest rejected.
+      max_rejected: the share of rows that may be rejected before the job fails, from 0 to 1.
+      batch_size: rows per Arrow batch, and so per call of the model.
+      output_format: one of `OUTPUT_FORMATS`.
+      compression: of Parquet output, one of `COMPRESSIONS`.
+      rows_per_file: a worker starts another file after that many rows; `None` for no limit.
+      existing_output: what to do if `output` exists: refuse to start, or replace it when the job has succeeded.
+    """
+
+    model: str
+    input_patterns: tuple[str, ...]
+    output: str
+    input_format: str | None = None
+    event_columns: tuple[str, ...] = ()
+    conditional_columns: tuple[str, ...] = ()
+    on_bad_file: OnBadFile = "fail"
+    max_rejected: float = 1.0
+    batch_size: int = DEFAULT_BATCH_SIZE
+    output_format: str = "parquet"
+    compression: str = DEFAULT_COMPRESSION
+    rows_per_file: int | None = None
+    existing_output: ExistingOutput = "refuse"
+
+    def __post_init__(self) -> None:
+        if not self.input_patterns or not all(self.input_patterns):
+            raise UsageError(f"--input is {','.join(self.input_patterns)!r}; expected paths or globs, comma separated")
+        if self.input_format is not None:
+            check_choice("--input_format", self.input_format, INPUT_FORMATS)
+        check_choice("--output_format", self.output_format, OUTPUT_FORMATS)
+        check_choice("--compression", self.compression, COMPRESSIONS)
+        if self.output_format != "parquet" and self.compression != DEFAULT_COMPRESSION:
+            raise UsageError(
+                f"--compression is {self.compression!r} and --output_format {self.output_format!r}; "
+                "expected parquet, which alone is compressed"
+            )
+        check_choice("--on_bad_file", self.on_bad_file, ("fail", "reject"))
+        if not 0 <= self.max_rejected <= 1:
+            raise UsageError(f"--max_rejected is {self.max_rejected}; expected a share of the rows, from 0 to 1")
+        check_at_least("--batch_size", self.batch_size, 1)
+        if self.rows_per_file is not None:
+            check_at_least("--rows_per_file", self.rows_per_file, 1)
+        check_names("--event_columns", self.event_columns)
+        check_names("--conditional_columns", self.conditional_columns)
+
+
+def check_names(flag: str, names: tuple[str, ...]) -> None:
+    """Raises `UsageError` unless every name is a text that occurs once."""
+    if not all(names) or len(set(names)) < len(names):
+        raise UsageError(f"{flag} is {','.join(names)!r}; expected column names, comma separated, each once")
+
+
+def check_keep(keep: tuple[str, ...]) -> None:
+    """Raises `UsageError` unless `keep` is `ALL_COLUMNS` or column names."""
+    check_names("--keep", keep)
+    if "*" in keep and keep != ALL_COLUMNS:
+        raise UsageError(f"--keep is {','.join(keep)!r}; expected either '*' or column names")
+
+
+def check_at_least(flag: str, value: int, least: int) -> None:
+    """Raises `UsageError` if the value is smaller."""
+    if value < least:
+        raise UsageError(f"{flag} is {value}; expected at least {least}")
+
+
+def check_choice(flag: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises `UsageError` unless the value is one of the choices."""
+    if value not in choices:
+        raise UsageError(f"{flag} is {value!r}; expected one of {', '.join(choices)}")

@@ -1,0 +1,57 @@
+"""The options of the scoring job."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+from beam_jobs.options.flags import JobFlags, add_keep_flag
+from beam_jobs.options.job_options import JobOptions, check_choice, check_keep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ScoreSignature = Literal["log_prob", "inverse"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreOptions(JobOptions):
+    """What to score; see `JobOptions` for the rest.
+
+    Attributes:
+      keep: input columns to carry through to the scored rows, unchanged in type; `("*",)` is all of them.
+      signature_name: the signature to run: `log_prob`, or `inverse`, which gives the base-space values as well.
+    """
+
+    keep: tuple[str, ...] = ()
+    signature_name: ScoreSignature = "log_prob"
+
+    def __post_init__(self) -> None:
+        # `super()` without arguments looks for the class from before `slots` made another.
+        super(ScoreOptions, self).__post_init__()
+        check_keep(self.keep)
+        check_choice("signature_name", self.signature_name, ("log_prob", "inverse"))
+
+
+def parse_score_flags(arguments: Sequence[str]) -> tuple[ScoreOptions, list[str]]:
+    """The job's own options, and the flags left over for Beam. Raises as `JobFlags.parse`."""
+    known, beam_flags = score_flags().parse(arguments)
+    return ScoreOptions(**vars(known)), beam_flags
+
+
+def score_flags() -> JobFlags:
+    """The flags of the scoring job."""
+    parser = JobFlags(
+        prog="python -m beam_jobs.score",
+        description="Writes log p(x | c), in nats, for every row of a table, with Apache Beam.",
+    )
+    add_keep_flag(parser)
+    parser.add_argument(
+        "--with_inverse",
+        dest="signature_name",
+        action="store_const",
+        const="inverse",
+        default="log_prob",
+        help="also write z, the row in base space, as columns z_<event column>",
+    )
+    return parser

@@ -1,0 +1,29 @@
+"""The command `python -m beam_jobs.sample`: draws from p(x | c) for every row of conditions."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from beam_jobs.command import run_command
+from beam_jobs.options.sample_options import SampleOptions, parse_sample_flags, sample_flags
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from beam_jobs.sampling import SampleJob
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status: 0, 1 for a failed job, 2 for usage."""
+    return run_command(arguments, parse=parse_sample_flags, flags=sample_flags, plan=_plan)
+
+
+def _plan(options: SampleOptions) -> SampleJob:
+    from beam_jobs.sampling import plan_sample  # noqa: PLC0415  # Beam and Arrow: see `run_command`
+
+    return plan_sample(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""The files a job reads: found, inspected and checked against what the model needs, before anything starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystems import FileSystems
+
+from beam_jobs.errors import UnreadableFileError, UsageError
+from beam_jobs.numeric_columns import is_convertible
+from beam_jobs.options.job_options import ALL_COLUMNS
+from beam_jobs.sources import avro_source, csv_source, json_lines_source, parquet_source, tfrecord_source
+from beam_jobs.sources.table_source import InputFile, WorkUnit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from beam_jobs.options.job_options import OnBadFile
+    from beam_jobs.sources.table_source import TableSource
+
+SOURCES: Mapping[str, TableSource] = {
+    "parquet": parquet_source,
+    "csv": csv_source,
+    "jsonl": json_lines_source,
+    "avro": avro_source,
+    "tfrecord": tfrecord_source,
+}
+_EXTENSIONS = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    ".csv.gz": "csv",
+    ".jsonl": "jsonl",
+    ".jsonl.gz": "jsonl",
+    ".avro": "avro",
+    ".tfrecord": "tfrecord",
+    ".tfrecord.gz": "tfrecord",
+}
+
+
+def find_files(patterns: Sequence[str]) -> dict[str, str]:
+    """The files that paths and globs mean, sorted by pattern, each once: by path, the pattern that named it.
+
+    Raises `UsageError` for a pattern that matches nothing, and for a directory.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for pattern in patterns:
+        if Path(pattern).is_dir():
+            raise UsageError(
+                f"--input {pattern} is a directory; name the files in it, as in '{Path(pattern)}/*.parquet'"
+            )
+        paths = [pattern] if Path(pattern).is_file() else _match(pattern)
+        if not paths:
+            raise UsageError(
+                f"--input {pattern} matches no file; expected a path or a glob, comma separated if several"
+            )
+        for path in paths:
+            found.setdefault(os.path.normpath(path) if "://" not in path else path, (path, pattern))
+    return dict(found.values())
+
+
+def _match(pattern: str) -> list[str]:
+    try:
+        (match,) = FileSystems.match([pattern])
+    except (BeamIOError, OSError, ValueError) as error:
+        raise UsageError(f"--input {pattern} cannot be looked up: {error}") from error
+    return sorted(metadata.path for metadata in match.metadata_list if not Path(metadata.path).is_dir())
+
+
+def inspect_files(
+    paths: Iterable[str], *, input_format: str | None, columns: Sequence[str], on_bad_file: OnBadFile
+) -> list[InputFile]:
+    """Columns and work units of every file.
+
+    Where bad files are to be rejected, one that cannot be read, or lacks a column, becomes a unit that says why.
+
+    Args:
+      paths: of the files.
+      input_format: of all of them, or `None` to tell each one's by its extension.
+      columns: that the model needs.
+      on_bad_file: what to do with a file that does not serve.
+
+    Raises:
+      UsageError: a file is not what it must be; where bad files are rejected, all of them are not.
+    """
+    files: list[InputFile] = []
+    refused: list[UsageError] = []
+    for path in paths:
+        source = input_format or _format_of(path)
+        try:
+            file = SOURCES[source].inspect(path)
+            _check_columns(file, columns)
+        except UsageError as error:
+            if on_bad_file == "fail":
+                raise
+            refused.append(error)
+            unit = WorkUnit(path=path, format=source, rows=1, fault=str(error))
+            file = InputFile(path=path, schema=pa.schema([]), units=(unit,))
+        files.append(file)
+    # Columns that no file has are a mistake in the command, not damage.
+    if refused and len(refused) == len(files) and not any(isinstance(each, UnreadableFileError) for each in refused):
+        raise refused[0]
+    return files
+
+
+def _format_of(path: str) -> str:
+    for extension, input_format in _EXTENSIONS.items():
+        if path.lower().endswith(extension):
+            return input_format
+    raise UsageError(f"{path} ends in none of {', '.join(_EXTENSIONS)}; name its format with --input_format")
+
+
+def _check_columns(file: InputFile, columns: Sequence[str]) -> None:
+    """Raises `UsageError` unless the file has every column that is needed, of a type that can hold numbers."""
+    if not file.schema.names:  # an empty CSV file: it has no row to score either
+        return
+    missing = [name for name in columns if name not in file.schema.names]
+    if missing:
+        raise UsageError(
+            f"input column(s) {', '.join(missing)} not in {file.path}; it has: {', '.join(file.schema.names)}; "
+            f"the model expects: {', '.join(columns)}"
+        )
+    for name in columns:
+        if file.schema.names.count(name) > 1:
+            raise UsageError(f"{file.path} has more than one column {name}; expected each name once")
+        column_type = file.schema.field(name).type
+        if not is_convertible(column_type):
+            raise UsageError(f"input column {name} of {file.path} is {column_type}; expected numbers or text")
+
+
+def resolve_kept(files: Sequence[InputFile], keep: Sequence[str], reserved: Sequence[str]) -> pa.Schema:
+    """Names and types of the columns to carry through, the same in every file.
+
+    Raises `UsageError` where a file lacks one or has another type, or where a name is `reserved` for the output.
+    """
+    readable = list(_with_columns(files))
+    every = tuple(keep) == ALL_COLUMNS
+    names = (readable[0].schema.names if readable else []) if every else list(keep)
+    clashes = [name for name in names if name in reserved]
+    if clashes:
+        raise UsageError(
+            f"--keep {','.join(keep)} would carry through column(s) {', '.join(clashes)}, names that the output needs "
+            f"for itself ({', '.join(reserved)}); keep other columns, or rename them"
+        )
+    schema = resolve_columns(files, names, f"--keep {','.join(keep)}")
+    for file in readable if every else []:
+        extra = [name for name in file.schema.names if name not in names]
+        if extra:
+            raise UsageError(
+                f"--keep *: column(s) {', '.join(extra)} of {file.path} not in {readable[0].path}; name those to keep"
+            )
+    return schema
+
+
+def resolve_columns(files: Sequence[InputFile], names: Sequence[str], flag: str) -> pa.Schema:
+    """Those columns and their types, the same in every file. Raises `UsageError`, naming the flag that wants them."""
+    readable = list(_with_columns(files))
+    if not readable:
+        return pa.schema([(name, pa.string()) for name in names])
+    first = readable[0]
+    for file in readable:
+        missing = [name for name in names if name not in file.schema.names]
+        if missing:
+            raise UsageError(
+                f"{flag}: column(s) {', '.join(missing)} not in {file.path}; it has: {', '.join(file.schema.names)}"
+            )
+        for name in names:
+            expected, got = first.schema.field(name).type, file.schema.field(name).type
+            if got != expected:
+                raise UsageError(f"{flag}: {name} is {got} in {file.path} but {expected} in {first.path}")
+    return pa.schema([pa.field(name, first.schema.field(name).type) for name in names])
+
+
+def _with_columns(files: Iterable[InputFile]) -> Iterable[InputFile]:
+    """Leaves out files of no column at all: empty CSV files, and those that are rejected whole."""
+    return (file for file in files if file.schema.names)

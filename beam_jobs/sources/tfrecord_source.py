@@ -1,0 +1,138 @@
+"""TFRecord files of `tf.Example`, read whole: a feature of one value for each column. A record is a row.
+
+A record whose checksum is wrong, or that is no `tf.Example`, is rejected alone. A wrong length ends the file.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from typing import TYPE_CHECKING, Any
+
+import google_crc32c
+import pyarrow as pa
+from google.protobuf.message import DecodeError
+
+from beam_jobs.errors import UnreadableFileError
+from beam_jobs.rejection import RejectedRows, reject
+from beam_jobs.sources.byte_stream import UNREADABLE, open_chunks
+from beam_jobs.sources.records import GUESSED_FROM, guess_schema, to_batches
+from beam_jobs.sources.table_source import Damage, InputBatch, InputFile, ReadPlan, WorkUnit, one_line
+from beam_jobs.sources.tf_example import parse_example
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+WRONG_CHECKSUM = "wrong checksum"
+NOT_AN_EXAMPLE = "not a tf.Example"
+_HEADER = struct.Struct("<QI")
+_CHECKSUM = struct.Struct("<I")
+# No row is that large; a length that is says that the file is something else.
+_MAX_RECORD_BYTES = 1 << 30
+
+
+class _Records:
+    """The records of a stream; `None` for one whose checksum is wrong.
+
+    Attributes:
+      damage: why they ended before the end of the file, or `None`.
+    """
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self.damage: str | None = None
+        self._chunks = chunks
+        self._buffer = b""
+        self._position = 0
+
+    def __iter__(self) -> Iterator[bytes | None]:
+        try:
+            while header := self._take(_HEADER.size):
+                length, checksum = _HEADER.unpack(header)
+                if checksum != _masked(header[:8]) or length > _MAX_RECORD_BYTES:
+                    self.damage = "the length of a record does not agree with its checksum"
+                    return
+                body = self._take(length + _CHECKSUM.size)
+                if not body:
+                    raise EOFError("the file ends within a record")
+                data = body[:length]
+                yield data if _CHECKSUM.unpack(body[length:])[0] == _masked(data) else None
+        except (*UNREADABLE, struct.error) as error:
+            self.damage = one_line(error)
+
+    def _take(self, count: int) -> bytes:
+        """The next bytes; none at the end of the file. Raises `EOFError` where it ends in between."""
+        end = self._position + count
+        if end > len(self._buffer):
+            pieces = [self._buffer[self._position :]]
+            have = len(pieces[0])
+            while have < count and (piece := next(self._chunks, None)) is not None:
+                pieces.append(piece)
+                have += len(piece)
+            self._buffer, self._position, end = b"".join(pieces), 0, count
+            if have < count:
+                if have:
+                    raise EOFError("the file ends within a record")
+                return b""
+        data = self._buffer[self._position : end]
+        self._position = end
+        return data
+
+
+def inspect(path: str) -> InputFile:
+    """See `TableSource.inspect`. Names and types are guessed from the first records."""
+    try:
+        with open_chunks(path) as chunks:
+            records = _Records(chunks)
+            head = list(itertools.islice(records, GUESSED_FROM))
+            damage = records.damage
+    except UNREADABLE as error:
+        damage, head = one_line(error), []
+    examples = [example for data in head if not isinstance(example := _parse(data), str)]
+    if not examples and (damage or head):
+        reason = damage or f"none of its first {len(head)} records is a sound tf.Example"
+        raise UnreadableFileError(f"{path} cannot be read as TFRecord: {reason}; see --input_format and --on_bad_file")
+    units = (WorkUnit(path=path, format="tfrecord"),) if head else ()
+    return InputFile(path=path, schema=guess_schema(examples), units=units)
+
+
+def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
+    """See `TableSource.read`."""
+    row = 0
+    with open_chunks(unit.path) as chunks:
+        records = _Records(chunks)
+        rows = iter(records)
+        while chunk := list(itertools.islice(rows, plan.batch_size)):
+            yield from _to_batches(unit.path, row, chunk, plan)
+            row += len(chunk)
+    if records.damage is not None:
+        yield Damage(file=unit.path, first_row=row, rows=None, reason=records.damage)
+
+
+def _to_batches(
+    path: str, row: int, chunk: Sequence[bytes | None], plan: ReadPlan
+) -> Iterator[InputBatch | RejectedRows]:
+    parsed = [_parse(data) for data in chunk]
+    refused = {number: fault for number, fault in enumerate(parsed, row) if isinstance(fault, str)}
+    if refused:
+        reasons = list(refused.values())
+        kinds = {kind: reasons.count(kind) for kind in set(reasons)}
+        yield reject(path, pa.array(list(refused), pa.int64()), reasons, kinds)
+    good = {number: record for number, record in enumerate(parsed, row) if not isinstance(record, str)}
+    if good:
+        yield from to_batches(path, list(good), list(good.values()), plan)
+
+
+def _parse(data: bytes | None) -> dict[str, Any] | str:
+    """The record, or what is wrong with it."""
+    if data is None:
+        return WRONG_CHECKSUM
+    try:
+        return parse_example(data)
+    except DecodeError:
+        return NOT_AN_EXAMPLE
+
+
+def _masked(data: bytes) -> int:
+    """TFRecord's checksum: CRC-32C, rotated by 15 bits, plus a constant."""
+    crc: int = google_crc32c.value(data)
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
