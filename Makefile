@@ -9,10 +9,10 @@ READY := $(VENV)/ready
 export MPLCONFIGDIR := $(abspath $(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help run train export score test bench check format clean
+.PHONY: help run train export score sample evaluate serve test bench check format clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { \
@@ -48,11 +48,21 @@ INPUT ?= data/demo/held_out.parquet
 score: $(READY) ## Score INPUT with models/NAME into out/NAME/scores
 	$(RUN) -m beam_jobs.score --model models/$(NAME) --input '$(INPUT)' --output out/$(NAME)/scores
 
+sample: $(READY) ## Draw 10 samples for each row of INPUT from models/NAME into out/NAME/samples
+	$(RUN) -m beam_jobs.sample --model models/$(NAME) --input '$(INPUT)' --num_samples 10 --seed 0 --output out/$(NAME)/samples
+
+evaluate: $(READY) ## Evaluate models/NAME on INPUT: out/NAME/report/report.html
+	$(RUN) -m beam_jobs.evaluate --model models/$(NAME) --input '$(INPUT)' --output out/$(NAME)/report
+
+serve: $(READY) ## Serve models/NAME over gRPC (8500) and REST (8501)
+	$(RUN) -m serving_config.serve --model_base models/$(NAME) --model_name $(NAME)
+
 test: $(READY) ## Run all tests
 	$(RUN) -m pytest -n 2 --dist worksteal
 
-bench: $(READY) ## Ratios of the exported functions to TFP's graph, in one run
+bench: $(READY) ## Exported functions beside TFP's graph, batch scoring beside a bare loop: ratios
 	$(RUN) -m benchmarks.serving_graph
+	$(RUN) -m benchmarks.batch_scoring
 
 check: $(READY) ## Format, lint, imports, types, tests: the gate before every commit
 	$(VENV)/bin/ruff format --check .

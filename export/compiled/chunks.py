@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 MOST_ROWS = 512  # of a chunk: the units of a layer fit into a core's cache
-LEAST_ROWS = 64  # of a chunk where a batch would fit into one: below it, reading the weights takes longer than using them
+LEAST_ROWS = (
+    64  # of a chunk where a batch would fit into one: below it, reading the weights takes longer than using them
+)
 ALIGNED_ROWS = 16  # chunks are multiples of it: slices of their tensors share memory instead of being copied
 
 RowMap = Callable[..., tuple[tf.Tensor, tf.Tensor]]

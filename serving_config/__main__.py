@@ -1,0 +1,27 @@
+"""`python -m serving_config`: the configuration of TensorFlow Serving for exported models."""
+
+from __future__ import annotations
+
+import sys
+
+from serving_config.errors import ServingConfigError
+from serving_config.options import parse_config
+
+
+def main() -> int:
+    """Parses, writes, prints; 2 for what is wrong with the command, 1 for a check that found differences."""
+    try:
+        options = parse_config(sys.argv[1:])
+        # protobuf and PyYAML are loaded after the flags are read: --help is instant.
+        from serving_config.generate import generate  # noqa: PLC0415
+
+        result = generate(options)
+    except ServingConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    print(result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""A client of served flows that is light: numpy, and urllib3 or gRPC; no TensorFlow.
+
+    from serving_config.client import Client
+    with Client("demo", rest_url="http://localhost:8501") as client:
+        client.log_prob([[0.5, -1.0]], [[1.0]])
+
+Read first: `client.py`, the class; then `rest_transport.py` and `grpc_transport.py`, its two ways to a server.
+`table_call.py` is what the command `python -m serving_config.client` does with files.
+
+Importing this package loads neither; names are resolved when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from serving_config.client.client import Client
+    from serving_config.client.metadata import ModelMetadata, SignatureInfo, TensorInfo
+    from serving_config.client.model_status import VersionStatus
+    from serving_config.client.retry import RetryPolicy
+    from serving_config.client.tls import Tls
+
+__all__ = ["Client", "ModelMetadata", "RetryPolicy", "SignatureInfo", "TensorInfo", "Tls", "VersionStatus"]
+
+_HOME = {
+    "Client": "client",
+    "ModelMetadata": "metadata",
+    "RetryPolicy": "retry",
+    "SignatureInfo": "metadata",
+    "TensorInfo": "metadata",
+    "Tls": "tls",
+    "VersionStatus": "model_status",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

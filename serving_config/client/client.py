@@ -1,0 +1,204 @@
+"""The client of a served flow: arrays in, arrays out."""
+
+from __future__ import annotations
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serving_config.client.fan_out import fan_out
+from serving_config.client.model_spec import ModelSpec
+from serving_config.client.request_inputs import empty_outputs, request_inputs
+from serving_config.client.retry import RetryPolicy
+from serving_config.client.row_seeds import row_seeds
+from serving_config.client.transports import open_transport
+from serving_config.errors import InputError, ResponseError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    import numpy.typing as npt
+
+    from serving_config.client.metadata import ModelMetadata, SignatureInfo
+    from serving_config.client.model_status import VersionStatus
+    from serving_config.client.tls import Tls
+    from serving_config.client.transport import Array, Arrays
+
+DEFAULT_ROWS_PER_REQUEST = 1000  # TensorFlow Serving's own default for the largest batch
+DEFAULT_CONCURRENCY = 4
+DEFAULT_TIMEOUT = 60.0
+
+
+class Client:
+    """Calls one model on one server, over REST or gRPC. Thread-safe; a context manager.
+
+    Inputs and outputs are arrays with B rows, D event columns and C conditional columns, in the types of the model.
+    A row with a NaN gives NaN. Large inputs are split into requests, no rows are no request, and requests that fail
+    for want of a server or of time are sent again.
+
+    Args:
+      model_name: name of the model on the server.
+      rest_url: `http://host:8501`; either this or `grpc_target`.
+      grpc_target: `host:8500`.
+      version: a version number; by default the newest that the server has.
+      version_label: a label instead of a number.
+      tls: PEM files for an https URL, or for gRPC with TLS.
+      rows_per_request: rows of the largest request. A server that batches refuses more than its max_batch_size.
+      concurrency: requests under way at a time.
+      timeout: seconds that one request may take.
+      retry: how often, and how fast, to try again.
+
+    Raises:
+      UsageError: the arguments do not fit together.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        *,
+        rest_url: str | None = None,
+        grpc_target: str | None = None,
+        version: int | None = None,
+        version_label: str | None = None,
+        tls: Tls | None = None,
+        rows_per_request: int = DEFAULT_ROWS_PER_REQUEST,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        timeout: float = DEFAULT_TIMEOUT,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        if rows_per_request < 1 or concurrency < 1 or not timeout > 0:
+            raise UsageError(
+                f"rows_per_request is {rows_per_request}, concurrency {concurrency}, timeout {timeout}; "
+                "expected at least 1 row, 1 request and more than 0 seconds"
+            )
+        self._model = ModelSpec(name=model_name, version=version, version_label=version_label)
+        self._rows_per_request = rows_per_request
+        self._timeout = timeout
+        self._retry = RetryPolicy() if retry is None else retry
+        self._transport = open_transport(rest_url=rest_url, grpc_target=grpc_target, tls=tls, connections=concurrency)
+        self._executor = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="maf-client")
+        self._metadata: ModelMetadata | None = None
+
+    def log_prob(self, x: npt.ArrayLike, conditional_input: npt.ArrayLike | None = None) -> Array:
+        """Log-densities `[B]`, in nats, of `x [B, D]` given `conditional_input [B, C]`, in raw units."""
+        return self.predict("log_prob", _inputs(x=x, conditional_input=conditional_input))["log_prob"]
+
+    def sample(
+        self, conditional_input: npt.ArrayLike | None = None, *, num_samples: int = 1, seed: int | None = None
+    ) -> Array:
+        """Draws `[N, B, D]`: `num_samples` for each row of `conditional_input [B, C]`.
+
+        An unconditional model takes no `conditional_input` and gives `[N, D]`. With a `seed`, draw n of row i is the
+        same at each call, whatever `num_samples` and the split into requests; without one, draws are fresh.
+        """
+        return self.sample_with_log_prob(conditional_input, num_samples=num_samples, seed=seed)[0]
+
+    def sample_with_log_prob(
+        self,
+        conditional_input: npt.ArrayLike | None = None,
+        *,
+        num_samples: int = 1,
+        seed: int | None = None,
+        first_row: int = 0,
+    ) -> tuple[Array, Array]:
+        """As `sample`, with the draws' log-densities `[N, B]` (`[N]`); `first_row` is the number of the first row."""
+        if num_samples < 0:
+            raise InputError(f"num_samples is {num_samples}; expected at least 0")
+        rows = 1 if conditional_input is None else len(np.atleast_1d(np.asarray(conditional_input)))
+        inputs: dict[str, npt.ArrayLike] = {}
+        if conditional_input is not None:
+            condition = np.asarray(conditional_input)
+            inputs["conditional_input"] = np.tile(condition, (num_samples, *(1 for _ in condition.shape[1:])))
+        signature_name = "sample"
+        if seed is not None or conditional_input is None:
+            signature_name = "sample_with_seed"
+            draws = np.arange(num_samples)[:, None]
+            seeds = row_seeds(_fresh_seed() if seed is None else seed, first_row + np.arange(rows)[None, :], draws)
+            inputs["seed"] = seeds.reshape(-1)
+        outputs = self.predict(signature_name, inputs)
+        x, log_prob = outputs["x"], outputs["log_prob"]
+        if conditional_input is None:
+            return x, log_prob
+        return x.reshape(num_samples, rows, x.shape[1]), log_prob.reshape(num_samples, rows)
+
+    def inverse(self, x: npt.ArrayLike, conditional_input: npt.ArrayLike | None = None) -> Array:
+        """Points `z [B, D]` of the base space that the flow maps to `x [B, D]`."""
+        return self.predict("inverse", _inputs(x=x, conditional_input=conditional_input))["z"]
+
+    def forward(self, z: npt.ArrayLike, conditional_input: npt.ArrayLike | None = None) -> Array:
+        """Points `x [B, D]` that the flow maps `z [B, D]`, of the base space, to."""
+        return self.predict("forward", _inputs(z=z, conditional_input=conditional_input))["x"]
+
+    def predict(self, signature_name: str, inputs: Mapping[str, npt.ArrayLike]) -> Arrays:
+        """The outputs, by name, of any signature whose inputs and outputs have the rows as their first dimension.
+
+        Raises:
+          InputError: the arrays do not fit the signature; nothing was sent.
+          ServingError: the server refused, or could not be reached.
+        """
+        signature, arrays = self._fit(signature_name, inputs)
+        rows = len(next(iter(arrays.values()), ()))
+        if rows == 0:
+            return empty_outputs(signature)
+
+        def send(part: slice) -> Arrays:
+            chunk = {name: array[part] for name, array in arrays.items()}
+            outputs = self._retry.call(
+                lambda: self._transport.predict(self._model, signature_name, signature, chunk, timeout=self._timeout)
+            )
+            _check_rows(outputs, part.stop - part.start)
+            return outputs
+
+        parts = fan_out(send, rows=rows, rows_per_request=self._rows_per_request, executor=self._executor)
+        return {name: np.concatenate([part[name] for part in parts]) for name in signature.outputs}
+
+    def model_status(self) -> list[VersionStatus]:
+        """The states of the model's versions (of the one version, if the client names it), newest first."""
+        statuses = self._retry.call(lambda: self._transport.model_status(self._model, timeout=self._timeout))
+        return sorted(statuses, key=lambda status: -status.version)
+
+    def metadata(self) -> ModelMetadata:
+        """The signatures of the version that answers, asked anew."""
+        self._metadata = self._retry.call(lambda: self._transport.metadata(self._model, timeout=self._timeout))
+        return self._metadata
+
+    def close(self) -> None:
+        """Ends the requests that have not started, and closes the connections."""
+        self._executor.shutdown(cancel_futures=True)
+        self._transport.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _fit(self, signature_name: str, inputs: Mapping[str, npt.ArrayLike]) -> tuple[SignatureInfo, Arrays]:
+        """The signature and its arrays; what does not fit is held against new metadata before it is refused."""
+        if self._metadata is not None:
+            try:
+                signature = self._metadata.signature(signature_name)
+                return signature, request_inputs(signature_name, signature, inputs)
+            except InputError:
+                pass
+        signature = self.metadata().signature(signature_name)
+        return signature, request_inputs(signature_name, signature, inputs)
+
+
+def _inputs(**arrays: npt.ArrayLike | None) -> dict[str, npt.ArrayLike]:
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def _fresh_seed() -> int:
+    return secrets.randbits(63)
+
+
+def _check_rows(outputs: Arrays, rows: int) -> None:
+    for name, array in outputs.items():
+        if array.ndim == 0 or len(array) != rows:
+            raise ResponseError(f"output {name} has shape {list(array.shape)} for {rows} rows")

@@ -1,0 +1,80 @@
+"""Which columns of a table go into a model: a server knows how many, and not their names."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from export.contract import Contract, ContractError, check_columns, find_version, read_contract
+from serving_config.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from serving_config.client.options import CallOptions
+
+MODELS_DIR = Path("models")  # where `python -m export --model_base models/demo` is told to put a model, here as there
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Columns:
+    """Names of the event columns and of the conditional columns, in the model's order."""
+
+    event: tuple[str, ...]
+    conditional: tuple[str, ...]
+
+    def inputs(self, operation: str) -> dict[str, tuple[str, ...]]:
+        """The columns of each input of an operation; a model without conditional columns has one input less."""
+        events = {
+            "log_prob": {"x": self.event},
+            "inverse": {"x": self.event},
+            "forward": {"z": self.base},
+            "sample": {},
+        }
+        inputs = dict(events[operation])
+        if self.conditional:
+            inputs["conditional_input"] = self.conditional
+        return inputs
+
+    @property
+    def base(self) -> tuple[str, ...]:
+        """Names of the columns of a point in base space."""
+        return tuple(f"z_{name}" for name in self.event)
+
+
+def resolve_columns(options: CallOptions, in_file: Sequence[str], *, note: Callable[[str], None]) -> Columns:
+    """The columns that the contract or the flags name.
+
+    Without either, `models/<model_name>` is the model if it is there, and `note` is told so.
+
+    Raises:
+      UsageError: neither names them, both do, or the contract cannot be read.
+    """
+    named = bool(options.event_columns or options.conditional_columns)
+    given = (options.model is not None) + (options.contract is not None) + named
+    usual = MODELS_DIR / options.model_spec.name
+    if given > 1 or (not given and not usual.is_dir()):
+        raise UsageError(
+            f"which columns of {options.input_path} ({', '.join(in_file)}) go into the model? A server does not know "
+            "names; say --model DIR (an exported version), or --contract FILE, or --event_columns A,B "
+            f"--conditional_columns C; {'more than one' if given else 'none'} of them came"
+        )
+    try:
+        if named:
+            check_columns(options.event_columns, options.conditional_columns)
+            return Columns(options.event_columns, options.conditional_columns)
+        contract, source = _read(options, usual)
+    except (ContractError, OSError) as error:
+        raise UsageError(str(error)) from error
+    columns = Columns(contract.event_columns, contract.conditional_columns)
+    if not given:
+        note(f"columns {', '.join(columns.event)} | {', '.join(columns.conditional)}: from {source} (--model)")
+    return columns
+
+
+def _read(options: CallOptions, usual: Path) -> tuple[Contract, Path]:
+    if options.contract is not None:
+        return Contract.from_json(options.contract.read_text(encoding="utf-8")), options.contract
+    version_dir = find_version(usual if options.model is None else options.model)
+    return read_contract(version_dir), version_dir

@@ -1,0 +1,133 @@
+"""The options of the client command, as a value and as command-line flags. Standard library alone."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+from serving_config.client.model_spec import ModelSpec
+from serving_config.client.server_flags import ServerAddress, add_server_flags, parse_server
+from serving_config.command_parser import CommandParser, names
+from serving_config.errors import UsageError
+
+Operation = Literal["log_prob", "sample", "inverse", "forward", "status"]
+ALL_COLUMNS = ("*",)
+FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
+
+_DESCRIPTION = """Calls a served flow with the rows of a table, over REST or gRPC.
+
+  python -m serving_config.client log_prob --rest_url http://localhost:8501 --model_name demo \\
+      --model models/demo --input rows.parquet --output scored.parquet
+  python -m serving_config.client sample --grpc_target localhost:8500 --model_name demo --version_label stable \\
+      --conditional_columns c0 --event_columns x0,x1 --input conditions.csv --num_samples 10 --seed 7
+  python -m serving_config.client status --rest_url http://localhost:8501 --model_name demo
+
+log_prob   adds the column log_prob, in nats
+sample     writes num_samples rows for each: row, draw, the event columns, log_prob
+inverse    writes z_<event column> in base space, and log_prob
+forward    reads z_<event column>, writes the event columns
+status     prints the states of the model's versions"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CallOptions:
+    """What to ask a server, with which rows, and where to put the answers.
+
+    Attributes:
+      operation: what to do.
+      server: where to ask.
+      model_spec: which model, by name and by version or label.
+      input_path: a Parquet or CSV file.
+      output_path: a Parquet or CSV file to write; `None` prints CSV.
+      model: an exported version, or a directory of them, whose contract names the columns.
+      contract: the contract itself.
+      event_columns: names of the columns of `x`, if no contract gives them.
+      conditional_columns: names of the columns of `conditional_input`, if no contract gives them.
+      keep: input columns to carry through; `("*",)` is all of them.
+      num_samples: draws for each row.
+      seed: makes draws reproducible; `None` for fresh ones.
+      rows_per_request: rows of the largest request.
+      concurrency: requests under way at a time.
+    """
+
+    operation: Operation
+    server: ServerAddress
+    model_spec: ModelSpec
+    input_path: Path | None = None
+    output_path: Path | None = None
+    model: Path | None = None
+    contract: Path | None = None
+    event_columns: tuple[str, ...] = ()
+    conditional_columns: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    num_samples: int = 1
+    seed: int | None = None
+    rows_per_request: int = 1000
+    concurrency: int = 4
+
+    def __post_init__(self) -> None:
+        if (self.operation == "status") != (self.input_path is None):
+            raise UsageError(
+                "--input is missing; expected a Parquet or CSV file (for all but status, which reads none)"
+            )
+        for flag, path in (("--input", self.input_path), ("--output", self.output_path)):
+            if path is not None and path.suffix.lower() not in FORMATS:
+                raise UsageError(f"{flag} {path} ends in {path.suffix!r}; expected one of {', '.join(FORMATS)}")
+        if self.operation != "sample" and (self.num_samples != 1 or self.seed is not None):
+            raise UsageError(f"--num_samples and --seed have no meaning for {self.operation}; expected with sample")
+        if self.num_samples < 1 or self.rows_per_request < 1 or self.concurrency < 1:
+            raise UsageError(
+                f"--num_samples is {self.num_samples}, --rows_per_request {self.rows_per_request}, "
+                f"--concurrency {self.concurrency}; expected at least 1 of each"
+            )
+        if not all(self.keep) or len(set(self.keep)) < len(self.keep) or ("*" in self.keep and len(self.keep) > 1):
+            raise UsageError(f"--keep is {','.join(self.keep)!r}; expected column names, each once, or '*'")
+
+
+def parse_call(arguments: Sequence[str]) -> CallOptions:
+    """The options that the flags give.
+
+    Raises:
+      UsageError: a flag is missing, unknown, or has no valid value.
+      SystemExit: after printing the help that was asked for.
+    """
+    flags = _parser().parse_args(list(arguments))
+    spec = ModelSpec(name=flags.model_name, version=flags.version, version_label=flags.version_label)
+    own = {field.name for field in dataclasses.fields(CallOptions)} - {"server", "model_spec"}
+    return CallOptions(
+        server=parse_server(flags),
+        model_spec=spec,
+        **{name: value for name, value in vars(flags).items() if name in own},
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = CommandParser("python -m serving_config.client", _DESCRIPTION)
+    parser.add_argument("operation", choices=get_args(Operation), metavar="log_prob|sample|inverse|forward|status")
+    add_server_flags(parser)
+    model = parser.add_argument_group("model").add_argument
+    model("--model_name", required=True, metavar="NAME", help="the server's name of the model")
+    model("--version", type=int, metavar="N", help="by default the newest that the server has")
+    model("--version_label", metavar="LABEL", help="such as stable, instead of --version")
+    columns = parser.add_argument_group("columns (a server does not know their names)").add_argument
+    columns(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help="exported version or directory of versions, whose contract names them; default: models/MODEL_NAME",
+    )
+    columns("--contract", type=Path, metavar="JSON", help="a contract.json")
+    columns("--event_columns", type=names, default=(), metavar="A,B", help="columns of x, in the model's order")
+    columns("--conditional_columns", type=names, default=(), metavar="C", help="columns of conditional_input")
+    columns("--keep", type=names, default=(), metavar="COLUMNS", help="carried through; '*' for all")
+    rows = parser.add_argument_group("rows").add_argument
+    rows("--input", type=Path, dest="input_path", metavar="FILE", help=".parquet or .csv; no nulls")
+    rows("--output", type=Path, dest="output_path", metavar="FILE", help=".parquet or .csv; by default CSV on stdout")
+    rows("--num_samples", type=int, default=1, metavar="N", help="draws for each row; default: %(default)s")
+    rows("--seed", type=int, metavar="N", help="the same draws every time; by default fresh ones")
+    rows("--rows_per_request", type=int, default=1000, metavar="N", help="default: %(default)s")
+    rows("--concurrency", type=int, default=4, metavar="N", help="requests under way at a time; default: %(default)s")
+    return parser

@@ -1,0 +1,60 @@
+"""What is checked of arrays before they are sent: TensorFlow Serving does not check shapes, and broadcasts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serving_config.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from serving_config.client.metadata import SignatureInfo, TensorInfo
+    from serving_config.client.transport import Array, Arrays
+
+
+def request_inputs(signature_name: str, signature: SignatureInfo, given: Mapping[str, npt.ArrayLike]) -> Arrays:
+    """The arrays in the types that the signature wants.
+
+    Raises:
+      InputError: an input is missing or unknown, has another width, or other rows than its neighbour.
+    """
+    if set(given) != set(signature.inputs):
+        raise InputError(
+            f"signature {signature_name} takes {', '.join(sorted(signature.inputs)) or 'no input'}; "
+            f"given: {', '.join(sorted(given)) or 'none'}"
+        )
+    arrays = {name: _array(name, value, signature.inputs[name]) for name, value in given.items()}
+    rows = {name: len(array) for name, array in arrays.items()}
+    if len(set(rows.values())) > 1:
+        counts = ", ".join(f"{name} has {count}" for name, count in rows.items())
+        raise InputError(f"inputs differ in their rows: {counts}; expected as many of each")
+    return arrays
+
+
+def empty_outputs(signature: SignatureInfo) -> Arrays:
+    """What a model answers to no rows."""
+    return {
+        name: np.empty((0, *(size or 0 for size in info.shape[1:])), info.dtype)
+        for name, info in signature.outputs.items()
+    }
+
+
+def _array(name: str, value: npt.ArrayLike, info: TensorInfo) -> Array:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu" or (info.dtype.startswith("int") and array.dtype.kind == "f"):
+        raise InputError(f"{name} is of type {array.dtype}; expected numbers for {info.dtype}")
+    if not info.shape or info.shape[0] is not None:
+        raise InputError(f"{name} has the shape {list(info.shape)} in the model; expected rows as its first dimension")
+    fits = array.ndim == len(info.shape) and all(
+        want is None or size == want for size, want in zip(array.shape[1:], info.shape[1:], strict=False)
+    )
+    if not fits:
+        expected = ", ".join(["B", *("any" if size is None else str(size) for size in info.shape[1:])])
+        raise InputError(f"{name} has shape {list(array.shape)}; the model expects [{expected}]")
+    with np.errstate(over="ignore"):  # beyond float32 is infinite there, as on the server
+        return array.astype(info.dtype, copy=False)

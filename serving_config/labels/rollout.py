@@ -1,0 +1,172 @@
+"""The steps of a rollout: load the version, wait, move the label, wait until the server answers for it.
+
+TensorFlow Serving takes a label only on a version that is loaded, and refuses the whole configuration otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from serving_config.client.client import Client
+from serving_config.client.grpc_transport import GrpcTransport
+from serving_config.client.model_status import AVAILABLE, OK
+from serving_config.client.retry import RetryPolicy
+from serving_config.errors import InvalidArgumentError, JobError, ModelNotFoundError, UnavailableError
+from serving_config.labels.move import LabelMove, add_version, move_label, needs_loading, plan_move
+from serving_config.model_server_config import config_text, find_model, read_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from serving_config.labels.options import RolloutOptions
+
+_POLL_SECONDS = 0.2
+
+
+class Rollout:
+    """One run of the command; `say` gets a line for each step."""
+
+    def __init__(self, options: RolloutOptions, *, say: Callable[[str], None]) -> None:
+        """Reads models.config. Raises `UsageError` if the model is not in it."""
+        self._options = options
+        self._say = say
+        self._message = read_config(options.models_config)
+        self._text = config_text(self._message)
+        self._config = find_model(self._message, options.model_name, options.models_config)
+
+    def run(self) -> LabelMove:
+        """Does what the options say, and returns what has moved.
+
+        Raises:
+          UsageError: a label or a version is not there.
+          JobError: the version does not load, or the server does not take the file.
+          ServingError: the server refused, or could not be reached.
+        """
+        with self._client() as client:
+            move = plan_move(self._options, self._config, client.model_status())
+        name = f"model {self._options.model_name}"
+        was = "nowhere" if move.previous is None else f"version {move.previous}"
+        if move.previous == move.version:
+            self._say(f"label {move.label} of {name} is on version {move.version} already")
+            return move
+        before = self._copy()
+        if needs_loading(self._config, move.version):
+            self._say(f"load version {move.version} of {name}")
+            add_version(self._config, move.version)
+            self._apply()
+        if self._options.run == "real":
+            self._await_version_or_restore(move.version, before)
+        self._say(f"move label {move.label} of {name} from {was} to version {move.version}")
+        move_label(self._config, move)
+        self._apply()
+        if self._options.run == "real":
+            self._await_label(move)
+        return move
+
+    def _client(self, *, version: int | None = None, version_label: str | None = None) -> Client:
+        server = self._options.server
+        return Client(
+            self._options.model_name,
+            rest_url=server.rest_url,
+            grpc_target=server.grpc_target,
+            version=version,
+            version_label=version_label,
+            tls=server.tls,
+            timeout=server.timeout,
+            retry=RetryPolicy(attempts=server.attempts),
+        )
+
+    def _apply(self) -> None:
+        """Replaces models.config, and sends it if asked to."""
+        if self._options.run == "dry":
+            return
+        path = self._options.models_config
+        if config_text(read_config(path)) != self._text:
+            raise JobError(f"{path} has been changed by somebody else since this command read it; run it again")
+        text = config_text(self._message)
+        unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            with unfinished.open("x", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.chmod(path.stat().st_mode)
+            unfinished.replace(path)
+        except OSError as error:
+            raise JobError(f"{path} cannot be replaced: {error}") from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+        self._text = text
+        if self._options.apply == "push" and self._options.server.grpc_target is not None:
+            self._push(self._options.server.grpc_target)
+
+    def _push(self, target: str) -> None:
+        transport = GrpcTransport(target, tls=self._options.server.tls)
+        try:
+            transport.reload_config(self._message.SerializeToString(), timeout=self._options.wait_seconds)
+        finally:
+            transport.close()
+
+    def _await_version_or_restore(self, version: int, before: Any) -> None:
+        """A version that does not load is not left in models.config, where it would be tried at every start."""
+        try:
+            self._await_version(version)
+        except JobError:
+            if self._message != before:
+                self._message.CopyFrom(before)
+                self._apply()
+            raise
+
+    def _copy(self) -> Any:
+        copy = type(self._message)()
+        copy.CopyFrom(self._message)
+        return copy
+
+    def _await_version(self, version: int) -> None:
+        with self._client(version=version) as client:
+
+            def loaded() -> str | None:
+                try:
+                    (status,) = client.model_status()
+                except ModelNotFoundError as error:
+                    return str(error)
+                if status.state == "END" and status.error_code != OK:
+                    raise JobError(
+                        f"version {version} of model {self._options.model_name} failed to load: {status.error_code}: "
+                        f"{status.error_message}; no label has been moved"
+                    )
+                return None if status.state == AVAILABLE else f"its state is {status.state}"
+
+            self._wait(
+                loaded,
+                f"version {version} of model {self._options.model_name} is not available after "
+                f"{self._options.wait_seconds:g} s, and no label has been moved",
+            )
+
+    def _await_label(self, move: LabelMove) -> None:
+        with self._client(version_label=move.label) as client:
+
+            def moved() -> str | None:
+                try:
+                    version = client.metadata().version
+                except (InvalidArgumentError, ModelNotFoundError, UnavailableError) as error:
+                    return str(error)
+                return None if version == move.version else f"it is on version {version}"
+
+            self._wait(
+                moved,
+                f"{self._options.models_config} is written, but the server has not moved label {move.label} after "
+                f"{self._options.wait_seconds:g} s; was it started with that file and with "
+                "--model_config_file_poll_wait_seconds? If not, run with --apply push",
+            )
+
+    def _wait(self, look: Callable[[], Any], failure: str) -> None:
+        """Looks until there is nothing to complain of."""
+        end = time.monotonic() + self._options.wait_seconds
+        while (complaint := look()) is not None:
+            if time.monotonic() >= end:
+                raise JobError(f"{failure} ({complaint})")
+            time.sleep(_POLL_SECONDS)

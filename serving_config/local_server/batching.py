@@ -1,0 +1,182 @@
+"""Gathers requests for the same tensors into batches, as `--enable_batching` does.
+
+There is no thread of its own: the first request of a batch waits for others, runs the batch, and hands out the answers.
+Unlike the real server it batches only requests whose rows are alike in shape and dtype, so that one of another shape
+does not fail its neighbours, and it runs a request of no rows alone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from serving_config.local_server.batching_parameters import BatchingParameters
+from serving_config.local_server.codes import Code
+from serving_config.local_server.errors import RequestError, invalid_argument
+from serving_config.local_server.servable import Array, Runner
+
+_Key = tuple[tuple[tuple[str, str, tuple[int, ...]], ...], tuple[str, ...]]
+
+
+class _Task:
+    """One request of a batch, and its answer once there is one."""
+
+    def __init__(self, feeds: Mapping[str, Array], rows: int, timeout: float | None) -> None:
+        self.feeds = feeds
+        self.rows = rows
+        self.timeout = timeout
+        self.values: list[Array] = []
+        self.error: RequestError | None = None
+
+
+class _Batch:
+    """Requests that run together; the first one leads."""
+
+    def __init__(self, first: _Task) -> None:
+        self.tasks = [first]
+        self.rows = first.rows
+        self.full = threading.Event()
+        self.done = threading.Event()
+
+    def add(self, task: _Task) -> None:
+        self.tasks.append(task)
+        self.rows += task.rows
+
+
+class BatchingRunner:
+    """Runs batches on another runner."""
+
+    def __init__(self, runner: Runner, parameters: BatchingParameters) -> None:
+        """Batches for one version; its threads are its own."""
+        self._runner = runner
+        self._parameters = parameters
+        self._threads = threading.Semaphore(parameters.num_batch_threads)
+        self._lock = threading.Lock()
+        self._open: dict[_Key, _Batch] = {}
+        self._waiting = 0
+
+    def run(self, feeds: Mapping[str, Array], fetches: Sequence[str], timeout: float | None) -> list[Array]:
+        """See `Runner.run`; it may answer together with other threads' requests."""
+        rows = _rows(feeds)
+        if rows == 0:
+            return self._runner.run(feeds, fetches, timeout)
+        limits = self._parameters
+        if not limits.split_at:
+            if rows > limits.max_batch_size:
+                raise invalid_argument(
+                    f"Task size {rows} is larger than maximum input batch size {limits.max_batch_size}"
+                )
+            return self._join(feeds, rows, fetches, timeout)
+        pieces = [
+            self._join(
+                {name: value[at : at + limits.split_at] for name, value in feeds.items()}, size, fetches, timeout
+            )
+            for at in range(0, rows, limits.split_at)
+            if (size := min(limits.split_at, rows - at))
+        ]
+        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+
+    def _join(
+        self, feeds: Mapping[str, Array], rows: int, fetches: Sequence[str], timeout: float | None
+    ) -> list[Array]:
+        task = _Task(feeds, rows, timeout)
+        key = (tuple((name, value.dtype.str, value.shape[1:]) for name, value in sorted(feeds.items())), tuple(fetches))
+        with self._lock:
+            batch = self._open.get(key)
+            if batch is not None and batch.rows + rows <= self._parameters.largest:
+                batch.add(task)
+                if batch.rows == self._parameters.largest:
+                    del self._open[key]
+                    batch.full.set()
+                leads = False
+            else:
+                self._check_room()
+                if batch is not None:
+                    batch.full.set()
+                batch = self._open[key] = _Batch(task)
+                self._waiting += 1
+                leads = True
+        if leads:
+            self._lead(key, batch, fetches)
+        elif not batch.done.wait(timeout):
+            raise RequestError(Code.DEADLINE_EXCEEDED, "Run() timeout exceeded while waiting in batching queue")
+        if task.error is not None:
+            raise RequestError(task.error.code, task.error.message)
+        return task.values
+
+    def _check_room(self) -> None:
+        most = self._parameters.max_enqueued_batches
+        if self._waiting >= most + self._parameters.num_batch_threads:
+            raise RequestError(
+                Code.UNAVAILABLE,
+                "The batch scheduling queue to which this task was submitted is full; currently "
+                f"{self._waiting} batches enqueued and max_enqueued_batches is {most}",
+            )
+
+    def _lead(self, key: _Key, batch: _Batch, fetches: Sequence[str]) -> None:
+        started = time.perf_counter()
+        try:
+            if batch.rows < self._parameters.largest:
+                batch.full.wait(self._parameters.batch_timeout_micros / 1e6)
+            with self._threads:
+                with self._lock:
+                    if self._open.get(key) is batch:
+                        del self._open[key]
+                self._run(batch, fetches, time.perf_counter() - started)
+        finally:
+            with self._lock:
+                if self._open.get(key) is batch:
+                    del self._open[key]
+                self._waiting -= 1
+            batch.done.set()
+
+    def _run(self, batch: _Batch, fetches: Sequence[str], waited: float) -> None:
+        timeouts = [task.timeout for task in batch.tasks if task.timeout is not None]
+        longest = max(max(timeouts) - waited, 0.001) if len(timeouts) == len(batch.tasks) else None
+        try:
+            values = self._runner.run(self._merged(batch), fetches, longest)
+            _hand_out(batch, values, self._parameters.padded(batch.rows))
+        except RequestError as error:
+            for task in batch.tasks:
+                task.error = error
+        except BaseException:
+            for task in batch.tasks:
+                task.error = RequestError(Code.INTERNAL, "the batch of this request failed")
+            raise
+
+    def _merged(self, batch: _Batch) -> dict[str, Array]:
+        padding = self._parameters.padded(batch.rows) - batch.rows
+        merged = {}
+        for name, first in batch.tasks[0].feeds.items():
+            parts = [task.feeds[name] for task in batch.tasks] + [np.repeat(first[:1], padding, axis=0)] * bool(padding)
+            merged[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return merged
+
+
+def _rows(feeds: Mapping[str, Array]) -> int:
+    if any(value.ndim == 0 for value in feeds.values()):
+        raise invalid_argument("Batching Run() input tensors must have at least one dimension")
+    sizes = {value.shape[0] for value in feeds.values()}
+    if len(sizes) != 1:
+        raise invalid_argument("Batching Run() input tensors must have equal 0th-dimension size")
+    rows: int = sizes.pop()
+    return rows
+
+
+def _hand_out(batch: _Batch, values: Sequence[Array], rows: int) -> None:
+    for value in values:
+        if value.ndim == 0:
+            raise RequestError(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
+        if value.shape[0] != rows:
+            raise RequestError(
+                Code.FAILED_PRECONDITION,
+                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input "
+                "tensors",
+            )
+    start = 0
+    for task in batch.tasks:
+        task.values = [value[start : start + task.rows] for value in values]
+        start += task.rows

@@ -1,0 +1,165 @@
+"""The HTTP server: aiohttp on an event loop of its own thread, with limits, TLS and a graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent import futures
+from typing import Any
+
+from aiohttp import web
+
+from serving_config.local_server.connection_guard import ConnectionEnd, ConnectionGuards, ConnectionLimits
+from serving_config.local_server.errors import StartError
+from serving_config.local_server.request_body import BodyError, BodyLimits, BodyReader
+from serving_config.local_server.rest_api import Reply, RestApi, error_reply
+from serving_config.local_server.rest_path import is_api
+from serving_config.local_server.tls import TlsConfig
+
+_NOT_FOUND = Reply(
+    404,
+    b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n",
+    "text/html",
+)
+
+
+class RestDoor:
+    """An HTTP server on one port."""
+
+    def __init__(
+        self,
+        api: RestApi,
+        *,
+        threads: int,
+        tls: TlsConfig | None = None,
+        body_limits: BodyLimits | None = None,
+        connection_limits: ConnectionLimits | None = None,
+        metrics_page: tuple[str, Callable[[], str]] | None = None,
+    ) -> None:
+        """Listens to nothing yet.
+
+        Args:
+          api: answers.
+          threads: requests that are answered at the same time.
+          tls: certificates, for HTTPS.
+          body_limits: what bodies may cost.
+          connection_limits: what connections may cost.
+          metrics_page: path and text of the page for Prometheus.
+        """
+        self._api = api
+        self._tls = tls
+        self._metrics_page = metrics_page
+        self._connection_limits = connection_limits or ConnectionLimits()
+        self._bodies = BodyReader(body_limits or BodyLimits())
+        self._pool = futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="rest")
+        self._thread: threading.Thread | None = None
+        self._listener: asyncio.Server | None = None
+        self._http: web.Server | None = None
+        self._guards: ConnectionGuards | None = None
+        self._under_way = 0
+
+    def start(self, host: str, port: int) -> int:
+        """Listens, and returns the port: the one asked for, or a free one for 0.
+
+        Raises:
+          StartError: if the port is taken.
+        """
+        context = self._tls.context() if self._tls is not None else None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="rest", daemon=True)
+        self._thread.start()
+        try:
+            bound: int = self._in_loop(self._listen(host, port, context))
+        except OSError as error:
+            self._end()
+            raise StartError(
+                f"cannot listen for REST on {host}:{port}: {error.strerror or error}; name another port with "
+                "--rest_api_port, or 0 for none"
+            ) from error
+        return bound
+
+    def stop(self, grace: float) -> None:
+        """Takes no new connection; returns when requests under way are answered, after `grace` seconds at most."""
+        if self._thread is not None:
+            self._in_loop(self._close(grace))
+            self._end()
+
+    def _end(self) -> None:
+        if self._thread is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+            self._thread = None
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _in_loop(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _listen(self, host: str, port: int, context: Any) -> int:
+        self._http = web.Server(
+            self._handle,
+            access_log=None,
+            logger=_QUIET,
+            keepalive_timeout=self._connection_limits.idle,
+            lingering_time=2.0,
+        )
+        self._guards = ConnectionGuards(self._connection_limits, self._http)
+        handshake = None if context is None else self._connection_limits.head
+        self._listener = await self._loop.create_server(
+            self._guards, host, port, ssl=context, backlog=1024, ssl_handshake_timeout=handshake
+        )
+        bound: int = self._listener.sockets[0].getsockname()[1]
+        return bound
+
+    async def _close(self, grace: float) -> None:
+        if self._listener is None or self._http is None:
+            return
+        self._listener.close()
+        deadline = self._loop.time() + grace
+        while self._under_way and self._loop.time() < deadline:
+            await asyncio.sleep(0.02)
+        await self._http.shutdown(1.0)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self._guards is not None:
+            self._guards.busy(request)
+        self._under_way += 1
+        try:
+            reply = await self._reply(request)
+            response = web.Response(status=reply.status, body=reply.body, headers={"Content-Type": reply.content_type})
+        finally:
+            self._under_way -= 1
+            end = self._guards.answered(request.transport) if self._guards is not None else ConnectionEnd.NOW
+        if reply.status in _CLOSING or end is ConnectionEnd.NOW:
+            response.force_close()
+        return response
+
+    async def _reply(self, request: web.BaseRequest) -> Reply:
+        path = request.raw_path.partition("?")[0].partition("#")[0]
+        if self._metrics_page is not None and path == self._metrics_page[0]:
+            return Reply(200, self._metrics_page[1]().encode(), "text/plain")
+        if not is_api(path):
+            return _NOT_FOUND
+        try:
+            body = await self._bodies.read(request)
+        except BodyError as error:
+            return error_reply(error.status, str(error))
+        try:
+            return await self._loop.run_in_executor(self._pool, self._api.answer, request.method, path, body)
+        finally:
+            self._bodies.release(body)
+
+
+_CLOSING = (408, 413, 429)  # the rest of the body may still be on its way
+
+
+def _quiet_logger() -> logging.Logger:
+    """The library logs the traceback of every malformed request: its client is told already."""
+    quiet = logging.getLogger(f"{__name__}.http")
+    quiet.setLevel(logging.CRITICAL)
+    return quiet
+
+
+_QUIET = _quiet_logger()

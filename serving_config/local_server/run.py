@@ -1,0 +1,110 @@
+"""Runs the local server as a program: from flags to the line that says it is ready, until a signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from serving_config.local_server.errors import RequestError, StartError, UsageError
+from serving_config.local_server.quiet_tensorflow import quiet_start
+from serving_config.serve_flags import is_true
+from serving_config.serve_options import ServeOptions
+
+if TYPE_CHECKING:
+    from serving_config.local_server.server import LocalServer
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class _Signals:
+    """The first signal asks a running server to stop; one that comes earlier, or another, ends the process at once."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self._running = False
+        for number in _SIGNALS:
+            signal.signal(number, self._receive)
+
+    def await_end(self) -> None:
+        """Returns when the server has been asked to stop."""
+        self._running = True
+        self.asked.wait()
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        if not self._running or self.asked.is_set():
+            os.write(2, b"stopped at once\n")
+            os._exit(128 + number)
+        self.asked.set()
+
+
+def run_local(options: ServeOptions, reason: str) -> int:
+    """Serves until a signal; returns the exit status.
+
+    Raises:
+      UsageError: if flags or files make no sense.
+      StartError: if a model does not load or a port is taken.
+    """
+    if options.extra:
+        raise UsageError(
+            f"unknown argument {options.extra[0]!r}: the local server does not know it; leave it out, or run a real "
+            "server (--backend binary or docker)"
+        )
+    signals = _Signals()
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what fails comes as an exception
+    with quiet_start():
+        import tensorflow as tf  # noqa: PLC0415  # after the flags are known to be good
+
+        from serving_config.local_server import command_options  # noqa: PLC0415
+        from serving_config.local_server.server import LocalServer  # noqa: PLC0415
+
+    loading = command_options.load_options(options)
+    with quiet_start():
+        tf.compat.v1.Session(
+            graph=tf.Graph(), config=loading.threads.session_config()
+        ).close()  # says all it has to say
+    try:
+        models = command_options.models(options)
+    except RequestError as error:
+        raise UsageError(error.message) from error
+    server = LocalServer(
+        command_options.server_options(options),
+        load_policy=command_options.load_policy(options),
+        loading=loading,
+        tls=command_options.tls(options),
+        log=_log,
+    )
+    try:
+        server.start(models)
+    except StartError as error:
+        raise StartError(_with_advice(str(error), options)) from error
+    sys.stdout.write(_ready_line(server, options, models, reason))
+    sys.stdout.flush()
+    signals.await_end()
+    _log("stopping: no new requests, those under way are answered")
+    server.stop()
+    return 0
+
+
+def _ready_line(server: LocalServer, options: ServeOptions, models: Any, reason: str) -> str:
+    names = ", ".join(model.name for model in models)
+    scheme = "https" if "ssl_config_file" in options.flags else "http"
+    host = options.listens_on
+    rest = f", REST on {scheme}://{host}:{server.rest_api_port}" if server.rest_api_port is not None else ", no REST"
+    doors = f"gRPC on {host}:{server.port}{rest}"
+    return f"local server in Python, for development, serves {names}: {doors}, because {reason}\n"
+
+
+def _with_advice(message: str, options: ServeOptions) -> str:
+    early = "allow_version_labels_for_unavailable_models"
+    if message.startswith("Request to assign label") and not is_true(options.flags.get(early)):
+        return f"{message}; a first configuration with labels needs --{early}"
+    return message
+
+
+def _log(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()

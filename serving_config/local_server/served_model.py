@@ -1,0 +1,59 @@
+"""What the manager knows of one model: its configuration, the versions found, and those that answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from serving_config.local_server.model_config import ModelConfig
+from serving_config.local_server.servable import Servable
+from serving_config.local_server.versions import State, Step, VersionStatus, next_step
+
+
+@dataclasses.dataclass(slots=True)
+class Serving:
+    """A version that answers, and how many requests are using it."""
+
+    servable: Servable
+    requests: int = 0
+
+
+@dataclasses.dataclass(slots=True)
+class ServedModel:
+    """One model, guarded by the manager's lock.
+
+    Attributes:
+      config: `None` once the model has left the configuration; its versions are then on their way out.
+      found: the version directories last seen.
+      wanted: the versions that should be served.
+      statuses: every version since the server started, as `GetModelStatus` shows them.
+      serving: the versions that take requests.
+      failed: versions that did not load, at least once; they may be tried again.
+      released: ended versions that were unwanted meanwhile; they are loaded again when they are wanted again.
+      labels: what clients may call a version.
+    """
+
+    config: ModelConfig | None
+    found: dict[int, Path] = dataclasses.field(default_factory=dict)
+    wanted: frozenset[int] = frozenset()
+    statuses: dict[int, VersionStatus] = dataclasses.field(default_factory=dict)
+    serving: dict[int, Serving] = dataclasses.field(default_factory=dict)
+    failed: set[int] = dataclasses.field(default_factory=set)
+    released: set[int] = dataclasses.field(default_factory=set)
+    labels: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def see(self, found: dict[int, Path]) -> None:
+        """Takes note of the version directories that are there now."""
+        self.found = found
+        self.wanted = self.config.policy.wanted(found) if self.config is not None else frozenset()
+        ended = {version for version, status in self.statuses.items() if status.state is State.END}
+        self.released |= ended - self.wanted
+
+    def next_step(self) -> Step | None:
+        """What to do next for this model."""
+        known = {v: status.state for v, status in self.statuses.items() if v not in self.released}
+        return next_step(self.wanted, known)
+
+    def settled(self) -> bool:
+        """Whether each wanted version answers or has failed."""
+        return all(version in self.serving or version in self.failed for version in self.wanted)

@@ -1,0 +1,110 @@
+"""Tensors between TensorFlow's protocol messages and NumPy, with the limits that messages from anybody need."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2, types_pb2
+
+from serving_config.local_server.errors import invalid_argument
+
+Array = np.ndarray[Any, Any]
+
+# A message of a few bytes may describe a tensor of any size: the last value given is repeated.
+MOST_REPEATED_BYTES = 64 * 2**20
+
+_FIELDS = {
+    types_pb2.DT_FLOAT: "float_val",
+    types_pb2.DT_DOUBLE: "double_val",
+    types_pb2.DT_INT32: "int_val",
+    types_pb2.DT_INT16: "int_val",
+    types_pb2.DT_INT8: "int_val",
+    types_pb2.DT_UINT8: "int_val",
+    types_pb2.DT_UINT16: "int_val",
+    types_pb2.DT_UINT32: "uint32_val",
+    types_pb2.DT_UINT64: "uint64_val",
+    types_pb2.DT_INT64: "int64_val",
+    types_pb2.DT_BOOL: "bool_val",
+    types_pb2.DT_STRING: "string_val",
+    types_pb2.DT_HALF: "half_val",
+    types_pb2.DT_BFLOAT16: "half_val",
+}
+_BITS = (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16)  # sent as the integers of their bits
+
+
+def from_proto(name: str, proto: Any) -> Array:
+    """The array in a `TensorProto`.
+
+    Raises:
+      RequestError: if the message contradicts itself, or is of a type that cannot be sent; it names the input `name`.
+    """
+    field = _FIELDS.get(proto.dtype)
+    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    if field is None or proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+        raise _unreadable(name)
+    text = proto.dtype == types_pb2.DT_STRING
+    dtype = np.dtype(object) if text else np.dtype(tf.as_dtype(proto.dtype).as_numpy_dtype)
+    count = math.prod(shape)
+    if proto.tensor_content and not text:
+        if len(proto.tensor_content) != count * dtype.itemsize:
+            raise _unreadable(name)
+        array = np.frombuffer(proto.tensor_content, dtype)
+    else:
+        array = _repeated(name, _values(getattr(proto, field), proto.dtype, dtype), count)
+    return array.reshape(shape)
+
+
+def _values(given: Any, kind: int, dtype: np.dtype[Any]) -> Array:
+    if kind in _BITS:
+        return np.array(given, np.uint32).astype(np.uint16).view(dtype)
+    if dtype.kind == "O":
+        values = np.empty(len(given), object)
+        values[:] = list(given)
+        return values
+    return (
+        np.array(given, np.int64).astype(dtype) if dtype.kind in "iu" and dtype.itemsize < 4 else np.array(given, dtype)
+    )
+
+
+def _repeated(name: str, values: Array, count: int) -> Array:
+    """As many values as the shape asks for: TensorFlow repeats the last one, and takes none for zeros."""
+    if len(values) > count:
+        raise _unreadable(name)
+    missing = count - len(values)
+    if not missing:
+        return values
+    if missing * values.dtype.itemsize > MOST_REPEATED_BYTES:
+        raise invalid_argument(
+            f"tensor parsing error: {name}: the shape has {count} elements and the message {len(values)}; "
+            f"at most {MOST_REPEATED_BYTES} bytes may be left out"
+        )
+    last = values[-1] if len(values) else (b"" if values.dtype.kind == "O" else np.zeros((), values.dtype)[()])
+    filled = np.empty(count, values.dtype)
+    filled[: len(values)] = values
+    filled[len(values) :] = last
+    return filled
+
+
+def _unreadable(name: str) -> Exception:
+    return invalid_argument(f"tensor parsing error: {name}")
+
+
+def to_proto(array: Array) -> Any:
+    """A `TensorProto` with its values in the fields of their type, as TensorFlow Serving sends them."""
+    kind = types_pb2.DT_STRING if array.dtype.kind in "OSU" else tf.as_dtype(array.dtype).as_datatype_enum
+    proto = tensor_pb2.TensorProto(dtype=kind)
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    field = _FIELDS.get(kind)
+    if field is None:
+        proto.tensor_content = array.tobytes()
+    elif kind in _BITS:
+        proto.half_val.extend(array.view(np.uint16).ravel().tolist())
+    elif kind == types_pb2.DT_STRING:
+        proto.string_val.extend(tf.compat.as_bytes(text) for text in array.ravel().tolist())
+    else:
+        getattr(proto, field).extend(array.ravel().tolist())
+    return proto

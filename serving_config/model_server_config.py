@@ -1,0 +1,64 @@
+"""`models.config`: TensorFlow Serving's own message, from a spec and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+from serving_config.errors import UsageError
+
+if TYPE_CHECKING:
+    from serving_config.spec import ServedModel, ServingSpec
+
+MODEL_PLATFORM = "tensorflow"
+
+
+def model_server_config(spec: ServingSpec, base_paths: Mapping[str, str]) -> Any:
+    """The message; `base_paths` says where the server sees each model, by name."""
+    message = model_server_config_pb2.ModelServerConfig()
+    for model in spec.models:
+        config = message.model_config_list.config.add(
+            name=model.name, base_path=base_paths[model.name], model_platform=MODEL_PLATFORM
+        )
+        _set_policy(config.model_version_policy, model)
+        for label, version in model.version_labels.items():
+            config.version_labels[label] = version
+    return message
+
+
+def config_text(message: Any) -> str:
+    """The message in protobuf's text format."""
+    text: str = text_format.MessageToString(message)
+    return text
+
+
+def read_config(path: Path) -> Any:
+    """The message in a file. Raises `UsageError` if there is none."""
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8"), model_server_config_pb2.ModelServerConfig())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    except text_format.ParseError as error:
+        raise UsageError(f"{path} is no ModelServerConfig: {error}") from error
+
+
+def find_model(message: Any, name: str, path: Path) -> Any:
+    """The configuration of one model. Raises `UsageError` naming those there are."""
+    configs = {config.name: config for config in message.model_config_list.config}
+    if name not in configs:
+        raise UsageError(f"{path} has no model {name!r}; it has {', '.join(configs) or 'none'}")
+    return configs[name]
+
+
+def _set_policy(target: Any, model: ServedModel) -> None:
+    policy = model.version_policy
+    if policy.kind == "all":
+        target.all.SetInParent()
+    elif policy.kind == "specific":
+        target.specific.versions.extend(sorted(policy.versions))
+    else:
+        target.latest.num_versions = policy.num_versions

@@ -1,0 +1,64 @@
+"""The command `python -m serving_config.serve`: a server for exported models, real or local.
+
+A real server takes this process over, and so gets its signals and gives its exit status.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from serving_config.docker_command import docker_command
+from serving_config.local_server.errors import LocalServerError, UsageError
+from serving_config.serve_flags import parse_serve_flags
+from serving_config.serving_backend import PROGRAM, Backend, choose_backend
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from serving_config.serve_options import ServeOptions
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status: 0, 1 for a server that could not start, 2 for usage."""
+    try:
+        options = parse_serve_flags(sys.argv[1:] if arguments is None else arguments)
+        backend = choose_backend(options.backend, os.environ)
+        if backend.kind == "local":
+            from serving_config.local_server.run import run_local  # noqa: PLC0415  # TensorFlow: --help must not wait
+
+            return run_local(options, backend.reason)
+        _become(backend, options)
+    except LocalServerError as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return error.exit_status
+    return 0
+
+
+def _become(backend: Backend, options: ServeOptions) -> None:
+    """Replaces this process by the real server's."""
+    if backend.kind == "docker":
+        command = docker_command(backend.program, options, _base_paths(options))
+        what, address = f"{PROGRAM} in Docker ({options.docker_image})", options.listens_on
+    else:
+        if options.host is not None:
+            raise UsageError(f"--host is {options.host}; {PROGRAM} listens on all addresses: use another backend")
+        command = [backend.program, *options.real_server_flags()]
+        what, address = f"{PROGRAM} ({backend.program})", "0.0.0.0"  # noqa: S104  # it says what the program does
+    rest = f", REST on {address}:{options.rest_api_port}" if options.rest_api_port else ", no REST"
+    sys.stdout.write(f"starting {what}: gRPC on {address}:{options.port}{rest}, because {backend.reason}\n")
+    sys.stdout.flush()
+    os.execv(command[0], command)  # noqa: S606
+
+
+def _base_paths(options: ServeOptions) -> list[str]:
+    if options.model_base_path is not None:
+        return [options.model_base_path]
+    from serving_config.local_server.model_config import read_model_configs  # noqa: PLC0415  # protocol messages
+
+    return [model.base_path for model in read_model_configs(str(options.model_config_file))]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

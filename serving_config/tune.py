@@ -1,0 +1,57 @@
+"""The command `python -m serving_config.tune`: batching parameters from measurements."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from serving_config.errors import ServingConfigError
+from serving_config.tuning.options import parse_tune
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from serving_config.tuning.options import TuneOptions
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status: 0, 1 for a latency that cannot be kept, 2 for usage."""
+    try:
+        _tune(parse_tune(sys.argv[1:] if arguments is None else arguments))
+    except ServingConfigError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_status
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; nothing was written\n")
+        return 1
+    return 0
+
+
+def _tune(options: TuneOptions) -> None:
+    # numpy and protobuf are loaded after the flags are read, and TensorFlow in the measuring processes alone.
+    from serving_config.tuning.measurement import measure  # noqa: PLC0415
+    from serving_config.tuning.model import find_model  # noqa: PLC0415
+    from serving_config.tuning.proposal import propose  # noqa: PLC0415
+    from serving_config.tuning.report import HEADER, format_proposal, format_timing  # noqa: PLC0415
+    from serving_config.tuning.write import write_parameters  # noqa: PLC0415
+
+    version_dir = find_model(options.model)
+    _say(f"{options.signature_name} of {version_dir} on {options.cores} core(s)\n\n{HEADER}")
+    timings = []
+    for timing in measure(str(version_dir), options):
+        _say(format_timing(timing))
+        timings.append(timing)
+    proposal = propose(timings, latency_ms=options.latency_ms)
+    _say(f"\n{format_proposal(proposal, latency_ms=options.latency_ms)}")
+    if options.output is not None:
+        write_parameters(options.output, proposal.batching)
+        _say(f"\nwritten: {options.output}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""Which versions are wanted, and in which order they come and go."""
+
+from __future__ import annotations
+
+import pytest
+
+from serving_config.local_server.base_path import found_versions
+from serving_config.local_server.versions import State, Step, VersionPolicy, next_step
+
+START, LOADING, AVAILABLE, UNLOADING, END = State
+
+
+@pytest.mark.parametrize(
+    ("policy", "wanted"),
+    [
+        (VersionPolicy(), {7}),
+        (VersionPolicy(latest=2), {5, 7}),
+        (VersionPolicy(latest=9), {1, 5, 7}),
+        (VersionPolicy(kind="all"), {1, 5, 7}),
+        (VersionPolicy(kind="specific", specific=(1, 9)), {1}),
+    ],
+)
+def test_a_policy_chooses_among_the_versions_found(policy, wanted):
+    assert policy.wanted([5, 1, 7]) == wanted
+
+
+@pytest.mark.parametrize(
+    ("wanted", "states", "step"),
+    [
+        ({2}, {}, Step("load", 2)),
+        ({1, 2}, {}, Step("load", 2)),
+        ({1, 2}, {2: LOADING}, Step("load", 1)),
+        ({2}, {1: AVAILABLE}, Step("load", 2)),
+        ({2}, {1: AVAILABLE, 2: LOADING}, None),
+        ({2}, {1: AVAILABLE, 2: END}, None),  # it failed: the old one goes on
+        ({2}, {1: AVAILABLE, 2: AVAILABLE}, Step("unload", 1)),
+        ({2}, {1: UNLOADING, 2: AVAILABLE}, None),
+        (set(), {1: AVAILABLE}, Step("unload", 1)),
+        ({1}, {2: AVAILABLE}, Step("load", 1)),  # rolled back
+        (set(), {}, None),
+    ],
+)
+def test_a_version_goes_only_once_a_wanted_one_answers(wanted, states, step):
+    assert next_step(wanted, states) == step
+
+
+def test_only_directories_with_numbers_for_names_are_versions(tmp_path):
+    for name in ("1", "0012", "tmp-3", "3a", "-4", "99999999999999999999", "²"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "5").touch()
+    assert found_versions(str(tmp_path)) == {1: tmp_path / "1", 12: tmp_path / "0012"}

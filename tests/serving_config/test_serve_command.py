@@ -1,0 +1,242 @@
+"""The command as a user runs it: one line when ready, one line when not, and a tidy end."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.serving_config.local_server.support import ROW, write_model
+
+COMMAND = [sys.executable, "-m", "serving_config.serve"]
+ROOT = Path(__file__).parents[2]
+
+
+def environment(**changes):
+    clean = {name: value for name, value in os.environ.items() if name != "TENSORFLOW_MODEL_SERVER"}
+    return clean | {"PYTHONPATH": str(ROOT)} | changes
+
+
+def run(*arguments, **changes):
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=120, env=environment(**changes), check=False
+    )
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "small"
+    write_model(path / "1", 1.0)
+    return path
+
+
+@contextlib.contextmanager
+def served(base, *arguments):
+    """A server that is ready: the process, the line it said, and its REST port."""
+    port, rest_port = free_ports(2)
+    command = [*COMMAND, "--backend=local", f"--model_base={base}", "--model_name=small"]
+    command += [f"--port={port}", f"--rest_api_port={rest_port}", *arguments]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), cwd=base
+    )
+    with process:
+        try:
+            yield process, process.stdout.readline(), rest_port
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def predict(port, body):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    with contextlib.closing(connection):
+        connection.request("POST", "/v1/models/small:predict", json.dumps(body))
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+
+def test_help_is_quick_and_loads_nothing_heavy():
+    code = (
+        "import sys, serving_config.serve as s\n"
+        "try: s.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'grpc', 'aiohttp', 'numpy', 'google.protobuf', 'pyarrow', 'apache_beam'}\n"
+        "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--model_base_path" in done.stdout
+
+
+def test_one_line_when_ready_and_a_graceful_end_under_load(base):
+    with served(base, "--enable_grpc_healthcheck_service") as (process, line, port):
+        assert re.fullmatch(
+            r"local server in Python, for development, serves small: gRPC on 127\.0\.0\.1:\d+, "
+            r"REST on http://127\.0\.0\.1:\d+, because --backend is local\n",
+            line,
+        )
+        assert predict(port, {"instances": [ROW]}) == (200, {"predictions": [0.0]})
+        answers = []
+        slow = {"signature_name": "slow", "instances": [{"rounds": 40_000}]}
+        asking = [threading.Thread(target=lambda: answers.append(predict(port, slow))) for _ in range(3)]
+        for thread in asking:
+            thread.start()
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        for thread in asking:
+            thread.join()
+        _, errors = process.communicate(timeout=60)
+        assert answers == [(200, {"predictions": [1]})] * 3
+        assert process.returncode == 0
+        assert errors == ("version 1 of small is available\nstopping: no new requests, those under way are answered\n")
+        with pytest.raises(ConnectionError):
+            predict(port, {})
+
+
+def test_a_second_signal_ends_it_at_once(base):
+    with served(base, "--rest_api_timeout_in_ms=0") as (process, _, port):
+        endless = {"signature_name": "slow", "instances": [{"rounds": 2**30}]}
+
+        def ask():
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                predict(port, endless)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert process.poll() is None  # it waits for the request
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+        asking.join()
+        assert process.returncode == 128 + signal.SIGINT
+        assert errors.endswith("stopped at once\n")
+
+
+def test_the_grace_period_ends(base):
+    with served(base, "--rest_api_timeout_in_ms=3000", "--grace_seconds=0.5") as (process, _, port):
+        slow = {"signature_name": "slow", "instances": [{"rounds": 2**30}]}
+
+        def ask():
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                predict(port, slow)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+        asking.join()
+        assert process.returncode == 0
+
+
+def test_a_port_in_use_is_one_line(base):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        used, free = taken.getsockname()[1], free_ports(1)[0]
+        for ports, flag in (((used, free), "--port"), ((free, used), "--rest_api_port")):
+            done = run("--backend=local", f"--model_base={base}", f"--port={ports[0]}", f"--rest_api_port={ports[1]}")
+            assert done.returncode == 1
+            assert done.stdout == ""
+            [*versions, error] = done.stderr.splitlines()
+            assert versions == ["version 1 of default is available"]
+            assert error.startswith("error: cannot listen for ")
+            assert str(used) in error
+            assert flag in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--model_base=/nowhere"], "--model_base_path is /nowhere, which is no directory"),
+        (["--model_base=BASE", "--backend=binary"], "set TENSORFLOW_MODEL_SERVER to its path"),
+        (["--model_base=BASE", "--backend=local", "--xla_cpu_compilation_enabled"], "unknown argument '--xla_cpu"),
+        (
+            [
+                "--model_base=BASE",
+                "--backend=local",
+                "--tensorflow_session_parallelism=1",
+                "--tensorflow_inter_op_parallelism=1",
+            ],
+            "--tensorflow_session_parallelism excludes",
+        ),
+        (["--model_base=BASE", "--backend=local", "--batching_parameters_file=FILE"], "without --enable_batching"),
+        (["--backend=local", "--model_config_file=FILE"], "has no model_config_list"),
+    ],
+)
+def test_usage_errors_are_one_line(base, tmp_path, arguments, complaint):
+    (tmp_path / "empty").touch()
+    given = [each.replace("BASE", str(base)).replace("FILE", str(tmp_path / "empty")) for each in arguments]
+    done = run(*given, PATH="/nowhere")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert complaint in line
+
+
+def test_a_base_without_versions_is_one_line(tmp_path):
+    done = run("--backend=local", f"--model_base={tmp_path}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: Some models did not become available: {default: no version of it under")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.fixture
+def real_server(tmp_path):
+    """A program that says how it was called, ends like the real one on SIGTERM, and else with status 7."""
+    program = tmp_path / "bin" / "tensorflow_model_server"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!{sys.executable}\nimport signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
+        "print(sys.argv[1:], flush=True)\n"
+        "time.sleep(60 if '--wait' in sys.argv else 0)\nsys.exit(7)\n"
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return program
+
+
+def test_the_real_server_takes_over(base, real_server):
+    done = run(f"--model_base={base}", "--model_name=m", PATH=str(real_server.parent))
+    assert done.returncode == 7
+    started, arguments = done.stdout.splitlines()
+    doors = "gRPC on 0.0.0.0:8500, REST on 0.0.0.0:8501"
+    assert started == f"starting tensorflow_model_server ({real_server}): {doors}, because it is on PATH"
+    flags = ["--port=8500", "--rest_api_port=8501", "--model_name=m", f"--model_base_path={base}"]
+    assert arguments == str(flags)
+
+
+def test_signals_reach_the_real_server(base, real_server):
+    command = [*COMMAND, f"--model_base={base}", "--wait"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment(TENSORFLOW_MODEL_SERVER=str(real_server))
+    ) as process:
+        process.stdout.readline()
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 5
+
+
+def test_a_host_that_the_real_server_cannot_take_is_refused(base, real_server):
+    done = run(f"--model_base={base}", "--host=127.0.0.1", TENSORFLOW_MODEL_SERVER=str(real_server))
+    assert done.returncode == 2
+    assert "listens on all addresses" in done.stderr
