@@ -9,10 +9,10 @@ READY := $(VENV)/ready
 export MPLCONFIGDIR := $(abspath $(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help run train export score sample evaluate serve test bench check format clean
+.PHONY: help run train export score sample evaluate serve test test-flink dataflow-template bench check format clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-17s %s\n", $$1, $$2}'
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { \
@@ -59,6 +59,14 @@ serve: $(READY) ## Serve models/NAME over gRPC (8500) and REST (8501)
 
 test: $(READY) ## Run all tests
 	$(RUN) -m pytest -n 2 --dist worksteal
+
+test-flink: $(READY) ## Score on a local Flink; needs Java and Beam's job server (FLINK_JOB_SERVER_JAR)
+	$(RUN) -m pytest -m flink tests/beam_jobs/flink
+
+IMAGE ?= maf-serving:dev
+
+dataflow-template: $(READY) ## Write the flex template of score with IMAGE to out/dataflow/score.json
+	$(RUN) deploy/dataflow/make_template.py --image $(IMAGE) --output out/dataflow/score.json
 
 bench: $(READY) ## Exported functions beside TFP's graph, batch scoring beside a bare loop: ratios
 	$(RUN) -m benchmarks.serving_graph

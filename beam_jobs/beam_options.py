@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.pipeline import Pipeline
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
+from apache_beam.runners.portability.flink_runner import FlinkRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
 
 from beam_jobs.errors import UsageError
+from beam_jobs.flink_options import FLINK_FLAGS, prepare_flink
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from apache_beam.runners.runner import PipelineRunner
 
@@ -46,9 +49,15 @@ def parse_beam_flags(flags: Sequence[str], *, own_flags: Iterable[str] = ()) -> 
             _, unknown = parsers[0].parse_known_args(list(flags))
     except SystemExit as error:
         raise UsageError(complaint.getvalue().strip().rpartition("error: ")[2]) from error
+    runner = make_runner(options)
+    if isinstance(runner, DataflowRunner):
+        raise UsageError(
+            "--runner DataflowRunner cannot be used yet: its workers run on other machines, and results can only be "
+            "written to a directory that this machine shares with them; see docs/dataflow.md"
+        )
+    unknown = _without(unknown, FLINK_FLAGS) if isinstance(runner, FlinkRunner) else unknown
     if unknown:
         raise UsageError(_unknown_flag(unknown[0], [*own_flags, *(f"--{name}" for name in names)]))
-    make_runner(options)
     return options
 
 
@@ -67,11 +76,19 @@ def make_runner(options: PipelineOptions) -> PipelineRunner:
 
 
 def make_pipeline(options: PipelineOptions) -> Pipeline:
-    """An empty pipeline on that runner. Raises `UsageError` if the runner lacks an option it needs."""
+    """An empty pipeline on that runner. Raises `UsageError` if the runner lacks an option or program it needs."""
+    runner = make_runner(options)
+    if isinstance(runner, FlinkRunner):
+        prepare_flink(options)
     try:
-        return Pipeline(runner=make_runner(options), options=options)
+        return Pipeline(runner=runner, options=options)
     except ValueError as error:
         raise UsageError(" ".join(str(error).split())) from error
+
+
+def runs_here(options: PipelineOptions) -> bool:
+    """Whether workers are threads or children of this process, and so share its directory."""
+    return not options.view_as(StandardOptions).runner
 
 
 def runs_in_process(options: PipelineOptions) -> bool:
@@ -101,6 +118,21 @@ def available_cores() -> int:
 def _running_mode(options: PipelineOptions) -> str:
     mode: str = options.view_as(DirectOptions).direct_running_mode
     return mode
+
+
+def _without(arguments: Sequence[str], flags: Container[str]) -> list[str]:
+    """The arguments that are neither one of the flags nor its value."""
+    kept: list[str] = []
+    value_follows = False
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name in flags:
+            value_follows = not value
+        elif value_follows and not name.startswith("--"):
+            value_follows = False
+        else:
+            kept.append(argument)
+    return kept
 
 
 def _unknown_flag(flag: str, known: Iterable[str]) -> str:

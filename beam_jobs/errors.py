@@ -4,6 +4,8 @@ BatchJobError
 ├── UsageError                what was asked for cannot be done, seen before the pipeline started (exit status 2)
 │   └── UnreadableFileError   an input file is no table of its format
 └── JobError                  the job started and failed (exit status 1)
+    └── EndpointError         a model server refused a request, or answered something else
+        └── EndpointBusyError     it could not be reached, or had too much to do; trying again may help
 """
 
 from __future__ import annotations
@@ -27,3 +29,11 @@ class UnreadableFileError(UsageError):
 
 class JobError(BatchJobError):
     """The job failed; nothing was published."""
+
+
+class EndpointError(JobError):
+    """A model server refused a request, or its answer is not what the model's contract says."""
+
+
+class EndpointBusyError(EndpointError):
+    """A model server could not be reached, or had too much to do; trying again may help."""

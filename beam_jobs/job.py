@@ -12,6 +12,7 @@ from apache_beam.runners.runner import PipelineState
 
 from beam_jobs import beam_options
 from beam_jobs.errors import JobError
+from beam_jobs.failure import describe_failure
 from beam_jobs.output.shard_writer import create_file
 from beam_jobs.output.staging import StagedOutput
 from beam_jobs.output.table_format import TableFormat
@@ -115,17 +116,9 @@ def _run(pipeline: beam.Pipeline) -> None:
             result = pipeline.run()
             state = result.wait_until_finish()
     except Exception as error:  # a runner raises whatever a step raised, or a text of its traceback
-        raise JobError(f"the job failed: {_last_line(error)}") from error
+        raise JobError(f"the job failed: {describe_failure(error)}") from error
     if state != PipelineState.DONE:
         raise JobError(f"the job ended as {state}; expected {PipelineState.DONE}")
-
-
-def _last_line(error: Exception) -> str:
-    """The message at the end of a traceback that was sent as text; of an error of our own, the message alone."""
-    lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
-    last = lines[-1].strip()
-    own = f"{JobError.__module__}.{JobError.__name__}: "
-    return last.removeprefix(own).partition(" [while running")[0] if last.startswith(own) else last
 
 
 def _write_tally(tally: Tally, path: str) -> None:

@@ -20,11 +20,11 @@ from apache_beam.ml.inference.base import RunInference
 from beam_jobs.errors import JobError
 from beam_jobs.job import run_job
 from beam_jobs.job_plan import JobPlan, plan_job
-from beam_jobs.model_handler import SavedModelHandler
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, WriteRows
 from beam_jobs.planned_model import find_model
 from beam_jobs.reading import ReadTable
+from beam_jobs.score_handler import check_endpoint, make_score_handler
 from beam_jobs.score_summary import ScoreSummary
 from beam_jobs.scored_rows import ToScoredRows, score_schema
 from beam_jobs.validation import REJECTED_TAG
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from beam_jobs.options.endpoint_options import EndpointOptions
     from beam_jobs.options.score_options import ScoreOptions
     from beam_jobs.output.staging import StagedOutput
     from beam_jobs.tally import Tally
@@ -52,12 +53,19 @@ def score_table(options: ScoreOptions, pipeline_options: PipelineOptions | None 
 
 
 def plan_score(options: ScoreOptions) -> ScoreJob:
-    """Finds the model and the files, and checks that they fit. Raises `UsageError`."""
+    """Finds the model and the files, and checks that they fit.
+
+    Raises:
+      UsageError: they do not.
+      EndpointBusyError: the model server cannot be reached.
+    """
     model = find_model(options, signature_name=options.signature_name)
     own = score_schema(model.contract, model.signature_name)
     plan = plan_job(options, model, keep=options.keep, reserved=own.names)
-    job = ScoreJob(plan=plan, own=own)
+    job = ScoreJob(plan=plan, own=own, endpoint=options.endpoint)
     TableFormat.of(options).check(job.schema)
+    if options.endpoint is not None:
+        check_endpoint(model, options.endpoint)
     return job
 
 
@@ -68,10 +76,12 @@ class ScoreJob:
     Attributes:
       plan: what was found and checked.
       own: columns of the scored rows that are not carried through.
+      endpoint: a model server that scores, or `None` for workers that do.
     """
 
     plan: JobPlan
     own: pa.Schema
+    endpoint: EndpointOptions | None = None
 
     @property
     def schema(self) -> pa.Schema:
@@ -81,8 +91,7 @@ class ScoreJob:
     def build(self, pipeline: beam.Pipeline, directory: str, *, threads: int | None) -> Iterable[beam.PCollection]:
         """See `Job.build`."""
         table_format = TableFormat.of(self.plan.options)
-        model = self.plan.model
-        handler = SavedModelHandler(model.path, signature_name=model.signature_name, threads=threads)
+        handler = make_score_handler(self.plan.model, self.endpoint, threads=threads)
         table = pipeline | "ReadTable" >> ReadTable(self.plan)
         scored = (
             table["rows"]

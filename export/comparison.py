@@ -86,10 +86,11 @@ def expect(
     for _ in range(_PERTURBATIONS):
         with rounded_weights(rng):
             moved.append(function(_perturbed(inputs, rng)))
-    return {
-        name: _expectation(name, value, np.max([np.abs(other[name] - value) for other in moved], axis=0))
-        for name, value in values.items()
-    }
+    with np.errstate(invalid="ignore"):  # infinite on both sides: they are compared as they are
+        spreads = {
+            name: np.max([np.abs(other[name] - value) for other in moved], axis=0) for name, value in values.items()
+        }
+    return {name: _expectation(name, value, spreads[name]) for name, value in values.items()}
 
 
 def _expectation(name: str, values: Array, rounding: Array) -> Expectation:

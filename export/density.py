@@ -6,14 +6,12 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from export.base_sampler import BaseSampler
-
 
 class Density(Protocol):
     """p(x | c) as an invertible map between x and base space z, in TensorFlow ops.
 
     `conditional_input` is `[B, C]`, or `None` for an unconditional model. Rows are finite, equal in number, and
-    independent of each other. Unused outputs cost nothing: the graph is pruned.
+    independent of each other. An unused output costs little.
     """
 
     def inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -22,10 +20,4 @@ class Density(Protocol):
 
     def forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """`z` `[B, D]` to `x` `[B, D]` and `log_prob` `[B]` of x, nats."""
-        ...
-
-    def sample(
-        self, base_sampler: BaseSampler, seed: tf.Tensor, conditional_input: tf.Tensor | None
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """`x` `[B, D]` drawn with `seed` int64 `[B]`, and its `log_prob` `[B]`, nats: `forward` of the sampler's z."""
         ...

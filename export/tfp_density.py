@@ -7,7 +7,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from export.base_sampler import BaseSampler
 from export.bijector_walk import forward, inverse
 from maf.routing import make_bijector_kwargs
 
@@ -30,12 +29,6 @@ class TfpDensity:
         """`z` `[B, D]` to `x` `[B, D]` and `log_prob` `[B]` of x, nats."""
         x, log_det = forward(self.distribution.bijector, z, self._bijector_kwargs(conditional_input))
         return x, self.distribution.distribution.log_prob(z) - log_det
-
-    def sample(
-        self, base_sampler: BaseSampler, seed: tf.Tensor, conditional_input: tf.Tensor | None
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """`x` `[B, D]` drawn with `seed` int64 `[B]`, and its `log_prob` `[B]`, nats."""
-        return self.forward(base_sampler(seed), conditional_input)
 
     def _bijector_kwargs(self, conditional_input: tf.Tensor | None) -> dict[str, Any]:
         if conditional_input is None:

@@ -19,6 +19,9 @@ def main() -> int:
     except ServingConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
+    except KeyboardInterrupt:
+        print("interrupted; files are whole, old or new", file=sys.stderr)
+        return 1
     print(result)
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 from serving_config.errors import UsageError
 
@@ -33,12 +34,16 @@ class BatchingParameters:
             value = getattr(self, name)
             if value is not None and not smallest <= value < 2**63:
                 raise UsageError(f"{name} is {value}; expected an integer of at least {smallest}")
-        sizes = self.allowed_batch_sizes
-        listed = ", ".join(map(str, sizes))
-        if sizes and (sizes[0] < 1 or any(a >= b for a, b in itertools.pairwise(sizes))):
-            raise UsageError(f"allowed_batch_sizes is {listed}; expected increasing numbers of rows, from 1")
-        if sizes and sizes[-1] != self.max_batch_size:
-            raise UsageError(
-                f"allowed_batch_sizes is {listed} and max_batch_size is {self.max_batch_size}; the last allowed size "
-                "must equal max_batch_size, or no model loads"
-            )
+        check_allowed_sizes(self.allowed_batch_sizes, largest=self.max_batch_size)
+
+
+def check_allowed_sizes(sizes: Sequence[int], *, largest: int, of: str = "max_batch_size") -> None:
+    """Raises `UsageError` unless batches can be padded to these sizes; `largest` is the value of the field `of`."""
+    listed = ", ".join(map(str, sizes))
+    if sizes and (sizes[0] < 1 or any(a >= b for a, b in itertools.pairwise(sizes))):
+        raise UsageError(f"allowed_batch_sizes is {listed}; expected increasing numbers of rows, from 1")
+    if sizes and sizes[-1] != largest:
+        raise UsageError(
+            f"allowed_batch_sizes is {listed} and {of} is {largest}; the last allowed size must equal {of}, or no "
+            "model loads"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from serving_config.local_server.errors import UsageError
+from serving_config.errors import UsageError
 from serving_config.serve_options import ServeOptions, absolute
 
 _PROGRAM = "tensorflow_model_server"

@@ -4,6 +4,8 @@ ServingConfigError
 ├── UsageError                  what was asked for cannot be done; nothing was started (exit status 2)
 │   └── InputError              arrays or columns that do not fit the model; nothing was sent
 ├── JobError                    a command started and failed (exit status 1)
+│   └── StartError              a local server could not start
+├── RequestError                of the local server: the answer to one request (in local_server/errors.py)
 └── ServingError                a server refused a request, or could not be reached (exit status 1)
     ├── ModelNotFoundError      no such model, version or path
     ├── InvalidArgumentError    the server understood the request and refused it
@@ -37,6 +39,10 @@ class InputError(UsageError, ValueError):
 
 class JobError(ServingConfigError):
     """A command started and failed."""
+
+
+class StartError(JobError):
+    """A local server could not start: a model does not load, or a port is taken."""
 
 
 class ServingError(ServingConfigError):

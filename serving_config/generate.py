@@ -35,7 +35,8 @@ def generate(options: ConfigOptions) -> str:
         return f"{options.output}: all {len(files)} files are as they would be written"
     write_files(files, options.output, existing="replace" if options.action == "overwrite" else "refuse")
     lines = [*models, f"{options.output}: {len(files)} files", *(f"  {path}" for path in files)]
-    return "\n".join([*lines, f"start it: {options.output}/serve.sh, or docker compose up in {options.output}"])
+    start = f"start it: {options.output}/serve.sh (tensorflow_model_server), or docker compose up in {options.output}"
+    return "\n".join([*lines, start])
 
 
 def _spec(options: ConfigOptions) -> ServingSpec:

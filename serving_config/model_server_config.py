@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving_config.errors import UsageError
+from serving_config.text_message import read_text_message
 
 if TYPE_CHECKING:
     from serving_config.spec import ServedModel, ServingSpec
@@ -38,12 +39,7 @@ def config_text(message: Any) -> str:
 
 def read_config(path: Path) -> Any:
     """The message in a file. Raises `UsageError` if there is none."""
-    try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), model_server_config_pb2.ModelServerConfig())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
-    except text_format.ParseError as error:
-        raise UsageError(f"{path} is no ModelServerConfig: {error}") from error
+    return read_text_message(path, model_server_config_pb2.ModelServerConfig())
 
 
 def find_model(message: Any, name: str, path: Path) -> Any:

@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_status
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; models.config is whole, with the steps told above\n")
+        sys.stderr.write("interrupted; models.config is whole, and no label is on a version that is not loaded\n")
         return 1
     done = "nothing has been changed (--dry_run)" if options.run == "dry" else "the server answers for it"
     _say(f"label {move.label}: version {move.version}; {done}")

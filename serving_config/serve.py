@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from serving_config.docker_command import docker_command
-from serving_config.local_server.errors import LocalServerError, UsageError
+from serving_config.errors import ServingConfigError, UsageError
 from serving_config.serve_flags import parse_serve_flags
 from serving_config.serving_backend import PROGRAM, Backend, choose_backend
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             return run_local(options, backend.reason)
         _become(backend, options)
-    except LocalServerError as error:
+    except ServingConfigError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return error.exit_status
     return 0

@@ -5,11 +5,19 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-from serving_config.local_server.errors import UsageError
+from serving_config.command_parser import CommandParser
+from serving_config.errors import UsageError
 from serving_config.serve_options import BACKENDS, DEFAULT_IMAGE, LOCAL_HOST, ServeOptions
 
+_DESCRIPTION = """Serves exported models over gRPC and REST: with the real tensorflow_model_server if there is one
+(TENSORFLOW_MODEL_SERVER, then PATH), else with the official Docker image if Docker runs,
+else with a local server in Python, for development. It says in one line which of the three it is.
+
+  python -m serving_config.serve --model_base models/demo --model_name demo
+  python -m serving_config.serve --model_config_file serving/models.config --backend local"""
+_EPILOG = "Every other flag goes to the real server as it is; the local server refuses it."
 _NEAR_MISS = 0.85
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
@@ -62,20 +70,8 @@ def is_true(text: str | None) -> bool:
     return text in _TRUE
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see --help)")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m serving_config.serve",
-        description="Serves exported models over gRPC and REST with the real tensorflow_model_server if there is one "
-        "(TENSORFLOW_MODEL_SERVER, then PATH), else with the official Docker image if Docker runs, else with a local "
-        "server in Python, for development. It says in one line which of the three it is.",
-        epilog="Every other flag goes to the real server as it is; the local server refuses it.",
-        allow_abbrev=False,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m serving_config.serve", _DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add("--model_base_path", "--model_base", metavar="DIR", help="directory that holds the versions of one model")
     add("--model_name", metavar="NAME", help="name of that model (default: default)")
@@ -113,7 +109,7 @@ def _switch(text: str) -> str:
     return text.lower()
 
 
-def _refuse_what_is_no_flag(argument: str, parser: argparse.ArgumentParser) -> None:
+def _refuse_what_is_no_flag(argument: str, parser: CommandParser) -> None:
     name = argument.partition("=")[0]
     known = [option for action in parser._actions for option in action.option_strings]
     close = difflib.get_close_matches(name, known, n=1, cutoff=_NEAR_MISS)

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from serving_config.local_server.errors import UsageError
+from serving_config.errors import UsageError
 
 DEFAULT_IMAGE = "tensorflow/serving:2.19.1"
 LOCAL_HOST = "127.0.0.1"

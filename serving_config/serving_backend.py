@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 
-from serving_config.local_server.errors import UsageError
+from serving_config.errors import UsageError
 
 PROGRAM = "tensorflow_model_server"
 PROGRAM_VARIABLE = "TENSORFLOW_MODEL_SERVER"

@@ -18,7 +18,7 @@ from beam_jobs.options.job_options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_NEAR_MISS = 0.8  # similar enough for a typing error, and to none of Beam's own flags
+_NEAR_MISS = 0.85  # similar enough for a typing error, and to none of Beam's own flags
 _EPILOG = (
     "Every other flag is a Beam pipeline option: --runner, --direct_num_workers, --temp_location, ... "
     "Without --runner the job runs in this process. Rows that cannot be used go to rejected-* with file, row and "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Literal
 
+from beam_jobs.options.endpoint_options import EndpointOptions, add_endpoint_flags, take_endpoint
 from beam_jobs.options.flags import JobFlags, add_keep_flag
 from beam_jobs.options.job_options import JobOptions, check_choice, check_keep
 
@@ -21,10 +22,12 @@ class ScoreOptions(JobOptions):
     Attributes:
       keep: input columns to carry through to the scored rows, unchanged in type; `("*",)` is all of them.
       signature_name: the signature to run: `log_prob`, or `inverse`, which gives the base-space values as well.
+      endpoint: a model server to run it, instead of workers that load the model; `model` is read for its contract.
     """
 
     keep: tuple[str, ...] = ()
     signature_name: ScoreSignature = "log_prob"
+    endpoint: EndpointOptions | None = None
 
     def __post_init__(self) -> None:
         # `super()` without arguments looks for the class from before `slots` made another.
@@ -36,7 +39,8 @@ class ScoreOptions(JobOptions):
 def parse_score_flags(arguments: Sequence[str]) -> tuple[ScoreOptions, list[str]]:
     """The job's own options, and the flags left over for Beam. Raises as `JobFlags.parse`."""
     known, beam_flags = score_flags().parse(arguments)
-    return ScoreOptions(**vars(known)), beam_flags
+    endpoint = take_endpoint(known)
+    return ScoreOptions(**vars(known), endpoint=endpoint), beam_flags
 
 
 def score_flags() -> JobFlags:
@@ -54,4 +58,5 @@ def score_flags() -> JobFlags:
         default="log_prob",
         help="also write z, the row in base space, as columns z_<event column>",
     )
+    add_endpoint_flags(parser)
     return parser

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beam_jobs.errors import JobError, UsageError
+from beam_jobs.output.held_directory import HeldDirectory, delete_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
     from beam_jobs.output.table_format import TableFormat
 
 SUMMARY_NAME = "summary.json"
+_STAGING = "staging"
 
 
 class StagedOutput:
     """Files of a job are written to `directory`, beside the output, and become the output by one rename.
 
     A job that fails or is interrupted calls `discard`. One that is killed leaves the staging directory behind, under a
-    name that no other job uses.
+    name that no other job uses; the next job with the same output deletes it.
     """
 
     def __init__(self, output: str, *, existing: ExistingOutput) -> None:
@@ -35,11 +37,12 @@ class StagedOutput:
         self._output = Path(output).absolute()
         self._existing = existing
         _check_existing(self._output, output, existing)
-        self.directory = self._output.with_name(f"{self._output.name}.staging-{uuid.uuid4().hex[:8]}")
+        delete_abandoned(self._output, _STAGING)
         try:
-            self.directory.mkdir(parents=True)
+            self._held = HeldDirectory(self._output, _STAGING)
         except OSError as error:
             raise UsageError(f"--output {output} cannot be written: {error.strerror}: {error.filename}") from error
+        self.directory = self._held.path
 
     def name_shards(self, paths: Iterable[str], prefix: str, schema: pa.Schema, table_format: TableFormat) -> list[str]:
         """Gives the shards of one kind their final names; an empty one, of that schema, if there is none.
@@ -73,7 +76,9 @@ class StagedOutput:
                 entry.unlink()
         (self.directory / SUMMARY_NAME).write_text(summary, encoding="utf-8")
         path = self._output.with_name(f"{self._output.name}.rejected-{uuid.uuid4().hex[:8]}")
-        return self.directory.rename(path)
+        self.directory.rename(path)
+        self._held.release()
+        return path
 
     def publish(self, summary: str) -> Path:
         """Writes the summary and makes the directory the output. Raises `JobError` if something new is there by now."""
@@ -86,6 +91,7 @@ class StagedOutput:
                 self.directory.rename(self._output)
         except (OSError, UsageError) as error:
             raise JobError(f"the result could not be moved to its place: {error}") from error
+        self._held.release()
         return self._output
 
     def _replace(self) -> None:
@@ -105,6 +111,7 @@ class StagedOutput:
         with contextlib.suppress(FileNotFoundError):
             self.directory.rename(closed)
         shutil.rmtree(closed, ignore_errors=True)
+        self._held.release()
 
 
 def _check_existing(path: Path, output: str, existing: ExistingOutput) -> None:

@@ -49,7 +49,11 @@ class TableFormat:
         """Begins a file."""
         if self.name == "parquet":
             writer: TableWriter = pq.ParquetWriter(
-                stream, schema, compression=self.compression, write_page_checksum=True
+                stream,
+                schema,
+                compression=self.compression,
+                use_dictionary=_repeating_columns(schema),
+                write_page_checksum=True,
             )
             return writer
         if self.name == "csv":
@@ -92,6 +96,11 @@ class _JsonLinesWriter:
 
     def close(self) -> None:
         """A line is complete in itself."""
+
+
+def _repeating_columns(schema: pa.Schema) -> list[str]:
+    """Those whose values may. A dictionary of row numbers, or of densities, costs time and makes a file larger."""
+    return [field.name for field in schema if field.name != "row" and not pa.types.is_floating(field.type)]
 
 
 def _plain(column_type: pa.DataType) -> pa.DataType:

@@ -64,8 +64,10 @@ def find_files(patterns: Sequence[str]) -> dict[str, str]:
 
 
 def _match(pattern: str) -> list[str]:
+    # Beam finds nothing by a pattern without a directory.
+    placed = pattern if "://" in pattern or Path(pattern).name != pattern else f"./{pattern}"
     try:
-        (match,) = FileSystems.match([pattern])
+        (match,) = FileSystems.match([placed])
     except (BeamIOError, OSError, ValueError) as error:
         raise UsageError(f"--input {pattern} cannot be looked up: {error}") from error
     return sorted(metadata.path for metadata in match.metadata_list if not Path(metadata.path).is_dir())

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
 MOST_ROWS = 512  # of a chunk: the units of a layer fit into a core's cache
-LEAST_ROWS = (
-    64  # of a chunk where a batch would fit into one: below it, reading the weights takes longer than using them
-)
+LEAST_ROWS = 64  # of a chunk where all would fit into one: with fewer, reading weights takes longer than using them
 ALIGNED_ROWS = 16  # chunks are multiples of it: slices of their tensors share memory instead of being copied
 
-RowMap = Callable[..., tuple[tf.Tensor, tf.Tensor]]
 
-
-def map_chunks(
-    function: RowMap, inputs: Sequence[tf.Tensor], *, event_size: int, dtype: tf.DType
-) -> tuple[tf.Tensor, tf.Tensor]:
+def map_chunks(function: Any, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """`function` of chunks of the rows, put together again.
 
     A chain of small operations, as a draw is, cannot use a second core; two chunks of rows can. A `tf.while_loop` over
@@ -26,28 +21,30 @@ def map_chunks(
     for all chunks at once, in the threads that run the graph.
 
     Args:
-      function: maps `[b, ...]` of each input to `[b, event_size]` and `[b]`, each row on its own.
+      function: a `tf.function` from `[b, ...]` of each input to tensors `[b, ...]`, each row on its own. It is traced
+        once for all callers, and is one function in a SavedModel.
       inputs: `[B, ...]` each.
-      event_size: D.
-      dtype: of the results.
 
     Returns:
-      `[B, D]` and `[B]`.
+      `[B, ...]` each.
     """
     rows = tf.shape(inputs[0])[0]
     chunks = tf.maximum(-(-rows // MOST_ROWS), tf.clip_by_value(rows // LEAST_ROWS, 1, 2))
     chunk_rows = -(-rows // (chunks * ALIGNED_ROWS)) * ALIGNED_ROWS
-    stacked = [_stack(tensor, chunks, chunk_rows, rows) for tensor in inputs]
-    specs = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in inputs]
-    traced = tf.function(function, autograph=False).get_concrete_function(*specs)
-    columns, values = tf.raw_ops.MapDefun(
-        arguments=stacked,
+    traced = function.get_concrete_function(
+        *(tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in inputs)
+    )
+    results = tf.raw_ops.MapDefun(
+        arguments=[_stack(tensor, chunks, chunk_rows, rows) for tensor in inputs],
         captured_inputs=traced.captured_inputs,
-        output_types=[dtype, dtype],
-        output_shapes=[tf.TensorShape([None, event_size]), tf.TensorShape([None])],
+        output_types=[output.dtype for output in traced.outputs],
+        output_shapes=[output.shape for output in traced.outputs],
         f=traced,
     )
-    return tf.reshape(columns, [-1, event_size])[:rows], tf.reshape(values, [-1])[:rows]
+    return [
+        tf.reshape(result, [-1, *output.shape[1:]])[:rows]
+        for result, output in zip(results, traced.outputs, strict=True)
+    ]
 
 
 def _stack(tensor: tf.Tensor, chunks: tf.Tensor, chunk_rows: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:

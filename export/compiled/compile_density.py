@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.base_sampler import BaseSampler
-from export.compiled.chunks import RowMap, map_chunks
+from export.compiled.chunks import map_chunks
 from export.compiled.conditioner import read_conditioner
 from export.compiled.layout import sort_by_step
 from export.compiled.masked_layer import MaskedLayer
@@ -55,30 +54,18 @@ class CompiledDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         self._steps = steps
         self._base = base
         self._dtype = dtype
+        self._inverse_chunk = tf.function(self._inverse, autograph=False)
+        self._forward_chunk = tf.function(self._forward, autograph=False)
 
     def inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """`x` `[B, D]` to `z` `[B, D]` and `log_prob` `[B]` of x, nats."""
-        return self._map_chunks(self._inverse, x, conditional_input)
+        z, log_prob = map_chunks(self._inverse_chunk, [x] if conditional_input is None else [x, conditional_input])
+        return z, log_prob
 
     def forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """`z` `[B, D]` to `x` `[B, D]` and `log_prob` `[B]` of x, nats."""
-        return self._map_chunks(self._forward, z, conditional_input)
-
-    def sample(
-        self, base_sampler: BaseSampler, seed: tf.Tensor, conditional_input: tf.Tensor | None
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """`x` `[B, D]` drawn with `seed` int64 `[B]`, and its `log_prob` `[B]`, nats."""
-
-        def draw(seed: tf.Tensor, conditional_input: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-            return self._forward(base_sampler(seed), conditional_input)
-
-        return self._map_chunks(draw, seed, conditional_input)
-
-    def _map_chunks(
-        self, function: RowMap, rows: tf.Tensor, conditional_input: tf.Tensor | None
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        inputs = [rows] if conditional_input is None else [rows, conditional_input]
-        return map_chunks(function, inputs, event_size=self._base.event_shape[0], dtype=self._dtype)
+        x, log_prob = map_chunks(self._forward_chunk, [z] if conditional_input is None else [z, conditional_input])
+        return x, log_prob
 
     def _inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         conditions = Conditions(conditional_input, tf.shape(x)[0], self._dtype)

@@ -50,6 +50,11 @@ class SortedDense:
         steps = self.unit_steps
         return slice(int(np.searchsorted(steps, first)), int(np.searchsorted(steps, last, side="right")))
 
+    def num_units_at(self, step: int) -> int:
+        """Units of one step."""
+        units = self.units_between(step, step)
+        return int(units.stop - units.start)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Layout:

@@ -69,7 +69,8 @@ def resolve_columns(options: CallOptions, in_file: Sequence[str], *, note: Calla
         raise UsageError(str(error)) from error
     columns = Columns(contract.event_columns, contract.conditional_columns)
     if not given:
-        note(f"columns {', '.join(columns.event)} | {', '.join(columns.conditional)}: from {source} (--model)")
+        names = f"{', '.join(columns.event)} | {', '.join(columns.conditional)}"
+        note(f"columns {names}: from {source}; --model names another")
     return columns
 
 

@@ -50,7 +50,12 @@ class Rollout:
         name = f"model {self._options.model_name}"
         was = "nowhere" if move.previous is None else f"version {move.previous}"
         if move.previous == move.version:
-            self._say(f"label {move.label} of {name} is on version {move.version} already")
+            self._say(
+                f"label {move.label} of {name} is on version {move.version} already in {self._options.models_config}"
+            )
+            self._apply()
+            if self._options.run == "real":
+                self._await_label(move)
             return move
         before = self._copy()
         if needs_loading(self._config, move.version):
@@ -111,10 +116,10 @@ class Rollout:
             transport.close()
 
     def _await_version_or_restore(self, version: int, before: Any) -> None:
-        """A version that does not load is not left in models.config, where it would be tried at every start."""
+        """A version not known to load is not left in models.config, where it would be tried at every start."""
         try:
             self._await_version(version)
-        except JobError:
+        except (JobError, KeyboardInterrupt):
             if self._message != before:
                 self._message.CopyFrom(before)
                 self._apply()

@@ -1,6 +1,6 @@
 """A TensorFlow Serving for development: its APIs, answers and errors, in one Python process.
 
-Read first: `server.py`, which puts the parts together; then, downwards, `grpc_services.py` and `rest_app.py` (the two
+Read first: `server.py`, which puts the parts together; then, downwards, `grpc_services.py` and `rest_api.py` (the two
 doors), `predict.py`, `regress.py`, `classify.py` (what a request means), `model_manager.py` and `versions.py` (which
 versions are served), `servable.py` (one loaded version).
 
@@ -13,15 +13,12 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["LocalServer", "LocalServerError", "RequestError", "ServerOptions", "StartError", "UsageError"]
+__all__ = ["LocalServer", "RequestError", "ServerOptions"]
 
 _HOME = {
     "LocalServer": "server",
-    "LocalServerError": "errors",
     "RequestError": "errors",
     "ServerOptions": "server_options",
-    "StartError": "errors",
-    "UsageError": "errors",
 }
 
 

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from serving_config.local_server.batching_parameters import BatchingParameters
 from serving_config.local_server.codes import Code
 from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.servable import Array, Runner
+from serving_config.local_server.server_batching import ServerBatching
 
 _Key = tuple[tuple[tuple[str, str, tuple[int, ...]], ...], tuple[str, ...]]
 
@@ -49,7 +49,7 @@ class _Batch:
 class BatchingRunner:
     """Runs batches on another runner."""
 
-    def __init__(self, runner: Runner, parameters: BatchingParameters) -> None:
+    def __init__(self, runner: Runner, parameters: ServerBatching) -> None:
         """Batches for one version; its threads are its own."""
         self._runner = runner
         self._parameters = parameters

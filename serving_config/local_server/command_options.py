@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from serving_config.local_server.batching_parameters import BatchingParameters, read_batching_parameters
-from serving_config.local_server.errors import UsageError
+from serving_config.errors import UsageError
+from serving_config.local_server.load_policy import LoadPolicy
 from serving_config.local_server.loading import LoadOptions, SessionThreads
 from serving_config.local_server.model_config import ModelConfig, read_model_configs
-from serving_config.local_server.model_manager import LoadPolicy
 from serving_config.local_server.request_body import BodyLimits
 from serving_config.local_server.servable import Servable
+from serving_config.local_server.server_batching import ServerBatching, read_batching_parameters
 from serving_config.local_server.server_options import METRICS_PATH, ServerOptions
-from serving_config.local_server.text_messages import new_message, read_text_message
 from serving_config.local_server.tls import TlsConfig, read_tls_config
 from serving_config.local_server.warmup import replay_warmup
 from serving_config.serve_flags import is_true
 from serving_config.serve_options import ServeOptions, absolute
+from serving_config.server_files import message_class
+from serving_config.text_message import read_text_message
 
 
 def models(options: ServeOptions) -> tuple[ModelConfig, ...]:
@@ -92,7 +93,7 @@ def _metrics_path(options: ServeOptions) -> str | None:
     path = options.flags.get("monitoring_config_file")
     if path is None:
         return None
-    prometheus = read_text_message(path, new_message("MonitoringConfig")).prometheus_config
+    prometheus = read_text_message(path, message_class("MonitoringConfig")()).prometheus_config
     return (prometheus.path or METRICS_PATH) if prometheus.enable else None
 
 
@@ -100,7 +101,7 @@ def _integer(options: ServeOptions, flag: str, default: int) -> int:
     return int(options.flags.get(flag, default))
 
 
-def _batching(options: ServeOptions) -> Callable[[Path], BatchingParameters | None]:
+def _batching(options: ServeOptions) -> Callable[[Path], ServerBatching | None]:
     """The batching parameters of a version, by its directory."""
     path = options.flags.get("batching_parameters_file")
     per_model = is_true(options.flags.get("enable_per_model_batching_parameters"))
@@ -114,11 +115,11 @@ def _batching(options: ServeOptions) -> Callable[[Path], BatchingParameters | No
                 "--batching_parameters_file and --enable_per_model_batching_parameters exclude each other; expected one"
             )
         return _own_batching
-    parameters = read_batching_parameters(path) if path is not None else BatchingParameters()
+    parameters = read_batching_parameters(path) if path is not None else ServerBatching()
     return lambda _version_dir: parameters
 
 
-def _own_batching(version_dir: Path) -> BatchingParameters | None:
+def _own_batching(version_dir: Path) -> ServerBatching | None:
     """As the file in the version says; a version without one is not batched."""
     path = version_dir / "batching_params.pbtxt"
     return read_batching_parameters(str(path)) if path.is_file() else None

@@ -1,35 +1,15 @@
-"""What the server raises.
+"""The answer to a request that cannot be served: part of the API, in TensorFlow Serving's words.
 
-    LocalServerError
-    ├── UsageError     flags or configuration files cannot be what they are; nothing was started (exit status 2)
-    ├── StartError     the server could not start (exit status 1)
-    └── RequestError   the answer to one request, as a status code and a message
-
-A request's error is part of the API: its words are those of TensorFlow Serving.
+What keeps the server from starting is told by the errors of all serving tools, `serving_config.errors`.
 """
 
 from __future__ import annotations
 
+from serving_config.errors import ServingConfigError
 from serving_config.local_server.codes import Code
 
 
-class LocalServerError(Exception):
-    """Base of the errors below; the message is one line, except a request's."""
-
-    exit_status = 1
-
-
-class UsageError(LocalServerError):
-    """Flags or configuration files cannot be what they are."""
-
-    exit_status = 2
-
-
-class StartError(LocalServerError):
-    """The server could not start."""
-
-
-class RequestError(LocalServerError):
+class RequestError(ServingConfigError):
     """One request cannot be answered.
 
     Attributes:

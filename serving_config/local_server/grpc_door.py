@@ -10,8 +10,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from serving_config.errors import StartError
 from serving_config.local_server.apis import Apis
-from serving_config.local_server.errors import StartError
 from serving_config.local_server.grpc_services import ModelService, PredictionService
 from serving_config.local_server.tls import TlsConfig
 

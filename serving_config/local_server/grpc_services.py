@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,8 @@ from serving_config.local_server.codes import Code
 from serving_config.local_server.errors import RequestError
 
 _FOREVER = 1e7  # seconds: a call without a deadline has one in the far future
-_LONGEST = 8000  # characters of a message: it travels in a header
+_LONGEST = 7000  # bytes of a message: it travels in a header, and clients take 8 KiB of headers by default
+_ESCAPED = re.compile(rb"[^ -$&-~]")  # sent as %XX
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -68,8 +70,16 @@ def _answer(answer: Callable[[Any, float | None], Any], request: Any, context: A
         code, message = error.code, error.message
     except Exception as error:  # noqa: BLE001  # whatever one request causes is that request's answer
         code, message = Code.INTERNAL, f"{type(error).__name__}: {error}"
-    context.abort(_STATUS[int(code)], message[:_LONGEST])
+    context.abort(_STATUS[int(code)], _fitting(message))
     return None
+
+
+def _fitting(message: str) -> str:
+    """As much of a message as clients take."""
+    encoded = message.encode("utf-8", "replace")
+    if len(encoded) + 2 * len(_ESCAPED.findall(encoded)) <= _LONGEST:
+        return encoded.decode()
+    return encoded[: _LONGEST // 3].decode("utf-8", "ignore") + "..."
 
 
 def _timeout(context: Any) -> float | None:

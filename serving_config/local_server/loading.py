@@ -10,11 +10,12 @@ from typing import Any
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from serving_config.errors import UsageError
 from serving_config.local_server.batching import BatchingRunner
-from serving_config.local_server.batching_parameters import BatchingParameters
 from serving_config.local_server.codes import Code
-from serving_config.local_server.errors import RequestError, UsageError
+from serving_config.local_server.errors import RequestError
 from serving_config.local_server.servable import Servable
+from serving_config.local_server.server_batching import ServerBatching
 from serving_config.local_server.warmup import replay_warmup
 
 _TAG = "serve"
@@ -65,7 +66,7 @@ class LoadOptions:
     """
 
     threads: SessionThreads = dataclasses.field(default_factory=SessionThreads)
-    batching: Callable[[Path], BatchingParameters | None] = lambda _path: None
+    batching: Callable[[Path], ServerBatching | None] = lambda _path: None
     warm_up: Callable[[Servable, Path], None] = replay_warmup
 
 

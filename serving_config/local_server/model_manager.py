@@ -7,7 +7,6 @@ frees its session. Nothing here knows of sockets.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,29 +14,13 @@ from pathlib import Path
 from serving_config.local_server.base_path import found_versions
 from serving_config.local_server.codes import Code
 from serving_config.local_server.errors import RequestError, invalid_argument
+from serving_config.local_server.load_policy import LoadPolicy
 from serving_config.local_server.model_config import ModelConfig
 from serving_config.local_server.servable import Servable
 from serving_config.local_server.served_model import ServedModel, Serving
 from serving_config.local_server.versions import State, VersionStatus
 
 Loader = Callable[[str, int, Path], Servable]
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class LoadPolicy:
-    """How versions are loaded.
-
-    Attributes:
-      retries: how often a version that fails is tried again.
-      retry_seconds: how long to wait before.
-      at_once: how many versions load at the same time.
-      early_labels: whether a new label may name a version that is not there yet.
-    """
-
-    retries: int = 5
-    retry_seconds: float = 60.0
-    at_once: int = 1
-    early_labels: bool = False
 
 
 class ModelManager:

@@ -7,7 +7,7 @@ import dataclasses
 
 from aiohttp import web
 
-from serving_config.local_server.errors import UsageError
+from serving_config.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent import futures
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
+from serving_config.errors import StartError
 from serving_config.local_server.connection_guard import ConnectionEnd, ConnectionGuards, ConnectionLimits
-from serving_config.local_server.errors import StartError
 from serving_config.local_server.request_body import BodyError, BodyLimits, BodyReader
 from serving_config.local_server.rest_api import Reply, RestApi, error_reply
 from serving_config.local_server.rest_path import is_api
@@ -137,7 +138,11 @@ class RestDoor:
         return response
 
     async def _reply(self, request: web.BaseRequest) -> Reply:
-        path = request.raw_path.partition("?")[0].partition("#")[0]
+        claimed = request._message.version
+        if claimed not in _VERSIONS:
+            request._version = HttpVersion11  # the answer would claim it too
+            return error_reply(505, f"HTTP {claimed.major}.{claimed.minor} is not spoken on this port; use HTTP 1.1")
+        path = _ORIGIN.sub("", request.raw_path.partition("?")[0].partition("#")[0])
         if self._metrics_page is not None and path == self._metrics_page[0]:
             return Reply(200, self._metrics_page[1]().encode(), "text/plain")
         if not is_api(path):
@@ -152,7 +157,9 @@ class RestDoor:
             self._bodies.release(body)
 
 
-_CLOSING = (408, 413, 429)  # the rest of the body may still be on its way
+_VERSIONS = (HttpVersion10, HttpVersion11)
+_ORIGIN = re.compile(r"(?i)^https?://[^/]*")  # proxies, and clients that think they speak to one, send whole URLs
+_CLOSING = (408, 413, 429, 505)  # the rest of the body may still be on its way
 
 
 def _quiet_logger() -> logging.Logger:

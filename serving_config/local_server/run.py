@@ -9,8 +9,9 @@ import threading
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from serving_config.local_server.errors import RequestError, StartError, UsageError
-from serving_config.local_server.quiet_tensorflow import quiet_start
+from serving_config.errors import StartError, UsageError
+from serving_config.local_server.errors import RequestError
+from serving_config.quiet_tensorflow import quiet_start
 from serving_config.serve_flags import is_true
 from serving_config.serve_options import ServeOptions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from serving_config.local_server.errors import UsageError
+from serving_config.errors import UsageError
 from serving_config.local_server.request_body import BodyLimits
 
 METRICS_PATH = "/monitoring/prometheus/metrics"

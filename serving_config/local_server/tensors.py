@@ -32,6 +32,8 @@ _FIELDS = {
     types_pb2.DT_HALF: "half_val",
     types_pb2.DT_BFLOAT16: "half_val",
 }
+_MOST_DIMENSIONS = 64  # of NumPy; TensorFlow itself has 254
+_LARGEST = 2**62  # bytes, were no dimension zero
 _BITS = (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16)  # sent as the integers of their bits
 
 
@@ -44,6 +46,8 @@ def from_proto(name: str, proto: Any) -> Array:
     field = _FIELDS.get(proto.dtype)
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if field is None or proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+        raise _unreadable(name)
+    if len(shape) > _MOST_DIMENSIONS or math.prod(filter(None, shape)) * 16 > _LARGEST:
         raise _unreadable(name)
     text = proto.dtype == types_pb2.DT_STRING
     dtype = np.dtype(object) if text else np.dtype(tf.as_dtype(proto.dtype).as_numpy_dtype)
@@ -59,7 +63,7 @@ def from_proto(name: str, proto: Any) -> Array:
 
 def _values(given: Any, kind: int, dtype: np.dtype[Any]) -> Array:
     if kind in _BITS:
-        return np.array(given, np.uint32).astype(np.uint16).view(dtype)
+        return np.array(given, np.int64).astype(np.uint16).view(dtype)
     if dtype.kind == "O":
         values = np.empty(len(given), object)
         values[:] = list(given)

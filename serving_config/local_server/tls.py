@@ -10,8 +10,9 @@ from typing import Any
 
 import grpc
 
-from serving_config.local_server.errors import UsageError
-from serving_config.local_server.text_messages import new_message, read_text_message
+from serving_config.errors import UsageError
+from serving_config.server_files import message_class
+from serving_config.text_message import read_text_message
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ class TlsConfig:
 
 def read_tls_config(path: str) -> TlsConfig:
     """Reads an `ssl.config`. Raises `UsageError`."""
-    message = read_text_message(path, new_message("SSLConfig"))
+    message = read_text_message(path, message_class("SSLConfig")())
     return TlsConfig(
         server_key=message.server_key,
         server_cert=message.server_cert,

@@ -11,7 +11,6 @@ import concurrent.futures.process
 import dataclasses
 import functools
 import multiprocessing
-import os
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serving_config.errors import JobError, UsageError
+from serving_config.quiet_tensorflow import quiet_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -77,6 +77,10 @@ def measure(version_dir: str, options: TuneOptions) -> Iterator[Timing]:
                     f"the process that measured {version_dir} with {threads} threads died; is there memory for "
                     f"batches of {options.batch_sizes[-1]} rows?"
                 ) from error
+            except KeyboardInterrupt:
+                for process in multiprocessing.active_children():
+                    process.terminate()
+                raise
 
 
 def _die_when_interrupted() -> None:
@@ -88,14 +92,14 @@ def measure_threads(
     version_dir: str, signature_name: str, threads: int, cores: int, batch_sizes: Sequence[int], seconds: float
 ) -> list[Timing]:
     """The times with one number of threads, in this process, which must not have used TensorFlow before."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf  # noqa: PLC0415  # in the measuring process alone
-
-    tf.get_logger().setLevel("ERROR")  # that this loader is deprecated is known: it is TensorFlow Serving's way
     batches = max(1, cores // threads)
-    config = tf.compat.v1.ConfigProto(
-        intra_op_parallelism_threads=threads, inter_op_parallelism_threads=batches, device_count={"GPU": 0}
-    )
+    with quiet_start():
+        import tensorflow as tf  # noqa: PLC0415  # in the measuring process alone
+
+        config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=threads, inter_op_parallelism_threads=batches, device_count={"GPU": 0}
+        )
+        tf.compat.v1.Session(graph=tf.Graph(), config=config).close()  # says all it has to say
     with tf.Graph().as_default(), tf.compat.v1.Session(config=config) as session:
         meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], version_dir)
         if signature_name not in meta_graph.signature_def:

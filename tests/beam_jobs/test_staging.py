@@ -41,6 +41,24 @@ def test_a_discarded_directory_stays_away_while_workers_open_files(tmp_path):
     assert left == []
 
 
+def test_what_a_killed_job_left_is_deleted_and_a_running_one_is_left_alone(tmp_path):
+    output = str(tmp_path / "out[1]")
+    for name in ("out[1].staging-12345678", "out1.staging-12345678", "out[1].other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "scored-1.parquet").write_bytes(b"PAR1")
+    running = StagedOutput(output, existing="refuse")
+    finished = StagedOutput(output, existing="refuse")
+    assert {entry.name for entry in tmp_path.iterdir()} == {
+        "out1.staging-12345678",
+        "out[1].other",
+        running.directory.name,
+        finished.directory.name,
+    }
+    finished.publish("{}")
+    running.discard()
+    assert {entry.name for entry in tmp_path.iterdir()} == {"out1.staging-12345678", "out[1].other", "out[1]"}
+
+
 def test_an_output_that_appeared_meanwhile_is_not_replaced(tmp_path):
     output = tmp_path / "out"
     staged = StagedOutput(str(output), existing="refuse")

@@ -286,7 +286,7 @@ def test_the_usual_place_of_a_model_names_the_columns(address, rows, tmp_path, m
     monkeypatch.chdir(tmp_path)
     flags = [f"--{name}", value, "--model_name", "flow"]
     assert _call("log_prob", flags, "--input", rows, "--output", tmp_path / "o.csv") == 40
-    assert capsys.readouterr().err == "columns x0, x1 | c0: from models/flow/3 (--model)\n"
+    assert capsys.readouterr().err == "columns x0, x1 | c0: from models/flow/3; --model names another\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

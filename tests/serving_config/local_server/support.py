@@ -20,8 +20,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from serving_config.local_server.load_policy import LoadPolicy
 from serving_config.local_server.loading import LoadOptions
-from serving_config.local_server.model_manager import LoadPolicy
 from serving_config.local_server.server import LocalServer
 from serving_config.local_server.server_options import ServerOptions
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tensorflow.core.framework import types_pb2
+from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -185,3 +185,34 @@ def test_bytes_that_are_no_message_are_an_error(small):
     assert refused(call, b"\xff\xff\xff\xff\xff")[0] in ("INTERNAL", "INVALID_ARGUMENT")
     unknown = small.channel.unary_unary("/tensorflow.serving.PredictionService/Nothing")
     assert refused(unknown, b"")[0] == "UNIMPLEMENTED"
+
+
+def tensor(dtype, sizes, **values):
+    proto = tensor_pb2.TensorProto(dtype=dtype, **values)
+    for size in sizes:
+        proto.tensor_shape.dim.add(size=size)
+    return proto
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [
+        tensor(types_pb2.DT_FLOAT, [2**62, 0]),
+        tensor(types_pb2.DT_FLOAT, [0, 2**62, 2**62]),
+        tensor(types_pb2.DT_FLOAT, [1] * 70, float_val=[1.0]),
+        tensor(types_pb2.DT_HALF, [1, 2], half_val=[-1, -1]),
+    ],
+    ids=["no elements of a huge shape", "product beyond 64 bits", "too many dimensions", "negative bits"],
+)
+def test_a_tensor_that_numpy_cannot_hold_is_the_clients_error(small, proto):
+    request = predict_request()
+    request.inputs["x"].CopyFrom(proto)
+    code, _ = refused(small.prediction.Predict, request)
+    assert code == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("name", ["é" * 20_000, "a" * 20_000, "\x01" * 20_000])
+def test_a_long_message_still_fits_into_a_header(small, name):
+    code, message = refused(small.prediction.Predict, predict_request(model=name))
+    assert code == "NOT_FOUND"
+    assert name[:1000] in message

@@ -125,3 +125,15 @@ def test_cut_connections_leave_nothing_behind(strict):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert strict.post(PREDICT, BODY).status == 200
+
+
+@pytest.mark.parametrize("version", [b"0.9", b"2.0"])
+def test_another_version_of_http_is_refused_in_one_that_clients_read(small, version):
+    received = talk(small.server.rest_api_port, b"GET /v1/models/small HTTP/" + version + b"\r\nHost: x\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 505 ")
+    assert b"HTTP " + version + b" is not spoken" in received
+
+
+def test_a_whole_url_is_as_good_as_its_path(small):
+    received = talk(small.server.rest_api_port, b"GET http://x:1/v1/models/small HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 200 ")

@@ -10,8 +10,9 @@ import pytest
 
 from serving_config.local_server.codes import Code
 from serving_config.local_server.errors import RequestError
+from serving_config.local_server.load_policy import LoadPolicy
 from serving_config.local_server.model_config import ModelConfig
-from serving_config.local_server.model_manager import LoadPolicy, ModelManager
+from serving_config.local_server.model_manager import ModelManager
 from serving_config.local_server.versions import State, VersionPolicy
 
 

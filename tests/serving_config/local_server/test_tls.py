@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from serving_config.local_server.errors import UsageError
+from serving_config.errors import UsageError
 from serving_config.local_server.model_config import ModelConfig
-from serving_config.local_server.text_messages import new_message
 from serving_config.local_server.tls import TlsConfig, read_tls_config
+from serving_config.server_files import message_class
 from tests.serving_config.local_server.support import ask, predict_request
 
 
@@ -67,7 +67,7 @@ def url(server):
 
 
 def test_both_doors(serve, base, server_pair, tmp_path):
-    message = new_message("SSLConfig")
+    message = message_class("SSLConfig")()
     message.server_key, message.server_cert = server_pair[:2]
     path = tmp_path / "ssl.config"
     path.write_text(str(message))

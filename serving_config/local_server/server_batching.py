@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
 
-from serving_config.local_server.errors import UsageError
-from serving_config.local_server.text_messages import new_message, read_text_message
+from serving_config.batching_parameters import check_allowed_sizes
+from serving_config.errors import UsageError
+from serving_config.server_files import message_class
+from serving_config.text_message import read_text_message
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class BatchingParameters:
-    """Parameters and defaults of TF Serving.
+class ServerBatching:
+    """TF Serving's `BatchingParameters` with its defaults filled in: what the server does, not what a user asked for.
 
     Attributes:
       max_batch_size: rows of the largest batch, and of the largest request unless large ones are split.
@@ -42,12 +43,8 @@ class BatchingParameters:
                 raise UsageError(
                     f"{name} of the batching parameters is {getattr(self, name)}; expected at least {least}"
                 )
-        sizes = self.allowed_batch_sizes
-        listed = ", ".join(map(str, sizes))
-        if sizes and (sizes[0] < 1 or any(a >= b for a, b in itertools.pairwise(sizes))):
-            raise UsageError(f"allowed_batch_sizes is {listed}; expected increasing numbers of rows, from 1")
-        if sizes and sizes[-1] != self.largest:
-            raise UsageError(f"allowed_batch_sizes is {listed}; the last one must equal max_batch_size, {self.largest}")
+        of = "max_execution_batch_size" if self.split_at else "max_batch_size"
+        check_allowed_sizes(self.allowed_batch_sizes, largest=self.largest, of=of)
 
     @property
     def largest(self) -> int:
@@ -59,14 +56,14 @@ class BatchingParameters:
         return next((size for size in self.allowed_batch_sizes if size >= rows), rows)
 
 
-def read_batching_parameters(path: str) -> BatchingParameters:
+def read_batching_parameters(path: str) -> ServerBatching:
     """Reads a `batching_parameters.txt`. Raises `UsageError`."""
-    message = read_text_message(path, new_message("BatchingParameters"))
+    message = read_text_message(path, message_class("BatchingParameters")())
     wrapped = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
     given = {name: getattr(message, name).value for name in wrapped if message.HasField(name)}
     splits = message.enable_large_batch_splitting.value
-    largest = given.get("max_batch_size", BatchingParameters().max_batch_size)
-    return BatchingParameters(
+    largest = given.get("max_batch_size", ServerBatching().max_batch_size)
+    return ServerBatching(
         **given,
         allowed_batch_sizes=tuple(message.allowed_batch_sizes),
         split_at=(message.max_execution_batch_size.value or largest) if splits else 0,

@@ -1,0 +1,55 @@
+"""A directory that is locked for as long as its job lives, so that the next job knows what a killed one left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+
+class HeldDirectory:
+    """A new directory beside `output`, `<output>.<kind>-<unique>`, locked until `release` or the end of the process.
+
+    The system drops the lock however the process ends. File systems that cannot lock a directory keep what killed jobs
+    leave: nothing else depends on the lock.
+    """
+
+    def __init__(self, output: Path, kind: str) -> None:
+        """Creates it, its parents too. Raises `OSError` if it cannot."""
+        # Locked before it has the name that `delete_abandoned` looks for.
+        new = output.with_name(f"{output.name}.new-{uuid.uuid4().hex[:8]}")
+        new.mkdir(parents=True)
+        self._lock = _lock(new)
+        self.path = new.rename(output.with_name(f"{output.name}.{kind}-{uuid.uuid4().hex[:8]}"))
+
+    def release(self) -> None:
+        """Drops the lock, once the directory has another name or is gone."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def delete_abandoned(output: Path, kind: str) -> None:
+    """Deletes the directories of that kind beside `output` whose jobs are no more."""
+    for name in glob.glob(f"{glob.escape(str(output))}.{kind}-*"):
+        lock = _lock(Path(name))
+        if lock is not None:
+            shutil.rmtree(name, ignore_errors=True)
+            os.close(lock)
+
+
+def _lock(directory: Path) -> int | None:
+    """A file descriptor that holds the lock, or `None` if another process does or the file system knows no locks."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+        else:
+            return descriptor
+    return None

@@ -1,0 +1,29 @@
+"""What scores a batch: the SavedModel in a worker, or a model server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from beam_jobs.endpoint.endpoint_handler import EndpointHandler
+from beam_jobs.model_handler import SavedModelHandler
+
+if TYPE_CHECKING:
+    from beam_jobs.options.endpoint_options import EndpointOptions
+    from beam_jobs.planned_model import PlannedModel
+
+
+def make_score_handler(
+    model: PlannedModel, endpoint: EndpointOptions | None, *, threads: int | None
+) -> SavedModelHandler | EndpointHandler:
+    """The handler of the endpoint, or of the model itself without one."""
+    if endpoint is None:
+        return SavedModelHandler(model.path, signature_name=model.signature_name, threads=threads)
+    signature = model.contract.signature(model.signature_name)
+    return EndpointHandler(endpoint, signature_name=model.signature_name, signature=signature)
+
+
+def check_endpoint(model: PlannedModel, endpoint: EndpointOptions) -> None:
+    """Asks the server for a row. Raises as `EndpointHandler.probe`."""
+    signature = model.contract.signature(model.signature_name)
+    handler = EndpointHandler(endpoint, signature_name=model.signature_name, signature=signature)
+    handler.probe({name: len(names) for name, names in model.inputs.columns.items()})

@@ -1,0 +1,8 @@
+"""What the flex template starts: `python -m beam_jobs.score`."""
+
+import sys
+
+from beam_jobs.score import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,266 @@
+"""`--endpoint`: a model server scores, and the table is the one of the SavedModel."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from beam_jobs.endpoint.endpoint_handler import EndpointHandler
+from beam_jobs.endpoint.messages import message_class
+from beam_jobs.endpoint.predict_client import PredictClient
+from beam_jobs.endpoint.tensor_proto import from_tensor_proto, to_tensor_proto
+from beam_jobs.errors import EndpointBusyError, EndpointError, UsageError
+from beam_jobs.options.endpoint_options import EndpointOptions
+from beam_jobs.options.score_options import parse_score_flags
+from export.contract import Signature, TensorSpec
+
+REQUIRED = ["--model=m", "--input=a", "--output=o"]
+SIGNATURE = Signature(
+    inputs={"x": TensorSpec("float32", (None, 2)), "conditional_input": TensorSpec("float32", (None, 1))},
+    outputs={"log_prob": TensorSpec("float32", (None,))},
+)
+NAME = "gaussian"
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in taken]
+
+
+@pytest.fixture(scope="module")
+def server(model_base, tmp_path_factory):
+    """`host:port` of a server of the model, in a process of its own."""
+    port, rest_port = free_ports(2)
+    flags = [f"--model_base={model_base}", f"--model_name={NAME}", f"--port={port}", f"--rest_api_port={rest_port}"]
+    with (tmp_path_factory.mktemp("server") / "log").open("w+b") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serving_config.serve", "--backend=local", *flags],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        try:
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+                grpc.channel_ready_future(channel).result(90)
+            _await_model(f"127.0.0.1:{port}")
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
+def _await_model(target):
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return handler(target).probe({"x": 2, "conditional_input": 1})
+        except (EndpointBusyError, UsageError):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+
+def handler(target, **options):
+    endpoint = EndpointOptions(target=target, model_name=NAME, **options)
+    return EndpointHandler(endpoint, signature_name="log_prob", signature=SIGNATURE)
+
+
+def run_score(*flags):
+    command = [sys.executable, "-m", "beam_jobs.score", *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("signature", ["log_prob", "inverse"])
+def test_a_server_gives_the_same_table_as_the_model(signature, server, score, write_parquet, make_columns):
+    columns = make_columns(3_000, 7)
+    columns["x0"][5] = np.nan
+    path = write_parquet("a.parquet", columns, row_group_size=700)
+    endpoint = EndpointOptions(target=server, model_name=NAME, max_rows=256)
+    options = {"batch_size": 1_000, "signature_name": signature}
+    local = score(path, output="local", **options)
+    remote = score(path, output="remote", endpoint=endpoint, **options)
+    assert (remote.summary.rows_scored, remote.summary.rows_rejected) == (2_999, 1)
+    assert remote.scored.schema == local.scored.schema
+    order = [("row", "ascending")]
+    for name in set(local.scored.schema.names) - {"file"}:
+        np.testing.assert_allclose(
+            remote.scored.sort_by(order)[name].to_numpy(), local.scored.sort_by(order)[name].to_numpy(), rtol=1e-5
+        )
+
+
+def test_the_command_scores_without_tensorflow(server, model_base, write_parquet, make_columns, tmp_path):
+    path = write_parquet("a.parquet", make_columns(100, 1))
+    arguments = [f"--model={model_base}", f"--input={path}", f"--output={tmp_path / 'o'}", f"--endpoint={server}"]
+    arguments.append(f"--endpoint_model_name={NAME}")
+    code = (
+        f"import sys; from beam_jobs.score import main; status = main({arguments})\n"
+        "print(status, sorted({'tensorflow', 'serving_config'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.splitlines()[-1] == "0 []", done.stderr
+    assert pq.read_table(tmp_path / "o" / "scored-00000-of-00001.parquet").num_rows == 100
+
+
+def test_a_server_that_is_down_is_one_line_and_status_1(model_base, write_parquet, make_columns, tmp_path):
+    path = write_parquet("a.parquet", make_columns(100, 1))
+    (port,) = free_ports(1)
+    flags = [f"--endpoint=127.0.0.1:{port}", f"--endpoint_model_name={NAME}"]
+    done = run_score(f"--model={model_base}", f"--input={path}", f"--output={tmp_path / 'o'}", *flags)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: --endpoint 127.0.0.1:{port}: UNAVAILABLE: ")
+    assert done.stderr.count("\n") == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_a_model_that_the_server_has_not_is_refused_before_the_start(server, score, write_parquet, make_columns):
+    path = write_parquet("a.parquet", make_columns(10, 1))
+    for options in ({"model_name": "other"}, {"model_name": NAME, "version": 99}):
+        with pytest.raises(UsageError, match="NOT_FOUND"):
+            score(path, endpoint=EndpointOptions(target=server, **options))
+
+
+class Scripted(grpc.GenericRpcHandler):
+    """A server that fails as often as told, then answers the row count it got, once for each row."""
+
+    def __init__(self, *codes):
+        self.codes = list(codes)
+        self.rows = []
+
+    def service(self, details):
+        return grpc.unary_unary_rpc_method_handler(self.answer)
+
+    def answer(self, request, context):
+        message = message_class("PredictRequest").FromString(request)
+        rows = message.inputs[0].value.tensor_shape.dim[0].size
+        self.rows.append(rows)
+        if self.codes:
+            context.abort(self.codes.pop(0), "not now")
+        response = message_class("PredictResponse")()
+        response.outputs.add(key="log_prob", value=to_tensor_proto(np.full(rows, rows, np.float32)))
+        return response.SerializeToString()
+
+
+@pytest.fixture
+def scripted():
+    with contextlib.ExitStack() as stack:
+
+        def start(*codes):
+            service = Scripted(*codes)
+            rpc_server = grpc.server(futures.ThreadPoolExecutor(2), handlers=[service])
+            port = rpc_server.add_insecure_port("127.0.0.1:0")
+            rpc_server.start()
+            stack.callback(lambda: rpc_server.stop(0).wait())
+            return service, f"127.0.0.1:{port}"
+
+        yield start
+
+
+class Rows:
+    def __init__(self, rows):
+        self.inputs = {"x": np.zeros((rows, 2), np.float32), "conditional_input": np.zeros((rows, 1), np.float32)}
+
+    def __len__(self):
+        return len(self.inputs["x"])
+
+
+def ask(model, rows):
+    client = model.load_model()
+    try:
+        (result,) = model.run_inference(Rows(rows), client)
+    finally:
+        client.close()
+    return result.inference["log_prob"].tolist()
+
+
+def test_a_batch_goes_out_in_requests_of_limited_size_and_none_is_empty(scripted):
+    service, target = scripted()
+    model = handler(target, max_rows=3)
+    assert ask(model, 7) == [3, 3, 3, 3, 3, 3, 1]
+    assert ask(model, 0) == []
+    assert service.rows == [3, 3, 1]
+
+
+def test_a_busy_server_is_asked_again_and_a_refusal_is_not(scripted, monkeypatch):
+    waits = []
+    monkeypatch.setattr("apache_beam.utils.retry.Clock.sleep", lambda self, seconds: waits.append(seconds))
+    service, target = scripted(grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+    assert ask(handler(target), 2) == [2, 2]
+    assert len(service.rows) == 3
+    assert len(waits) == 2
+    service, target = scripted(grpc.StatusCode.INVALID_ARGUMENT)
+    with pytest.raises(EndpointError, match="INVALID_ARGUMENT: not now"):
+        ask(handler(target), 2)
+    assert len(service.rows) == 1
+    service, target = scripted(*[grpc.StatusCode.UNAVAILABLE] * 9)
+    with pytest.raises(EndpointBusyError, match="UNAVAILABLE: not now"):
+        ask(handler(target, retries=2), 2)
+    assert len(service.rows) == 3
+
+
+def test_an_answer_that_is_not_the_contracts_is_refused(scripted):
+    _, target = scripted()
+    other = Signature(inputs=SIGNATURE.inputs, outputs={"log_prob": TensorSpec("float32", (None, 2))})
+    model = EndpointHandler(EndpointOptions(target=target, model_name=NAME), signature_name="log_prob", signature=other)
+    with pytest.raises(UsageError, match=r"answered log_prob float32 \[1\]; .* says log_prob float32 \[1, 2\]"):
+        model.probe({"x": 2, "conditional_input": 1})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tensors_survive_both_ways(dtype):
+    array = np.arange(6, dtype=dtype).reshape(3, 2)
+    np.testing.assert_array_equal(from_tensor_proto(to_tensor_proto(array)), array)
+    message = message_class("TensorProto")(dtype={"float32": 1, "float64": 2}[dtype])
+    message.tensor_shape.dim.add(size=4)
+    field = message.float_val if dtype == "float32" else message.double_val
+    field.extend([1, 2])
+    np.testing.assert_array_equal(from_tensor_proto(message), np.array([1, 2, 2, 2], dtype))
+    message.tensor_shape.dim[0].size = 1
+    with pytest.raises(EndpointError, match="2 values for a tensor of shape"):
+        from_tensor_proto(message)
+
+
+def test_messages_are_those_of_tensorflow_serving():
+    predict_pb2 = pytest.importorskip("tensorflow_serving.apis.predict_pb2")
+    ours = message_class("PredictRequest")()
+    ours.model_spec.name, ours.model_spec.version.value = "m", 3
+    ours.inputs.add(key="x", value=to_tensor_proto(np.ones((2, 1), np.float32)))
+    theirs = predict_pb2.PredictRequest.FromString(ours.SerializeToString())
+    assert (theirs.model_spec.name, theirs.model_spec.version.value) == ("m", 3)
+    assert [dim.size for dim in theirs.inputs["x"].tensor_shape.dim] == [2, 1]
+    assert np.frombuffer(theirs.inputs["x"].tensor_content, "<f4").tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--endpoint=host"], "expected HOST:PORT"),
+        (["--endpoint=http://host:8501"], "expected HOST:PORT"),
+        (["--endpoint=h:1"], "--endpoint_model_name is missing"),
+        (["--endpoint_version=3"], "--endpoint_version came without --endpoint"),
+        (["--endpoint=h:1", "--endpoint_model_name=m", "--endpoint_max_rows=0"], "expected at least 1"),
+        (["--endpoint=h:1", "--endpoint_model_name=m", "--endpoint_version=1", "--endpoint_label=s"], "at most one"),
+        (["--endpoint=h:1", "--endpoint_model_name=m", "--endpoint_timeout=0"], "more than 0 seconds"),
+    ],
+)
+def test_flags_of_the_endpoint_are_checked(flags, message):
+    with pytest.raises(UsageError, match=message):
+        parse_score_flags([*REQUIRED, *flags])
+
+
+def test_a_client_is_closed_after_use():
+    client = PredictClient(EndpointOptions(target="127.0.0.1:1", model_name="m"), signature_name="log_prob")
+    client.close()
+    with pytest.raises(ValueError, match="closed channel"):
+        client.predict({"x": np.zeros((1, 2), np.float32)})
