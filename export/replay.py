@@ -115,9 +115,7 @@ def main() -> None:
     from export.warmup import read_warmup  # noqa: PLC0415  # TensorFlow
 
     warmup, requests = read_warmup(Path(options.version_dir)), read_requests(options.requests)
-    replies = answer(
-        options.version_dir, [*warmup, *requests]
-    )  # each loader loads once: it takes longer than the answers
+    replies = answer(options.version_dir, [*warmup, *requests])  # together: to load a version takes longest
     wanted = tuple(array_key(loader, request.name, "") for loader in LOADERS for request in requests)
     write_arrays(options.replies, {key: value for key, value in replies.items() if key.startswith(wanted)})
 
