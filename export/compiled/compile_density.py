@@ -11,8 +11,10 @@ import tensorflow as tf
 from export.compiled.aligned_layout import align
 from export.compiled.chunks import ChunkedFunction
 from export.compiled.conditioner import read_conditioner
+from export.compiled.feature_major import to_columns, to_rows
 from export.compiled.layout import sort_by_step
-from export.compiled.masked_layer import MaskedLayer
+from export.compiled.masked_layer import MaskedLayer, NetworkFunctions
+from export.compiled.network_graph import NetworkGraph
 from export.compiled.steps import (
     AffineStep,
     Conditions,
@@ -70,20 +72,20 @@ class CompiledDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
     def _inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         conditions = Conditions(conditional_input, tf.shape(x)[0], self._dtype)
-        columns, total = tf.transpose(x), tf.zeros([], self._dtype)
+        columns, total = to_columns(x), tf.zeros([], self._dtype)
         for step in self._steps:
             columns, log_det = step.inverse(columns, conditions)
             total += log_det
-        z = tf.transpose(columns)
+        z = to_rows(columns)
         return z, self._base.log_prob(z) + total
 
     def _forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         conditions = Conditions(conditional_input, tf.shape(z)[0], self._dtype)
-        columns, total = tf.transpose(z), tf.zeros([], self._dtype)
+        columns, total = to_columns(z), tf.zeros([], self._dtype)
         for step in reversed(self._steps):
             columns, log_det = step.forward(columns, conditions)
             total += log_det
-        return tf.transpose(columns), self._base.log_prob(z) - total
+        return to_rows(columns), self._base.log_prob(z) - total
 
 
 def _leaves(bijector: Any, *, inverted: bool) -> list[tuple[Any, bool]]:
@@ -106,6 +108,7 @@ class _Compiler:
         self.steps: list[Step] = []
         self._rows = np.arange(size)
         self._dtype = dtype
+        self._networks: list[NetworkFunctions] = []
 
     def reorder(self, columns: Array) -> None:
         """Makes row r hold event column `columns[r]`."""
@@ -147,10 +150,18 @@ class _Compiler:
             _warn(bijector, str(error))
             return None
         self.reorder(layout.columns)
-        layer = MaskedLayer(
-            layout, conditioner.transform, conditioner.weights.activation, self._dtype, name=bijector.name
+        functions = self._functions(
+            NetworkGraph.of_layout(layout, conditioner.transform, conditioner.weights.activation)
         )
-        return MaskedStep(layer, conditioner.encoder)
+        return MaskedStep(MaskedLayer(layout, functions, self._dtype, name=bijector.name), conditioner.encoder)
+
+    def _functions(self, graph: NetworkGraph) -> NetworkFunctions:
+        """Those of an equal graph, if there was one."""
+        for functions in self._networks:
+            if functions.graph == graph:
+                return functions
+        self._networks.append(NetworkFunctions(graph))
+        return self._networks[-1]
 
 
 def _read_affine(bijector: Any) -> tuple[Array, Array] | None:

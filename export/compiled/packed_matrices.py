@@ -1,7 +1,8 @@
-"""Matrices in one variable, read without copying."""
+"""Matrices one after the other in one tensor, taken apart without copying."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,41 +17,46 @@ Array = np.ndarray[Any, Any]
 _LINE = 16  # numbers: at least 64 bytes, which TensorFlow wants tensors aligned to, or it copies them
 
 
-class PackedMatrices(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
-    """Several matrices one after the other in one variable, each from a multiple of 64 bytes on.
+@dataclasses.dataclass(frozen=True, slots=True)
+class PackedMatrices:
+    """How matrices of these shapes lie in one tensor `[lines, 16]`, each from the start of a line on.
 
     A variable costs a call about a microsecond to find and read, and a caller outside the graph some more: a flow has
-    hundreds of matrices. What is read shares the variable's memory where it ends at a multiple of 16 numbers.
+    hundreds of matrices, which lie in a few variables. What is read shares the memory of the packed tensor where it
+    ends with a line.
+
+    Attributes:
+      shapes: of the matrices, in order.
     """
 
-    def __init__(self, matrices: Sequence[Array], dtype: Any, name: str) -> None:
-        super().__init__(name=name)
-        self._shapes = [matrix.shape for matrix in matrices]
-        self._lines = [_num_lines(matrix.shape) for matrix in matrices]
+    shapes: tuple[tuple[int, int], ...]
+
+    def pack(self, matrices: Sequence[Array]) -> Array:
+        """`[lines, 16]`, of matrices of these shapes."""
         packed = np.zeros([sum(self._lines), _LINE])
         ends = np.cumsum(self._lines)
         for matrix, lines, end in zip(matrices, self._lines, ends, strict=True):
             packed[end - lines : end].reshape(-1)[: matrix.size] = matrix.ravel()
-        self._packed = tf.Variable(packed, dtype=dtype, trainable=False, name="kernels")
+        return packed
 
-    def read(self) -> list[tf.Tensor]:
+    def read(self, packed: tf.Tensor) -> list[tf.Tensor]:
         """The matrices, in order."""
-        parts = split(self._packed, self._lines)
-        return [_unpack(part, shape) for part, shape in zip(parts, self._shapes, strict=True)]
+        parts = split(packed, self._lines)
+        return [_unpack(part, shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
-    def read_in_two(self, first_rows: Sequence[int]) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    def read_in_two(self, packed: tf.Tensor, first_rows: Sequence[int]) -> list[tuple[tf.Tensor, tf.Tensor]]:
         """The matrices, in order, each as its first rows, of which `first_rows` has the number, and the others."""
-        cuts = [rows * units // _LINE for rows, (_, units) in zip(first_rows, self._shapes, strict=True)]
+        cuts = [rows * units // _LINE for rows, (_, units) in zip(first_rows, self.shapes, strict=True)]
         sizes = [part for cut, lines in zip(cuts, self._lines, strict=True) for part in (cut, lines - cut)]
-        parts = split(self._packed, sizes)
+        parts = split(packed, sizes)
         return [
             _unpack_in_two(first, rest, shape, rows)
-            for first, rest, shape, rows in zip(parts[::2], parts[1::2], self._shapes, first_rows, strict=True)
+            for first, rest, shape, rows in zip(parts[::2], parts[1::2], self.shapes, first_rows, strict=True)
         ]
 
-
-def _num_lines(shape: tuple[int, ...]) -> int:
-    return math.ceil(math.prod(shape) / _LINE)
+    @property
+    def _lines(self) -> list[int]:
+        return [math.ceil(math.prod(shape) / _LINE) for shape in self.shapes]
 
 
 def _unpack(lines: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:

@@ -11,7 +11,9 @@ import tensorflow as tf
 
 from export.bijector_walk import forward as tfp_forward
 from export.bijector_walk import inverse as tfp_inverse
-from export.compiled.masked_layer import Header, MaskedLayer
+from export.compiled.feature_major import to_columns
+from export.compiled.header import Header
+from export.compiled.masked_layer import MaskedLayer
 
 Array = np.ndarray[Any, Any]
 Mapped = tuple[tf.Tensor, tf.Tensor]
@@ -33,7 +35,7 @@ class Conditions:
         """Ones and the condition as `encoder` gives it; raw without one."""
         if id(encoder) not in self._headers:
             encoding = self.raw if self.raw is None or encoder is None else encoder(self.raw)
-            condition = None if encoding is None else tf.transpose(encoding)
+            condition = None if encoding is None else to_columns(encoding)
             self._headers[id(encoder)] = Header.of_condition(condition, self._ones)
         return self._headers[id(encoder)]
 

@@ -62,8 +62,9 @@ def test_matrices_are_read_in_two():
     rng = np.random.default_rng(0)
     shapes, first_rows = [(8, 4), (5, 3), (20, 8), (4, 0), (6, 5)], [4, 2, 20, 1, 0]
     matrices = [rng.normal(size=shape) for shape in shapes]
-    packed = PackedMatrices(matrices, tf.float64, "packed")
-    read = tf.function(lambda: packed.read_in_two(first_rows), autograph=False)()
+    layout = PackedMatrices(tuple(shapes))
+    packed = tf.constant(layout.pack(matrices))
+    read = tf.function(lambda: layout.read_in_two(packed, first_rows), autograph=False)()
     for matrix, first, (head, rest) in zip(matrices, first_rows, read, strict=True):
         np.testing.assert_array_equal(head, matrix[:first])
         np.testing.assert_array_equal(rest, matrix[first:])

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from export.compiled import masked_layer
+from export.compiled import network_graph
 from export.compiled.compile_density import compile_density
 from export.compiled.steps import TfpStep
 from export.errors import ExportWarning
@@ -122,7 +122,7 @@ def test_flows_of_ours_equal_tfp_in_float64(transform, d, c, base):
 
 @pytest.mark.parametrize("most_unrolled", [96, 10])
 def test_many_columns_take_many_blocks(monkeypatch, most_unrolled):
-    monkeypatch.setattr(masked_layer, "MOST_UNROLLED_COLUMNS", most_unrolled)
+    monkeypatch.setattr(network_graph, "MOST_UNROLLED_COLUMNS", most_unrolled)
     config = FlowConfig(
         event_size=40, condition_size=2, hidden_units=(96, 64), num_layers=2, dtype="float64", transform="affine"
     )
