@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.compiled.aligned_layout import align
 from export.compiled.chunks import ChunkedFunction
 from export.compiled.conditioner import read_conditioner
 from export.compiled.feature_major import to_columns, to_rows
-from export.compiled.layout import sort_by_step
-from export.compiled.masked_layer import MaskedLayer, NetworkFunctions
-from export.compiled.network_graph import NetworkGraph
+from export.compiled.masked_layer import MaskedLayer
+from export.compiled.shared_networks import SharedNetworks
 from export.compiled.steps import (
     AffineStep,
     Conditions,
@@ -108,7 +106,7 @@ class _Compiler:
         self.steps: list[Step] = []
         self._rows = np.arange(size)
         self._dtype = dtype
-        self._networks: list[NetworkFunctions] = []
+        self._networks = SharedNetworks()
 
     def reorder(self, columns: Array) -> None:
         """Makes row r hold event column `columns[r]`."""
@@ -145,23 +143,13 @@ class _Compiler:
             return None
         try:
             conditioner = read_conditioner(bijector)
-            layout = align(sort_by_step(conditioner.weights))
+            layout, functions = self._networks.find(conditioner)
         except CompileError as error:
             _warn(bijector, str(error))
             return None
         self.reorder(layout.columns)
-        functions = self._functions(
-            NetworkGraph.of_layout(layout, conditioner.transform, conditioner.weights.activation)
-        )
-        return MaskedStep(MaskedLayer(layout, functions, self._dtype, name=bijector.name), conditioner.encoder)
-
-    def _functions(self, graph: NetworkGraph) -> NetworkFunctions:
-        """Those of an equal graph, if there was one."""
-        for functions in self._networks:
-            if functions.graph == graph:
-                return functions
-        self._networks.append(NetworkFunctions(graph))
-        return self._networks[-1]
+        layer = MaskedLayer(layout, functions, self._dtype, name=bijector.name)
+        return MaskedStep(layer, conditioner.encoder)
 
 
 def _read_affine(bijector: Any) -> tuple[Array, Array] | None:

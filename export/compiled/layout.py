@@ -9,7 +9,6 @@ b has the columns and units of steps `first` to `last`.
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,6 @@ from export.compiled.network_weights import DenseWeights, NetworkWeights
 from export.errors import CompileError
 
 Array = np.ndarray[Any, Any]
-
-MOST_UNROLLED_COLUMNS = 96  # beyond it a block's columns are found in a loop, or the graph would grow past what is sane
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,14 +75,12 @@ class Layout:
     blocks: tuple[tuple[int, int], ...]
 
 
-def sort_by_step(weights: NetworkWeights, *, block_size: int | None = None) -> Layout:
+def sort_by_step(weights: NetworkWeights, *, block_size: int) -> Layout:
     """Sorts a network's units by step.
 
     Args:
       weights: the network.
-      block_size: event columns of a block; `None` takes a multiple of 4 near the root of D: with larger blocks more of
-        the triangular work inside them is done column by column, with smaller ones more is copied between them. Twice
-        that where columns are found in a loop: there the number of blocks makes the size of the graph.
+      block_size: event columns of a block.
 
     Raises:
       CompileError: if a parameter waits for its own column or a later one: the network is not autoregressive.
@@ -105,7 +100,6 @@ def sort_by_step(weights: NetworkWeights, *, block_size: int | None = None) -> L
     if (inputs.steps_of(weights.layers[-1])[outputs] >= own.steps).any():
         raise CompileError("the network is not autoregressive: a kernel has weights where its mask has none")
     output = _sorted(weights.layers[-1], inputs.before(size) if hidden else inputs, own)
-    block_size = block_size or 4 * max(1, round(math.sqrt(size) / 4)) * (1 if size <= MOST_UNROLLED_COLUMNS else 2)
     return Layout(columns, tuple(hidden), output, num_parameters, _blocks(size, hidden, block_size))
 
 

@@ -40,7 +40,7 @@ def evaluate(layout, x, condition):
 
 @pytest.mark.parametrize(("columns", "units", "condition_size"), [(1, 5, 2), (6, 13, 0), (9, 31, 4), (20, 64, 1)])
 def test_the_same_network_in_multiples_of_four(columns, units, condition_size):
-    layout = sort_by_step(network(columns, units, condition_size))
+    layout = sort_by_step(network(columns, units, condition_size), block_size=4)
     aligned = align(layout)
     rng = np.random.default_rng(0)
     x, condition = rng.normal(size=(columns, 7)), rng.normal(size=(condition_size, 7))

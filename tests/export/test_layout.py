@@ -19,7 +19,9 @@ def network(*layers, degrees=(2, 1), num_parameters=1):
 
 def test_units_are_sorted_by_what_they_wait_for():
     # columns x0 (degree 2), x1 (degree 1); units wait for x0, nothing, x1
-    layout = sort_by_step(network(dense([[1, 0, 0], [0, 0, 2]], [[7, 8, 9]]), dense([[0, 0], [5, 0], [6, 0]])))
+    layout = sort_by_step(
+        network(dense([[1, 0, 0], [0, 0, 2]], [[7, 8, 9]]), dense([[0, 0], [5, 0], [6, 0]])), block_size=4
+    )
     np.testing.assert_array_equal(layout.columns, [1, 0])
     (hidden,) = layout.hidden
     # the unit that waits for the last column is dead; rows: bias, condition, x1, x0
@@ -43,4 +45,4 @@ def test_prefixes_and_blocks():
 
 def test_a_network_that_sees_its_own_column_is_refused():
     with pytest.raises(CompileError, match="not autoregressive"):
-        sort_by_step(network(dense([[0, 0], [0, 1]])))
+        sort_by_step(network(dense([[0, 0], [0, 1]])), block_size=4)
