@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +10,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export.compiled.function_transform import read_function
 from export.compiled.network_weights import NetworkWeights, read_network
 from export.compiled.transforms import AffineTransform, ShiftTransform, SplineTransform, Transform
 from export.errors import CompileError
 from export.tfp_kind import is_kind
+
+_MOST_NESTED = 3  # functions in functions
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,8 +37,9 @@ class ReadConditioner:
 def read_conditioner(bijector: Any) -> ReadConditioner:
     """Reads the conditioner of a `MaskedAutoregressiveFlow`.
 
-    Known are `tfb.AutoregressiveNetwork`, the conditioners of `maf`, and functions that call one such network and
-    return its output, or its one or two parameters as shift and log-scale. What a function does is not read but tried.
+    Known are `tfb.AutoregressiveNetwork`, the conditioners of `maf`, and functions (`shift_and_log_scale_fn` or
+    `bijector_fn`) that call one such network with what they get, and make of its output for a column the transform of
+    that column. What a function does is not read but tried.
 
     Raises:
       CompileError: if it is none of those.
@@ -48,18 +51,16 @@ def read_conditioner(bijector: Any) -> ReadConditioner:
         return ReadConditioner(
             read_network(function.network), function.encoder, AffineTransform(function.log_scale_bound)
         )
-    if function is None and is_kind(bijector._bijector_fn, "SplineConditioner"):
+    if is_kind(bijector._bijector_fn, "SplineConditioner"):
         return _read_spline(bijector._bijector_fn)
-    if function is None:
-        raise CompileError("its bijector_fn is unknown")
-    network = _find_network(function)
+    network = _find_network(function or bijector._bijector_fn)
     weights = read_network(network)
     if network is function and weights.num_parameters == 2:
         return ReadConditioner(weights, None, AffineTransform())
-    for transform in (AffineTransform(), ShiftTransform()):
+    for transform in (AffineTransform(), ShiftTransform()) if function else ():
         if _returns_output(function, network, shift_only=isinstance(transform, ShiftTransform)):
             return ReadConditioner(weights, None, transform)
-    raise CompileError("its shift_and_log_scale_fn changes what its network returns")
+    return ReadConditioner(weights, None, read_function(bijector, network))
 
 
 def _read_spline(conditioner: Any) -> ReadConditioner:
@@ -75,19 +76,23 @@ def _read_spline(conditioner: Any) -> ReadConditioner:
 
 
 def _find_network(function: Any) -> Any:
-    """The one network that `function` is, or holds in its closure, its defaults or its attributes."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    held = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    held += [*(getattr(function, "__defaults__", None) or ()), *getattr(function, "__dict__", {}).values()]
-    networks = {id(part): part for part in (function, *held) if is_kind(part, "AutoregressiveNetwork")}
-    if is_kind(function, "AutoregressiveNetwork"):
-        return function
+    """The one network that `function` is, or holds in its closure, its defaults or its attributes, or one it holds."""
+    networks = list({id(network): network for network in _networks_in(function, _MOST_NESTED)}.values())
     if len(networks) != 1:
-        raise CompileError(
-            f"its shift_and_log_scale_fn holds {len(networks)} networks; expected one AutoregressiveNetwork"
-        )
-    return next(iter(networks.values()))
+        raise CompileError(f"its function holds {len(networks)} networks; expected one AutoregressiveNetwork")
+    return networks[0]
+
+
+def _networks_in(held: Any, depth: int) -> list[Any]:
+    if is_kind(held, "AutoregressiveNetwork"):
+        return [held]
+    if depth == 0:
+        return []
+    parts = [cell.cell_contents for cell in getattr(held, "__closure__", None) or ()]
+    parts += [*(getattr(held, "__defaults__", None) or ()), *(getattr(held, "__kwdefaults__", None) or {}).values()]
+    parts += [getattr(held, "__self__", None), getattr(held, "func", None)]
+    parts += getattr(held, "__dict__", {}).values()
+    return [network for part in parts if part is not None for network in _networks_in(part, depth - 1)]
 
 
 def _returns_output(function: Any, network: Any, *, shift_only: bool) -> bool:
