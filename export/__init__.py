@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from export.batching import BatchingParameters
-    from export.contract import Contract, ContractError, TrainingSummary, read_contract
+    from export.contract import ConditionColumn, Contract, ContractError, TrainingSummary, read_contract
     from export.errors import ExportError, ExportWarning, ModelError, OptionError, PublishError, VerificationError
     from export.saved_model import export_saved_model
 
 __all__ = [
     "BatchingParameters",
+    "ConditionColumn",
     "Contract",
     "ContractError",
     "ExportError",
@@ -38,7 +39,7 @@ __all__ = [
 
 _MODULES = {
     "export.batching": ("BatchingParameters",),
-    "export.contract": ("Contract", "ContractError", "TrainingSummary", "read_contract"),
+    "export.contract": ("ConditionColumn", "Contract", "ContractError", "TrainingSummary", "read_contract"),
     "export.errors": ("ExportError", "ExportWarning", "ModelError", "OptionError", "PublishError", "VerificationError"),
     "export.saved_model": ("export_saved_model",),
 }

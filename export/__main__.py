@@ -13,6 +13,7 @@ from export.publish import check_base, is_remote
 from export.source import read_source
 from maf.errors import MafError
 from maf.quiet_tensorflow import import_quietly
+from maf.standard_output import show
 
 DESCRIPTION = """Exports a trained model as a SavedModel for TensorFlow Serving, as the next version in a directory:
 a run of python -m maf, or any distribution of TensorFlow Probability, as a function that builds it and a checkpoint.
@@ -58,9 +59,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing is published", file=sys.stderr)
         return 1
-    print(format_report(exported.report))
-    print(f"version: {exported.version_dir}")
-    return 0
+    return show(f"{format_report(exported.report)}\nversion: {exported.version_dir}")
 
 
 _BATCHING = {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from export.condition_columns import ConditionColumn
+from export.raw_rows import number_entries
 from export.tfp_kind import is_kind
 from maf.condition_encoder import ConditionEncoder
 
@@ -36,3 +39,15 @@ def typical_conditions(distribution: Any, size: int, rows: int, rng: np.random.G
             conditions = module.loc.numpy() + module.scale.numpy() * conditions
             break
     return conditions
+
+
+def null_values(distribution: Any, columns: Sequence[ConditionColumn]) -> Array:
+    """`[Kn]`, what stands in `conditional_input` for a null of each number: the mean of its training rows.
+
+    0 where the model does not standardise its condition: its owner did it beforehand.
+    """
+    entries = number_entries(columns)
+    for module in distribution.submodules:
+        if isinstance(module, ConditionEncoder):
+            return np.asarray(module.loc.numpy()[entries])
+    return np.zeros(len(entries))

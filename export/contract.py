@@ -6,20 +6,45 @@ through this module, which needs the standard library alone: no TensorFlow, no m
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+from export.condition_columns import (
+    CONDITION_KINDS,
+    ConditionColumn,
+    condition_column_from_json,
+    encoded_columns,
+)
+from export.contract_json import ContractError, fields, strings, typed
+from export.versions import find_version, is_version, list_versions
+
+__all__ = [
+    "CONDITION_KINDS",
+    "CONTRACT_PATH",
+    "DTYPES",
+    "PREDICT_METHOD_NAME",
+    "REGRESS_METHOD_NAME",
+    "ConditionColumn",
+    "Contract",
+    "ContractError",
+    "Signature",
+    "TensorSpec",
+    "TrainingSummary",
+    "check_columns",
+    "encoded_columns",
+    "find_version",
+    "is_version",
+    "list_versions",
+    "read_contract",
+]
 
 CONTRACT_PATH = "assets.extra/contract.json"
 PREDICT_METHOD_NAME = "tensorflow/serving/predict"
 REGRESS_METHOD_NAME = "tensorflow/serving/regress"
 DTYPES = ("float32", "float64")
-
-
-class ContractError(ValueError):
-    """A contract, or the place where one should be, is not what it must be."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,6 +104,9 @@ class Contract:
       toolkit_version: version of this package that wrote the export.
       tensorflow_version: version of TensorFlow that wrote the export.
       training: how the model was trained, or `None` where that is not known (a model brought by its owner).
+      condition_columns: the raw columns of the condition, in order, where a category or a column with nulls is among
+        them; `conditional_columns` then names what they are encoded to. Empty: `conditional_columns` are the raw
+        columns themselves, all plain numbers.
     """
 
     event_columns: tuple[str, ...]
@@ -88,9 +116,18 @@ class Contract:
     toolkit_version: str
     tensorflow_version: str
     training: TrainingSummary | None = None
+    condition_columns: tuple[ConditionColumn, ...] = ()
 
     def __post_init__(self) -> None:
         check_columns(self.event_columns, self.conditional_columns)
+        if self.condition_columns:
+            check_columns(self.event_columns, [column.name for column in self.condition_columns])
+            encoded = encoded_columns(self.condition_columns)
+            if encoded != self.conditional_columns:
+                raise ContractError(
+                    f"conditional_columns is {', '.join(self.conditional_columns)}; expected {', '.join(encoded)}, "
+                    "what condition_columns are encoded to"
+                )
         if self.dtype not in DTYPES:
             raise ContractError(f"dtype is {self.dtype!r}; expected one of {', '.join(DTYPES)}")
 
@@ -104,6 +141,11 @@ class Contract:
         """C, the number of conditional columns; 0 for an unconditional model."""
         return len(self.conditional_columns)
 
+    @property
+    def raw_condition_columns(self) -> tuple[ConditionColumn, ...]:
+        """The raw columns of the condition, in order: `condition_columns`, or a plain number for each column."""
+        return self.condition_columns or tuple(ConditionColumn(name=name) for name in self.conditional_columns)
+
     def signature(self, name: str) -> Signature:
         """The signature of that name; raises `ContractError` naming those there are."""
         if name not in self.signatures:
@@ -112,27 +154,34 @@ class Contract:
 
     def to_json(self) -> str:
         """JSON text that `from_json` reads back to an equal contract."""
-        return json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n"
+        data = dataclasses.asdict(self)
+        if not self.condition_columns:
+            del data["condition_columns"]  # readers that know no such key read all that has no need of it
+        return json.dumps(data, indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Contract:
         """Reads what `to_json` wrote. Raises `ContractError` on broken JSON, missing, unknown or mistyped keys."""
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # too many digits or levels, too
             raise ContractError(f"the contract is not JSON: {error}") from error
-        known = _fields(cls, data, "contract")
+        known = fields(cls, data, "contract")
         return cls(
-            event_columns=_strings(known["event_columns"], "event_columns"),
-            conditional_columns=_strings(known["conditional_columns"], "conditional_columns"),
-            dtype=_typed(known["dtype"], str, "dtype"),
+            event_columns=strings(known["event_columns"], "event_columns"),
+            conditional_columns=strings(known["conditional_columns"], "conditional_columns"),
+            dtype=typed(known["dtype"], str, "dtype"),
             signatures={
                 name: _signature(value, f"signatures.{name}")
-                for name, value in _typed(known["signatures"], dict, "signatures").items()
+                for name, value in typed(known["signatures"], dict, "signatures").items()
             },
-            toolkit_version=_typed(known["toolkit_version"], str, "toolkit_version"),
-            tensorflow_version=_typed(known["tensorflow_version"], str, "tensorflow_version"),
+            toolkit_version=typed(known["toolkit_version"], str, "toolkit_version"),
+            tensorflow_version=typed(known["tensorflow_version"], str, "tensorflow_version"),
             training=None if known.get("training") is None else _training(known["training"]),
+            condition_columns=tuple(
+                condition_column_from_json(value, f"condition_columns[{index}]")
+                for index, value in enumerate(typed(known.get("condition_columns", []), list, "condition_columns"))
+            ),
         )
 
 
@@ -144,8 +193,9 @@ def check_columns(event_columns: Sequence[str], conditional_columns: Sequence[st
     for name in columns:
         if not isinstance(name, str) or not name:
             raise ContractError(f"column name {name!r} is not a name; expected a text of at least one character")
-        if columns.count(name) > 1:
-            raise ContractError(f"column {name!r} is named {columns.count(name)} times; name every column once")
+    for name, count in collections.Counter(columns).items():
+        if count > 1:
+            raise ContractError(f"column {name!r} is named {count} times; name every column once")
 
 
 def read_contract(version_dir: str | Path) -> Contract:
@@ -157,98 +207,39 @@ def read_contract(version_dir: str | Path) -> Contract:
         raise ContractError(
             f"{path} cannot be read ({error.strerror}); expected a version written by `python -m export`"
         ) from error
+    except UnicodeDecodeError as error:
+        raise ContractError(f"{path}: the contract is not JSON: {error}") from error
     try:
         return Contract.from_json(text)
     except ContractError as error:
         raise ContractError(f"{path}: {error}") from error
 
 
-def list_versions(model_base: str | Path) -> list[int]:
-    """Version numbers under a model's base directory, ascending. Only plain integers count, as in TF Serving."""
-    return [int(directory.name) for directory in _version_dirs(Path(model_base))]
-
-
-def is_version(name: str) -> bool:
-    """Whether a directory of that name is a version to TF Serving: decimal digits alone."""
-    return name.isascii() and name.isdigit()
-
-
-def find_version(model: str | Path) -> Path:
-    """The version directory that `model` means: itself, or the newest version in it if it is a base directory.
-
-    Raises `ContractError` if `model` does not exist or holds no version.
-    """
-    path = Path(model)
-    if (path / "saved_model.pb").is_file():
-        return path
-    if not path.is_dir():
-        raise ContractError(
-            f"model {str(model)!r} does not exist; expected a version directory, or a directory of versions"
-        )
-    versions = _version_dirs(path)
-    if not versions:
-        raise ContractError(
-            f"model {str(model)!r} holds no saved_model.pb and no version; expected directories 1, 2, ... in it"
-        )
-    return versions[-1]
-
-
-def _version_dirs(base: Path) -> list[Path]:
-    entries = base.iterdir() if base.is_dir() else []
-    return sorted((e for e in entries if is_version(e.name) and e.is_dir()), key=lambda e: int(e.name))
-
-
-def _fields(cls: type, data: object, where: str) -> dict[str, Any]:
-    """`data` as keyword arguments of the dataclass `cls`: no unknown key, none missing that has no default."""
-    values: dict[str, Any] = _typed(data, dict, where)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    for key in values:
-        if key not in fields:
-            raise ContractError(f"{where} has an unknown key {key!r}; known keys: {', '.join(fields)}")
-    for name, field in fields.items():
-        if name not in values and field.default is field.default_factory is dataclasses.MISSING:
-            raise ContractError(f"{where} lacks the key {name!r}")
-    return values
-
-
-def _typed(value: object, kind: type | tuple[type, ...], where: str) -> Any:
-    """`value` if it is of that kind; JSON's true and false are no numbers."""
-    if not isinstance(value, kind) or isinstance(value, bool):
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        expected = " or ".join(k.__name__ for k in kinds)
-        raise ContractError(f"{where} is {value!r}; expected {expected}")
-    return value
-
-
-def _strings(value: object, where: str) -> tuple[str, ...]:
-    return tuple(_typed(item, str, where) for item in _typed(value, list, where))
-
-
 def _signature(data: object, where: str) -> Signature:
-    known = _fields(Signature, data, where)
+    known = fields(Signature, data, where)
     return Signature(
         inputs=_tensors(known["inputs"], f"{where}.inputs"),
         outputs=_tensors(known["outputs"], f"{where}.outputs"),
-        method_name=_typed(known.get("method_name", PREDICT_METHOD_NAME), str, f"{where}.method_name"),
+        method_name=typed(known.get("method_name", PREDICT_METHOD_NAME), str, f"{where}.method_name"),
     )
 
 
 def _tensors(data: object, where: str) -> dict[str, TensorSpec]:
     specs = {}
-    for name, value in _typed(data, dict, where).items():
-        known = _fields(TensorSpec, value, f"{where}.{name}")
-        shape = _typed(known["shape"], list, f"{where}.{name}.shape")
-        sizes = tuple(None if size is None else _typed(size, int, f"{where}.{name}.shape") for size in shape)
-        specs[name] = TensorSpec(dtype=_typed(known["dtype"], str, f"{where}.{name}.dtype"), shape=sizes)
+    for name, value in typed(data, dict, where).items():
+        known = fields(TensorSpec, value, f"{where}.{name}")
+        shape = typed(known["shape"], list, f"{where}.{name}.shape")
+        sizes = tuple(None if size is None else typed(size, int, f"{where}.{name}.shape") for size in shape)
+        specs[name] = TensorSpec(dtype=typed(known["dtype"], str, f"{where}.{name}.dtype"), shape=sizes)
     return specs
 
 
 def _training(data: object) -> TrainingSummary:
-    known = _fields(TrainingSummary, data, "training")
+    known = fields(TrainingSummary, data, "training")
     counts = {"training_rows", "validation_rows", "test_rows", "epochs"}
-    for column, width in _typed(known.get("dequantization", {}), dict, "training.dequantization").items():
-        _typed(width, (int, float), f"training.dequantization.{column}")
+    for column, width in typed(known.get("dequantization", {}), dict, "training.dequantization").items():
+        typed(width, (int, float), f"training.dequantization.{column}")
     for key, value in known.items():
         if key != "dequantization" and not (key == "test_nll" and value is None):
-            _typed(value, int if key in counts else (int, float), f"training.{key}")
+            typed(value, int if key in counts else (int, float), f"training.{key}")
     return TrainingSummary(**known)

@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 
 
 def signature_features(contract: Contract, name: str) -> list[str]:
-    """Of `x`, `z`, `conditional_input` and `seed`, those that a signature takes, in Examples or as tensors."""
+    """Names of the arrays in `VerificationInputs` that a signature takes, as features of Examples or as tensors."""
     regress = contract.signature(name).method_name == REGRESS_METHOD_NAME
     return list(contract.signature("log_prob" if regress else name).inputs)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from export import condition
+from export.condition_columns import ConditionColumn
 from export.reference import Array, Function
 from export.rounded_weights import rounded
 from maf.routing import make_bijector_kwargs
@@ -46,6 +47,10 @@ class LiveModel:
     def typical_conditions(self, size: int, rows: int, rng: np.random.Generator) -> Array:
         """Conditions `[rows, size]` such as the model may have been trained on."""
         return condition.typical_conditions(self.distribution, size, rows, rng)
+
+    def null_values(self, columns: Sequence[ConditionColumn]) -> Array:
+        """`[Kn]`, what stands in `conditional_input` for a null of each number among the raw columns."""
+        return condition.null_values(self.distribution, columns)
 
     def _log_prob(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {"log_prob": self.distribution.log_prob(inputs["x"], bijector_kwargs=self._kwargs(inputs))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export.condition_columns import ConditionColumn
 from export.contract import read_contract
+from export.raw_rows import null_numbers, number_entries
 from export.reference import Array, Function
 from export.rounded_weights import rounded
+from export.signatures import ENCODE_CONDITION
 from export.warmup import read_warmup
 
 
@@ -47,7 +50,16 @@ class LoadedVersion:
         known = [r.inputs["conditional_input"] for r in self._warmup if "conditional_input" in r.inputs]
         return np.resize(np.concatenate(known), (rows, size)) * (1 + 0.1 * noise) if known else noise
 
+    def null_values(self, columns: Sequence[ConditionColumn]) -> Array:
+        """`[Kn]`, what stands in `conditional_input` for a null of each number, as the version itself encodes it."""
+        raw = null_numbers(columns, self.dtype)
+        inputs = {name: raw.inputs[name] for name in self._contract.signature(ENCODE_CONDITION).inputs}
+        encoded = self._function(ENCODE_CONDITION)(inputs)["conditional_input"]
+        return encoded[0, number_entries(columns)]
+
     def _function(self, name: str) -> Function:
+        """A signature; raises `ContractError` if the contract, which says what the version has, lacks it."""
+        self._contract.signature(name)
         signature = self._loaded.signatures[name]
 
         def function(inputs: Mapping[str, Array]) -> dict[str, Array]:

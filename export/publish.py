@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from pathlib import Path
 
 from export.contract import is_version
-from export.errors import PublishError
+from export.errors import ExportWarning, PublishError
 from export.staging import base_lock
 
 
@@ -48,6 +49,7 @@ def publish(staged: Path, base: Path, version: int | None = None) -> Path:
 
     Raises:
       PublishError: if the version exists.
+      OSError: if it cannot be written; nothing is published then.
     """
     _sync_tree(staged)
     with base_lock(base):
@@ -56,7 +58,14 @@ def publish(staged: Path, base: Path, version: int | None = None) -> Path:
         _check_free(base, number)
         version_dir = base / str(number)
         staged.rename(version_dir)
-    _sync(base)
+    try:
+        _sync(base)
+    except OSError as error:
+        warnings.warn(
+            f"version {number} is published in {str(base)!r}, but a crash of the machine may lose it: {error}",
+            ExportWarning,
+            stacklevel=2,
+        )
     return version_dir
 
 

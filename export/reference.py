@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
+
+from export.condition_columns import ConditionColumn
 
 Array = np.ndarray[Any, Any]
 Function = Callable[[Mapping[str, Array]], dict[str, Array]]
@@ -35,4 +37,8 @@ class Reference(Protocol):
 
     def typical_conditions(self, size: int, rows: int, rng: np.random.Generator) -> Array:
         """Conditions `[rows, size]` such as the model may have been trained on."""
+        ...
+
+    def null_values(self, columns: Sequence[ConditionColumn]) -> Array:
+        """`[Kn]`, what stands in `conditional_input` for a null of each number among the raw columns."""
         ...

@@ -53,8 +53,17 @@ def array_key(*parts: str) -> str:
 
 def _written(value: Array) -> Array:
     """Texts in base64: NumPy's own fixed-width texts lose zeros at the end."""
-    return np.array([base64.b64encode(text) for text in value], np.bytes_) if value.dtype.kind == "O" else value
+    if value.dtype.kind != "O":
+        return value
+    return _of_shape(value, np.array([base64.b64encode(text) for text in value.ravel()], np.bytes_))
 
 
 def _read(value: Array) -> Array:
-    return np.array([base64.b64decode(text) for text in value], object) if value.dtype.kind == "S" else value
+    if value.dtype.kind != "S":
+        return value
+    return _of_shape(value, np.array([base64.b64decode(text) for text in value.ravel()], object))
+
+
+def _of_shape(value: Array, flat: Array) -> Array:
+    shaped: Array = flat.reshape(value.shape)
+    return shaped

@@ -35,9 +35,17 @@ class GuardedRows:
 
 
 def guard_rows(inputs: Mapping[str, tf.Tensor], specs: Mapping[str, TensorSpec]) -> GuardedRows:
+    """Checks `inputs` as `check_shapes` does, and sets rows apart that are not finite."""
+    return guard_finite(check_shapes(inputs, specs))
+
+
+def check_shapes(inputs: Mapping[str, tf.Tensor], specs: Mapping[str, TensorSpec]) -> dict[str, tf.Tensor]:
     """Checks `inputs` against `specs` when the graph runs: InvalidArgumentError, naming the input and its shape."""
-    shaped = {name: _with_shape(name, inputs[name], spec) for name, spec in specs.items()}
-    tensors = _with_one_row_count(shaped)
+    return _with_one_row_count({name: _with_shape(name, inputs[name], spec) for name, spec in specs.items()})
+
+
+def guard_finite(tensors: Mapping[str, tf.Tensor]) -> GuardedRows:
+    """Sets rows of `tensors` (`[B, ...]` each, of one B) apart that are not finite."""
     finite = tf.reduce_all([_finite_rows(tensor) for tensor in tensors.values()], axis=0)
     return GuardedRows({name: _zero_unless(finite, tensor) for name, tensor in tensors.items()}, finite)
 

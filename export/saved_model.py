@@ -15,10 +15,14 @@ from export.base_sampler import BaseSampler, make_base_sampler
 from export.batching import BatchingParameters, write_batching
 from export.check_model import check_model, check_weights
 from export.compiled.compile_density import compile_density
-from export.contract import CONTRACT_PATH, Contract, TrainingSummary
+from export.condition import null_values
+from export.contract import CONTRACT_PATH, ConditionColumn, Contract, TrainingSummary
 from export.destination import LocalBase, RemoteBase, open_base
+from export.encoded_columns import EncodedColumns, read_columns
 from export.errors import ExportWarning, ModelError, PublishError
 from export.live_model import LiveModel
+from export.raw_condition import RawCondition
+from export.raw_examples import RawExamples
 from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
 from export.signature_defs import write_method_names
 from export.signatures import make_signatures, sampling_signatures
@@ -42,6 +46,7 @@ def export_saved_model(
     *,
     event_columns: Sequence[str],
     conditional_columns: Sequence[str] = (),
+    condition_columns: Sequence[ConditionColumn] = (),
     version: int | None = None,
     training: TrainingSummary | None = None,
     warmup_batch_sizes: Sequence[int] = (1,),
@@ -62,6 +67,8 @@ def export_saved_model(
         `tf.io.gfile` knows.
       event_columns: names of the D columns of `x`, in order.
       conditional_columns: names of the C columns of `conditional_input`, in order; none for an unconditional model.
+      condition_columns: instead of these, the raw columns of the condition where categories or columns with nulls are
+        among them: the model then takes them as `ConditionColumn` says, and the version takes them raw too.
       version: number of the version; `None` for one more than the greatest there is.
       training: how the model was trained, for the contract.
       warmup_batch_sizes: numbers of rows of the warm-up requests that a server answers before it calls the version
@@ -72,7 +79,7 @@ def export_saved_model(
       The version's directory, a text if it is remote.
 
     Raises:
-      ContractError: if the columns are no list of different names.
+      ContractError: if the columns are no list of different names, or of the condition both lists are given.
       RoutingError: if two conditional layers share a name.
       ModelError: if the distribution does not fit the columns or cannot be exported.
       OptionError: if the warm-up batch sizes are no numbers of rows that a server takes, or make too many records.
@@ -84,6 +91,7 @@ def export_saved_model(
         model_base,
         event_columns=event_columns,
         conditional_columns=conditional_columns,
+        condition_columns=condition_columns,
         version=version,
         training=training,
         warmup_batch_sizes=warmup_batch_sizes,
@@ -97,27 +105,37 @@ def export_and_report(
     *,
     event_columns: Sequence[str],
     conditional_columns: Sequence[str] = (),
+    condition_columns: Sequence[ConditionColumn] = (),
     version: int | None = None,
     training: TrainingSummary | None = None,
     warmup_batch_sizes: Sequence[int] = (1,),
     batching: BatchingParameters | None = None,
 ) -> ExportedVersion:
     """`export_saved_model`, with the verification's figures."""
+    columns = read_columns(conditional_columns, condition_columns)
+    conditional_columns = columns.conditional_columns
     check_model(distribution, event_columns, conditional_columns)
     check_weights(distribution.variables)
     base = _open_base(model_base, version)
     sampler = _base_sampler_or_warning(distribution)
-    contract = _make_contract(distribution, event_columns, conditional_columns, sampler, training)
+    contract = _make_contract(distribution, event_columns, columns, sampler, training)
     check_batch_sizes(warmup_batch_sizes, contract, batching)
-    functions = ServingFunctions(compile_density(distribution), sampler)  # owns the variables that the graphs read
+    # owns the variables and tables that the graphs read
+    functions = ServingFunctions(compile_density(distribution), sampler, _raw_examples(distribution, contract))
     concrete_functions = trace(functions, contract.signatures)
     check_weights(captured_variables(concrete_functions))
     model = LiveModel(distribution)
-    inputs = make_inputs(model, condition_size=contract.condition_size, seed=0)
+    inputs = make_inputs(
+        model,
+        condition_size=contract.condition_size,
+        seed=0,
+        event_columns=contract.event_columns,
+        condition_columns=contract.condition_columns,
+    )
     warmup = warmup_requests(contract, inputs, warmup_batch_sizes)
     try:
         with sigterm_raises(), base.staging() as staged:
-            write_saved_model(concrete_functions, staged)
+            write_saved_model(concrete_functions, staged, tables=functions.tables)
             write_method_names(staged, contract)
             _write_contract(contract, staged)
             write_warmup(staged, contract, warmup)
@@ -152,25 +170,36 @@ def _base_sampler_or_warning(distribution: Any) -> BaseSampler | None:
 def _make_contract(
     distribution: Any,
     event_columns: Sequence[str],
-    conditional_columns: Sequence[str],
+    columns: EncodedColumns,
     sampler: BaseSampler | None,
     training: TrainingSummary | None,
 ) -> Contract:
+    condition_size = len(columns.conditional_columns)
     signatures = make_signatures(
         event_size=len(event_columns),
-        condition_size=len(conditional_columns),
+        condition_size=condition_size,
         dtype=distribution.dtype.name,
-        sampling=sampling_signatures(len(conditional_columns)) if sampler else (),
+        sampling=sampling_signatures(condition_size) if sampler else (),
+        condition_columns=columns.condition_columns,
     )
     return Contract(
         event_columns=tuple(event_columns),
-        conditional_columns=tuple(conditional_columns),
+        conditional_columns=columns.conditional_columns,
         dtype=distribution.dtype.name,
         signatures=signatures,
         toolkit_version=importlib.metadata.version("maf-serving"),
         tensorflow_version=tf.__version__,
         training=training,
+        condition_columns=columns.condition_columns,
     )
+
+
+def _raw_examples(distribution: Any, contract: Contract) -> RawExamples | None:
+    columns = contract.condition_columns
+    if not columns:
+        return None
+    condition = RawCondition(columns, null_values(distribution, columns), contract.dtype)
+    return RawExamples(contract.event_columns, condition, contract.dtype)
 
 
 def _write_contract(contract: Contract, directory: Path) -> None:

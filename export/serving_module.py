@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from export.base_sampler import BaseSampler
 from export.compiled.chunks import ChunkedFunction
 from export.contract import REGRESS_METHOD_NAME, Signature
 from export.density import Density
+from export.raw_examples import RawExamples
 from export.regress import make_regress
-from export.row_guard import guard_rows
-from export.signatures import SERVING_DEFAULT
+from export.row_guard import check_shapes, guard_finite, guard_rows
+from export.signatures import ENCODE_CONDITION, SERVING_DEFAULT
 
 Tensors = Mapping[str, tf.Tensor]
 Function = Callable[[Tensors], Tensors]
@@ -25,15 +26,17 @@ Function = Callable[[Tensors], Tensors]
 class ServingFunctions:
     """What every signature computes, from tensors by name to tensors by name.
 
-    Inputs have passed `guard_rows`.
+    Inputs have passed `guard_rows`, those of `encode_condition` `check_shapes` alone: NaN is null there.
 
     Attributes:
       density: the model.
       base_sampler: draws z; `None` if no signature samples.
+      raw_examples: reads raw columns; `None` if no signature takes them.
     """
 
     density: Density
     base_sampler: BaseSampler | None
+    raw_examples: RawExamples | None = None
 
     def log_prob(self, inputs: Tensors) -> Tensors:
         """Log-density of `x` given `conditional_input`."""
@@ -49,6 +52,15 @@ class ServingFunctions:
         """The `x` of a point `z` of base space."""
         x, _ = self.density.forward(inputs["z"], inputs.get("conditional_input"))
         return {"x": x}
+
+    def encode_condition(self, inputs: Tensors) -> Tensors:
+        """The `conditional_input` of raw columns."""
+        return {"conditional_input": self._raw().condition(inputs)}
+
+    def log_prob_examples(self, inputs: Tensors) -> Tensors:
+        """Log-density of rows of raw columns."""
+        rows = guard_finite(self._raw().parse(inputs["examples"]))
+        return rows.mask(self.log_prob(rows.tensors))
 
     def sample(self, inputs: Tensors) -> Tensors:
         """One new draw per row of `conditional_input`."""
@@ -71,11 +83,21 @@ class ServingFunctions:
         x, log_prob = self.density.forward(z, inputs.get("conditional_input"))
         return {"x": x, "log_prob": log_prob}
 
+    @property
+    def tables(self) -> list[tf.lookup.StaticHashTable]:
+        """Lookup tables that the functions read."""
+        return list(self.raw_examples.condition.tables) if self.raw_examples else []
+
+    def _raw(self) -> RawExamples:
+        if self.raw_examples is None:
+            raise ValueError("there are no raw columns; leave their signatures out")
+        return self.raw_examples
+
 
 def trace(functions: ServingFunctions, signatures: Mapping[str, Signature]) -> dict[str, Any]:
     """A concrete function per signature; `serving_default` is the one of `log_prob`."""
     traced = {
-        name: _trace(_function(functions, name, signatures), signature)
+        name: _trace(_guarded(_function(functions, name, signatures), name, signature), signature)
         for name, signature in signatures.items()
         if name != SERVING_DEFAULT
     }
@@ -89,24 +111,39 @@ def _function(functions: ServingFunctions, name: str, signatures: Mapping[str, S
     return function
 
 
+def _guarded(function: Function, name: str, signature: Signature) -> Function:
+    """`function` behind what its inputs have to pass."""
+    if name == ENCODE_CONDITION:
+        return lambda inputs: function(check_shapes(inputs, signature.inputs))
+
+    def on_finite_rows(inputs: Tensors) -> Tensors:
+        rows = guard_rows(inputs, signature.inputs)
+        return rows.mask(function(rows.tensors))
+
+    return on_finite_rows
+
+
 def captured_variables(concrete_functions: Mapping[str, Any]) -> list[tf.Variable]:
     """Every variable that the functions read, once, wherever the model keeps it (closures too)."""
     variables = {id(v): v for function in concrete_functions.values() for v in function.graph.variables}
     return list(variables.values())
 
 
-def write_saved_model(concrete_functions: Mapping[str, Any], path: Path) -> None:
-    """Writes a SavedModel with these functions as its signatures, and nothing of the model's Python objects."""
+def write_saved_model(concrete_functions: Mapping[str, Any], path: Path, *, tables: Sequence[Any] = ()) -> None:
+    """Writes a SavedModel with these functions as its signatures, and nothing of the model's Python objects.
+
+    `tables` are the lookup tables that the functions read.
+    """
     module = tf.Module()
     module.model_variables = captured_variables(concrete_functions)
+    module.tables = list(tables)
     tf.saved_model.save(module, str(path), signatures=dict(concrete_functions))
 
 
 def _trace(function: Function, signature: Signature) -> Any:
-    def guarded(**inputs: tf.Tensor) -> Tensors:
-        rows = guard_rows(inputs, signature.inputs)
-        outputs = function(rows.tensors)
-        return rows.mask({name: tf.ensure_shape(outputs[name], spec.shape) for name, spec in signature.outputs.items()})
+    def with_shapes(**inputs: tf.Tensor) -> Tensors:
+        outputs = function(inputs)
+        return {name: tf.ensure_shape(outputs[name], spec.shape) for name, spec in signature.outputs.items()}
 
     specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in signature.inputs.items()}
-    return tf.function(guarded, autograph=False).get_concrete_function(**specs)
+    return tf.function(with_shapes, autograph=False).get_concrete_function(**specs)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from export.contract import REGRESS_METHOD_NAME, Signature, TensorSpec
+from collections.abc import Sequence
+
+from export.contract import REGRESS_METHOD_NAME, ConditionColumn, Signature, TensorSpec
 
 SERVING_DEFAULT = "serving_default"
 REGRESS = "regress"
+ENCODE_CONDITION = "encode_condition"
+LOG_PROB_EXAMPLES = "log_prob_examples"
+RAW = (ENCODE_CONDITION, LOG_PROB_EXAMPLES)  # signatures that take raw columns
 
 
 def make_signatures(
-    *, event_size: int, condition_size: int, dtype: str, sampling: tuple[str, ...]
+    *,
+    event_size: int,
+    condition_size: int,
+    dtype: str,
+    sampling: tuple[str, ...],
+    condition_columns: Sequence[ConditionColumn] = (),
 ) -> dict[str, Signature]:
     """Names, types and shapes of every signature, `[B, ...]` throughout.
 
@@ -19,6 +29,7 @@ def make_signatures(
       dtype: of every floating-point tensor; `regress` is float32 whatever the model is, because TF Serving takes no
         other output, and its input is serialized `tf.Example`s with features `x` and `conditional_input`.
       sampling: names of the sampling signatures to offer, of those in `sampling_signatures`.
+      condition_columns: raw columns that are more than plain numbers; with them come the signatures that take them.
     """
     x = {"x": TensorSpec(dtype, (None, event_size))}
     z = {"z": TensorSpec(dtype, (None, event_size))}
@@ -36,8 +47,27 @@ def make_signatures(
             {"inputs": TensorSpec("string", (None,))}, {"outputs": TensorSpec("float32", (None,))}, REGRESS_METHOD_NAME
         ),
     }
+    if condition_columns:
+        signatures |= _raw_signatures(condition_columns, condition, log_prob, dtype)
     left_out = {"sample", "sample_with_seed"}.difference(sampling)
     return {name: signature for name, signature in signatures.items() if name not in left_out}
+
+
+def _raw_signatures(
+    columns: Sequence[ConditionColumn], condition: dict[str, TensorSpec], log_prob: dict[str, TensorSpec], dtype: str
+) -> dict[str, Signature]:
+    categories = [column for column in columns if column.is_category]
+    raw = {}
+    if len(categories) < len(columns):
+        raw["numbers"] = TensorSpec(dtype, (None, len(columns) - len(categories)))
+    if categories:
+        raw["categories"] = TensorSpec("string", (None, len(categories)))
+    if any(column.nullable for column in categories):
+        raw["null_categories"] = TensorSpec("bool", (None, len(categories)))
+    return {
+        ENCODE_CONDITION: Signature(raw, condition),
+        LOG_PROB_EXAMPLES: Signature({"examples": TensorSpec("string", (None,))}, log_prob),
+    }
 
 
 def sampling_signatures(condition_size: int) -> tuple[str, ...]:

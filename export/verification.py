@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from export.comparison import Comparison, Expectation, compare, expect
-from export.contract import Contract, read_contract
+from export.contract import Contract, Signature, read_contract
 from export.errors import VerificationError
 from export.examples import as_sent, signature_features
+from export.raw_verification import RawVerification
 from export.reference import Function, Reference
 from export.replay import LOADERS, Replies, replay
 from export.request import Request
 from export.signature_defs import check_signature_defs
-from export.signatures import REGRESS, SERVING_DEFAULT
+from export.signatures import RAW, REGRESS, SERVING_DEFAULT
 from export.verification_inputs import TYPICAL_ROWS, VerificationInputs
 
 Array = np.ndarray[Any, Any]
@@ -51,7 +52,8 @@ def verify(model: Reference, version_dir: Path, inputs: VerificationInputs) -> V
     """Runs every signature of a version, and its warm-up records, through both loaders and compares with a model.
 
     Deterministic signatures must give the model's values. Draws must have the log-density that the model gives them and
-    must not depend on their batch, those of `sample` must be new at every call. A row with NaN must stay alone.
+    must not depend on their batch, those of `sample` must be new at every call. A row with NaN must stay alone. Raw
+    columns must be encoded as NumPy does it.
 
     Args:
       model: what was exported.
@@ -60,12 +62,14 @@ def verify(model: Reference, version_dir: Path, inputs: VerificationInputs) -> V
 
     Raises:
       VerificationError: if the version cannot be run, the model itself is not finite or not stable at its own draws, or
-        a draw or a NaN is not handled as above. Differences are reported, not raised.
+        a draw, a NaN or a raw column is not handled as above. Differences are reported, not raised.
     """
     contract = read_contract(version_dir)
     check_signature_defs(version_dir, contract)
+    raw = RawVerification(contract=contract, raw=inputs.raw, x=inputs.arrays["x"]) if inputs.raw else None
+    requests = [*_requests(contract, inputs), *(raw.requests() if raw else ())]
     with ThreadPoolExecutor(max_workers=1) as background:  # loading takes about as long as the model's own values
-        replying = background.submit(replay, version_dir, list(_requests(contract, inputs)))
+        replying = background.submit(replay, version_dir, requests)
         expected = _expectations(model, contract, inputs)
         replies = replying.result()
     _check_freshness(replies, contract)
@@ -79,6 +83,8 @@ def verify(model: Reference, version_dir: Path, inputs: VerificationInputs) -> V
         comparisons += _with_model(replies, expected | draws, loader)
         comparisons += _with_other_batch(replies, contract, expected | draws, loader)
         comparisons += _with_first_loader(replies, contract, draws, loader)
+    if raw is not None:
+        comparisons += raw.comparisons(model, replies, LOADERS)
     return VerificationReport(tuple(comparisons))
 
 
@@ -128,8 +134,13 @@ def _check_comparable(log_prob: Expectation) -> None:
         )
 
 
+def _with_conditions(contract: Contract) -> dict[str, Signature]:
+    """The signatures but those that take raw columns, which `RawVerification` checks."""
+    return {name: signature for name, signature in contract.signatures.items() if name not in RAW}
+
+
 def _requests(contract: Contract, inputs: VerificationInputs) -> Iterator[Request]:
-    for name in contract.signatures:
+    for name in _with_conditions(contract):
         arrays = inputs.of(signature_features(contract, name))
         yield Request(name, name, as_sent(contract, name, arrays))
         if name == "sample":
@@ -186,7 +197,7 @@ def _with_model(
 def _with_other_batch(
     replies: Replies, contract: Contract, expected: Mapping[str, Mapping[str, Expectation]], loader: str
 ) -> Iterator[Comparison]:
-    for name, signature in contract.signatures.items():
+    for name, signature in _with_conditions(contract).items():
         if name == "sample":
             continue
         for output in signature.outputs:
@@ -222,7 +233,7 @@ def _check_freshness(replies: Replies, contract: Contract) -> None:
 
 def _check_nan_rows(replies: Replies, contract: Contract) -> None:
     for loader in LOADERS:
-        for name, signature in contract.signatures.items():
+        for name, signature in _with_conditions(contract).items():
             if name == "sample" or all(spec.dtype == "int64" for spec in signature.inputs.values()):
                 continue
             for output in signature.outputs:

@@ -11,6 +11,7 @@ from export.errors import ExportError, OptionError
 from maf.errors import MafError
 from maf.quiet_tensorflow import import_quietly
 from maf.run_directory import RunDirectory
+from maf.standard_output import show
 
 DESCRIPTION = """Runs every signature of an exported version in a fresh process, through both loaders, and compares.
 
@@ -33,7 +34,7 @@ def main() -> int:
         from export.verify_version import verify_version  # noqa: PLC0415
 
         report = verify_version(version_dir, run=options.run, seed=options.seed)
-        sys.stdout.write(f"{format_report(report)}\n")
+        show(format_report(report))
         report.require_agreement()
     except OptionError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -44,8 +45,7 @@ def main() -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 1
-    sys.stdout.write(f"verified: {version_dir} {_against(options.run)}\n")
-    return 0
+    return show(f"verified: {version_dir} {_against(options.run)}")
 
 
 def _against(run: Path | None) -> str:

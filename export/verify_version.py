@@ -6,8 +6,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from export.contract import read_contract
+from export.contract import ConditionColumn, read_contract
 from export.errors import OptionError, VerificationError
+from export.export_run import contract_columns
 from export.live_model import LiveModel
 from export.loaded_version import LoadedVersion
 from export.reference import Reference
@@ -15,6 +16,8 @@ from export.signature_defs import check_signature_defs
 from export.verification import VerificationReport, verify
 from export.verification_inputs import make_inputs
 from maf.run_directory import load_run
+
+_SHOWN = 5  # categories of a column in an error
 
 
 def verify_version(version_dir: Path, *, run: Path | None = None, seed: int = 0) -> VerificationReport:
@@ -45,16 +48,29 @@ def verify_version(version_dir: Path, *, run: Path | None = None, seed: int = 0)
             raise VerificationError(f"{version_dir} does not load: {' '.join(str(error).split())}") from error
     else:
         loaded = load_run(run)
-        got = (tuple(loaded.event_columns), tuple(loaded.conditional_columns))
-        if got != (contract.event_columns, contract.conditional_columns):
+        columns = contract_columns(loaded)
+        if loaded.event_columns != contract.event_columns or columns != contract.raw_condition_columns:
             raise OptionError(
-                f"run {str(run)!r} has columns {_columns(*got)}; the version has "
-                f"{_columns(contract.event_columns, contract.conditional_columns)}: name the run that it came from"
+                f"run {str(run)!r} has columns {_columns(loaded.event_columns, columns)}; the version has "
+                f"{_columns(contract.event_columns, contract.raw_condition_columns)}: name the run that it came from"
             )
         model = LiveModel(loaded.distribution)
-    inputs = make_inputs(model, condition_size=contract.condition_size, seed=seed)
+    inputs = make_inputs(
+        model,
+        condition_size=contract.condition_size,
+        seed=seed,
+        event_columns=contract.event_columns,
+        condition_columns=contract.condition_columns,
+    )
     return verify(model, version_dir, inputs)
 
 
-def _columns(event: tuple[str, ...], conditional: tuple[str, ...]) -> str:
-    return f"{', '.join(event)} given {', '.join(conditional) or 'nothing'}"
+def _columns(event: tuple[str, ...], condition: tuple[ConditionColumn, ...]) -> str:
+    return f"{', '.join(event)} given {', '.join(map(_column, condition)) or 'nothing'}"
+
+
+def _column(column: ConditionColumn) -> str:
+    more = ", ..." if len(column.vocabulary) > _SHOWN else ""
+    kind = f"{column.kind}s {', '.join(map(str, column.vocabulary[:_SHOWN]))}{more}" if column.is_category else ""
+    described = [each for each in (kind, "nullable" if column.nullable else "") if each]
+    return f"{column.name} ({', '.join(described)})" if described else column.name

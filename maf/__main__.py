@@ -7,10 +7,11 @@ import sys
 from maf.arguments import check_resumable, parse_arguments
 from maf.errors import MafError, TrainingError
 from maf.quiet_tensorflow import import_quietly
+from maf.standard_output import show
 
 
 def main() -> int:
-    """Parses, trains, prints; 2 for what the user can mend, 1 for a fit that did not work or was interrupted."""
+    """Parses, trains, prints; 2 for what the user can mend, 1 for a fit that failed or was interrupted."""
     try:
         arguments = parse_arguments()
         check_resumable(arguments)
@@ -21,11 +22,13 @@ def main() -> int:
     except MafError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, TrainingError) else 2
+    except OSError as error:  # a full disk, say
+        print(f"error: {error}; if the run has begun, continue with --resume", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; continue with --resume", file=sys.stderr)
         return 1
-    print(report)
-    return 0
+    return show(report)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig, required_kind
+from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
+from maf.config_json import required_kind
 from maf.errors import ConfigError, RunError
 
 DESCRIPTION = """Trains a conditional masked autoregressive flow p(x | c) on a table and leaves a run directory.
@@ -113,6 +114,9 @@ def _add_options(group: Any, cls: type) -> None:
         shown = "automatic" if default is None else shown
         help_text = field.metadata["help"] + (f" (default {shown})" if shown != "" else "")
         flag = f"--{field.name}"
+        if field.name == "categorical":
+            group.add_argument(flag, type=_names, metavar="COLUMN,...", help=help_text)
+            continue
         if kind == tuple[str, ...]:
             metavar = "COLUMN=WIDTH" if "COLUMN=WIDTH" in help_text else "FILE"
             group.add_argument(flag, nargs="+", action=_Tuple, metavar=metavar, help=help_text)

@@ -15,11 +15,15 @@ from maf.errors import RunError
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Writes an `.npz` of plain arrays (no pickle) and then puts it in place of `path`."""
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:

@@ -19,7 +19,7 @@ T = TypeVar("T")
 TYPICAL_ROWS = 50_000  # where nobody says how many there are
 FEW_ROWS = 3_000
 MANY_ROWS = 20_000
-MOST_BINS = 512  # of all conditional columns together
+MOST_BINS = 512  # of all conditional columns that are numbers together
 
 
 def size_flow(config: FlowConfig, rows: int) -> FlowConfig:
@@ -34,8 +34,9 @@ def size_flow(config: FlowConfig, rows: int) -> FlowConfig:
     automatic: dict[str, Any] = {
         "num_layers": (1 if rows < FEW_ROWS else 2) if config.event_size == 1 else 4,
         "condition_units": (width,) * depth,
-        "condition_bins": next((bins for bins in (32, 16, 8) if bins * columns <= MOST_BINS), 4),
+        "condition_bins": next((bins for bins in (32, 16, 8) if bins * config.num_numbers <= MOST_BINS), 4),
         "heavy_tailed": (),
+        "number_columns": tuple(range(columns)),
     }
     return dataclasses.replace(config, **_missing(config, automatic))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -26,7 +27,7 @@ class ConditionBins:
     Reference: https://arxiv.org/abs/2203.05556
 
     Attributes:
-      low: `[C, T]`, where the bins begin.
+      low: `[C, T]`, where the bins begin; of the columns that are numbers.
       rate: `[C, T]`, one over their widths; 0 for a bin that a column has no use for.
     """
 
@@ -35,17 +36,26 @@ class ConditionBins:
 
     @classmethod
     def fit(cls, columns: Array, num_bins: int) -> ConditionBins:
-        """Bins of about equally many of the rows `columns` `[N, C]`; fewer for a column with few distinct values."""
+        """Bins of about equally many of the rows `columns` `[N, C]`; fewer for a column with few distinct values.
+
+        NaN is no value.
+        """
         sample = np.asarray(columns[:: -(-len(columns) // MOST_ROWS)], np.float64)
-        quantiles = np.quantile(sample, np.linspace(0, 1, num_bins + 1), axis=0, method="inverted_cdf")
-        return cls._between(list(quantiles.T), num_bins)
+        shares = np.linspace(0, 1, num_bins + 1)
+        known = [values[~np.isnan(values)] for values in sample.T]
+        # of a column without values in the sample there is nothing to divide
+        knots = [np.quantile(v, shares, method="inverted_cdf") if len(v) else np.zeros(1) for v in known]
+        return cls._between(knots, num_bins)
 
     @classmethod
-    def normal(cls, standardization: Standardization, num_bins: int) -> ConditionBins:
-        """Bins for normal columns of that mean and deviation, where there are no rows to fit to."""
+    def normal(
+        cls, standardization: Standardization, num_bins: int, columns: Sequence[int] | None = None
+    ) -> ConditionBins:
+        """Bins for normal columns of that mean and deviation, where there are no rows to fit to; `None` for all."""
         shares = np.linspace(0, 1, num_bins + 3)[1:-1]
         quantiles = np.array([NormalDist().inv_cdf(share) for share in shares])
-        loc, scale = standardization.condition_loc, standardization.condition_scale
+        chosen = slice(None) if columns is None else list(columns)
+        loc, scale = standardization.condition_loc[chosen], standardization.condition_scale[chosen]
         return cls._between(list(loc[:, None] + scale[:, None] * quantiles), num_bins)
 
     @classmethod

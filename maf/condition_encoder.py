@@ -33,12 +33,14 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
     first event column, the only one if there is one, are linear in its `conditional_input`: what is not linear has to
     happen before it.
 
-    With `bins` the network sees each column twice: standardised, and where it lies in each of its quantile bins.
+    With `bins` the network sees each number twice: standardised, and where it lies in each of its quantile bins.
+    Columns that are 0 or 1, of which a category brings many, need no bins.
     All layers of a flow share one encoder.
 
     Attributes:
       loc, scale: `[C]`, mean and standard deviation of the conditional columns, not trained.
-      bin_low, bin_rate: `[C, T]`, the bins, not trained; `None` without.
+      bin_low, bin_rate: `[Kn, T]`, the bins of the numbers among the columns, not trained; `None` without.
+      number_columns: which columns these are.
       num_hidden: number of hidden units, of all layers.
       layers: dense layers, `condition_units` wide; without any the encoder only standardises.
     """
@@ -53,10 +55,12 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
         dtype: str,
         kernel_initializer: Any,
         bins: ConditionBins | None = None,
+        number_columns: Sequence[int] | None = None,
     ) -> None:
         super().__init__(name="condition_encoder")
         self.loc = tf.Variable(loc, dtype=dtype, trainable=False, name="condition_loc")
         self.scale = tf.Variable(scale, dtype=dtype, trainable=False, name="condition_scale")
+        self.number_columns = tuple(range(len(loc))) if number_columns is None else tuple(number_columns)
         self.bin_low = self.bin_rate = None
         size = len(loc)
         if bins is not None:
@@ -118,7 +122,10 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
         if self.bin_low is None:
             return standard
         near = standard * tf.math.rsqrt(1 + tf.square(standard / FARTHEST))
-        shares = (conditional_input[..., tf.newaxis] - self.bin_low) * self.bin_rate
+        numbers = conditional_input
+        if len(self.number_columns) < self.loc.shape[0]:
+            numbers = tf.gather(conditional_input, self.number_columns, axis=-1)
+        shares = (numbers[..., tf.newaxis] - self.bin_low) * self.bin_rate
         flat = tf.concat([tf.shape(conditional_input)[:-1], [self.bin_low.shape.num_elements()]], axis=0)
         features = tf.concat([near, tf.reshape(tf.clip_by_value(shares, 0, 1), flat)], axis=-1)
         return tf.ensure_shape(features, [*conditional_input.shape[:-1], self._num_features])

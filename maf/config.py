@@ -10,10 +10,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import typing
 from collections.abc import Mapping
 from typing import Any
 
+from maf.condition_columns import ConditionColumn
+from maf.config_checks import at_least, one_of_choices, positive
+from maf.config_json import check_keys, from_mapping
 from maf.errors import ConfigError
 
 ACTIVATIONS = ("relu", "elu", "gelu", "sigmoid", "silu", "softplus", "tanh")
@@ -21,6 +23,7 @@ TRANSFORMS = ("affine", "spline")
 BASES = ("normal", "mixture")
 ORDERS = ("reverse", "random", "same")
 DTYPES = ("float32", "float64")
+NULLS = ("auto", "state", "drop")
 SCHEDULES = ("plateau", "cosine", "constant")
 BEFORE_THERE_WERE = {"flow": {"condition_bins": 0, "heavy_tailed": []}}  # what a stored config without the keys means
 
@@ -40,6 +43,8 @@ class FlowConfig:
       input_orders: for each layer, the degree (1 to D) of each event column in its autoregressive order; `None` until
         `resolve` has derived them from `order`, so that a saved model never depends on a random generator.
       heavy_tailed: indices of the event columns that are modelled on an asinh scale; `None` until the rows are known.
+      number_columns: indices of the conditional columns that are numbers, the others being 0 or 1; `None`
+        until the rows are known, and for all.
 
     The other attributes say in their help texts what they are.
     """
@@ -61,18 +66,24 @@ class FlowConfig:
     dtype: str = option("float32", "floating-point type of the model", DTYPES)
     input_orders: tuple[tuple[int, ...], ...] | None = None
     heavy_tailed: tuple[int, ...] | None = None
+    number_columns: tuple[int, ...] | None = None
+
+    @property
+    def num_numbers(self) -> int:
+        """How many of the conditional columns are numbers."""
+        return self.condition_size if self.number_columns is None else len(self.number_columns)
 
     def __post_init__(self) -> None:
-        _at_least(
-            self, event_size=1, condition_size=0, num_layers=1, num_bins=2, mixture_components=2, condition_bins=0
-        )
-        _positive(self, "spline_range", "log_scale_bound")
-        _one_of_choices(self)
+        at_least(self, event_size=1, condition_size=0, num_layers=1, num_bins=2, mixture_components=2, condition_bins=0)
+        positive(self, "spline_range", "log_scale_bound")
+        one_of_choices(self)
         for field in ("hidden_units", "condition_units"):
             if any(units < 1 for units in getattr(self, field) or ()):
                 raise ConfigError(f"{field} is {list(getattr(self, field))}; expected positive numbers")
         if any(not 0 <= column < self.event_size for column in self.heavy_tailed or ()):
             raise ConfigError(f"heavy_tailed is {self.heavy_tailed}; expected indices below {self.event_size}")
+        if any(not 0 <= column < self.condition_size for column in self.number_columns or ()):
+            raise ConfigError(f"number_columns is {self.number_columns}; expected indices below {self.condition_size}")
         if self.input_orders is not None and self.num_layers is None:
             raise ConfigError("input_orders came without num_layers; give both or none")
         if self.input_orders is not None:
@@ -85,7 +96,16 @@ class FlowConfig:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """Where the rows come from and which columns they have."""
+    """Where the rows come from and which columns they have.
+
+    Attributes:
+      data: Parquet or CSV files, or globs of them.
+      event: names of the event columns.
+      condition: names of the raw columns of the condition.
+      condition_columns: the same with vocabularies and nulls; `None` until the rows have been looked at.
+
+    The other attributes say in their help texts what they are.
+    """
 
     data: tuple[str, ...]
     event: tuple[str, ...]
@@ -95,16 +115,24 @@ class DataConfig:
     test_share: float = option(0.1, "share of the rows held out for the test NLL; ignored with --test_data")
     max_dropped_share: float = option(0.05, "refuse the table if more than this share of rows has a missing value")
     dequantize: tuple[str, ...] = option((), "COLUMN=WIDTH: uniform noise on event columns that repeat values")
+    categorical: tuple[str, ...] = option((), "integer conditional columns that are categories; texts always are")
+    max_categories: int = option(1_000, "most categories of a column, the most frequent; all others are one")
+    min_category_rows: int = option(10, "training rows that a category needs to be one of its own")
+    nulls: str = option(
+        "auto",
+        "null in a conditional column: 'state' of its own, 'drop' the row, or 'auto', a state from 20 training rows on",
+        NULLS,
+    )
+    condition_columns: tuple[ConditionColumn, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.data:
             raise ConfigError("data is empty; expected at least one Parquet or CSV file")
         if not self.event:
             raise ConfigError("event is empty; expected the name of at least one column")
-        columns = [*self.event, *self.condition]
-        for name in columns:
-            if columns.count(name) > 1:
-                raise ConfigError(f"column {name!r} is named {columns.count(name)} times; name every column once")
+        self._check_columns()
+        at_least(self, max_categories=1, min_category_rows=1)
+        one_of_choices(self)
         for field in ("validation_share", "test_share", "max_dropped_share"):
             if not 0 <= getattr(self, field) < 1:
                 raise ConfigError(f"{field} is {getattr(self, field)}; expected a share from 0 to below 1")
@@ -119,6 +147,22 @@ class DataConfig:
                     f"dequantize has {name}={width:g}; expected one of the event columns {', '.join(self.event)} and a "
                     "width above 0"
                 )
+
+    def _check_columns(self) -> None:
+        columns = [*self.event, *self.condition]
+        for name in columns:
+            if columns.count(name) > 1:
+                raise ConfigError(f"column {name!r} is named {columns.count(name)} times; name every column once")
+        for name in self.categorical:
+            if name not in self.condition:
+                raise ConfigError(
+                    f"categorical has {name!r}; expected one of the conditional columns {', '.join(self.condition)}"
+                )
+
+    @property
+    def columns(self) -> tuple[ConditionColumn, ...]:
+        """The raw columns of the condition; plain numbers until the rows have been looked at."""
+        return self.condition_columns or tuple(ConditionColumn(name=name) for name in self.condition)
 
     @property
     def dequantization_widths(self) -> dict[str, float]:
@@ -149,18 +193,21 @@ class TrainingConfig:
     gradient_clip_norm: float = option(5.0, "gradients are scaled down to this global norm")
     weight_decay: float | None = option(None, "share of a kernel taken off at each step, times the learning rate")
     dropout: float | None = option(None, "share of the condition encoder's units left out at each step")
+    unknown_share: float = option(
+        0.1, "share of the rows that have some categories taken for unknown ones at each step"
+    )
     weight_average: float = option(0.1, "the weights kept are a running mean over this share of the steps; none: 0")
     jit_compile: str = option("on", "compile the training step with XLA", ("on", "off"))
     checkpoint_seconds: float = option(30.0, "most seconds of work that a kill can lose")
     seed: int = option(0, "seed of the split, the initial weights and the shuffling")
 
     def __post_init__(self) -> None:
-        _at_least(self, batch_size=1, max_epochs=1, patience=1, weight_decay=0, seed=0)
-        for field in ("dropout", "weight_average"):
+        at_least(self, batch_size=1, max_epochs=1, patience=1, weight_decay=0, seed=0)
+        for field in ("dropout", "weight_average", "unknown_share"):
             if not 0 <= (getattr(self, field) or 0) < 1:
                 raise ConfigError(f"{field} is {getattr(self, field)}; expected a share from 0 to below 1")
-        _positive(self, "learning_rate", "gradient_clip_norm")
-        _one_of_choices(self)
+        positive(self, "learning_rate", "gradient_clip_norm")
+        one_of_choices(self)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,64 +230,7 @@ class RunConfig:
         except json.JSONDecodeError as error:
             raise ConfigError(f"the run's config is not JSON: {error}") from error
         parts = {"data": DataConfig, "flow": FlowConfig, "training": TrainingConfig}
-        _check_keys(data, set(parts), set(parts), "config")
+        check_keys(data, set(parts), set(parts), "config")
         for name, values in BEFORE_THERE_WERE.items():
             data[name] = {**values, **data[name]} if isinstance(data[name], Mapping) else data[name]
-        return cls(**{name: _from_mapping(part, data[name], name) for name, part in parts.items()})
-
-
-def _from_mapping(cls: type, values: Any, where: str) -> Any:
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    required = {name for name, field in fields.items() if field.default is dataclasses.MISSING}
-    _check_keys(values, set(fields), required, where)
-    hints = typing.get_type_hints(cls)
-    return cls(**{name: _frozen(value, hints[name], f"{where}.{name}") for name, value in values.items()})
-
-
-def _frozen(value: Any, hint: Any, where: str) -> Any:
-    """`value` with its JSON lists as tuples, if it is of the type that the field declares."""
-    if isinstance(value, list):
-        value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
-    kinds: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str,)}
-    expected = kinds.get(required_kind(hint), (tuple,))
-    if value is None and type(None) in typing.get_args(hint):
-        return None
-    if not isinstance(value, expected) or isinstance(value, bool):
-        raise ConfigError(f"{where} is {value!r}; expected {getattr(hint, '__name__', hint)}")
-    return value
-
-
-def required_kind(hint: Any) -> Any:
-    """The type of a field's values, with `| None` left out."""
-    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
-    return kinds[0] if type(None) in typing.get_args(hint) else hint
-
-
-def _check_keys(values: Any, known: set[str], required: set[str], where: str) -> None:
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{where} is {values!r}; expected an object")
-    for key in values:
-        if key not in known:
-            raise ConfigError(f"{where} has an unknown key {key!r}; known keys: {', '.join(sorted(known))}")
-    for key in sorted(required):
-        if key not in values:
-            raise ConfigError(f"{where} lacks the key {key!r}")
-
-
-def _at_least(config: Any, **least: int) -> None:
-    for name, minimum in least.items():
-        if getattr(config, name) is not None and getattr(config, name) < minimum:
-            raise ConfigError(f"{name} is {getattr(config, name)}; expected at least {minimum}")
-
-
-def _positive(config: Any, *names: str) -> None:
-    for name in names:
-        if not getattr(config, name) > 0:
-            raise ConfigError(f"{name} is {getattr(config, name)}; expected more than 0")
-
-
-def _one_of_choices(config: Any) -> None:
-    for field in dataclasses.fields(config):
-        choices = field.metadata.get("choices")
-        if choices and getattr(config, field.name) not in choices:
-            raise ConfigError(f"{field.name} is {getattr(config, field.name)!r}; expected one of {', '.join(choices)}")
+        return cls(**{name: from_mapping(part, data[name], name) for name, part in parts.items()})

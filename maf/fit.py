@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import tensorflow as tf
 import tf_keras
 
 from maf.automatic import chosen, size_training
 from maf.config import TrainingConfig
 from maf.dequantization import dequantized
 from maf.errors import TrainingError
-from maf.likelihood import condition_encoders, log_prob
 from maf.minibatches import minibatches, steps_per_epoch
+from maf.raw_condition import RawCondition
+from maf.rows_likelihood import RowsLikelihood
+from maf.train_step import make_train_step
 from maf.training_state import EpochRecord, TrainingState
 
 Array = np.ndarray[Any, Any]
-EVALUATION_ROWS = 16_384
-DROPOUT_STREAM = 0xD209
+UNKNOWN_STREAM = 0x0DD
 WARM_STEPS = 50  # over which the 'cosine' schedule rises
 SMALLEST_IMPROVEMENT = 1e-4  # nats; less does not reset the patience
 
@@ -46,6 +45,7 @@ def fit(
     event_size: int,
     config: TrainingConfig,
     noise_widths: Array | None = None,
+    condition: RawCondition | None = None,
     state_path: Path | None = None,
     observer: Observer | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -59,11 +59,12 @@ def fit(
 
     Args:
       distribution: a `tfd.TransformedDistribution`; ours, or any whose layers `make_bijector_kwargs` can route.
-      training_rows: `[N, D + C]`, raw units, event columns first; an array or a memory-mapped file.
-      validation_rows: `[M, D + C]`.
+      training_rows: `[N, D + K]`, raw units, event columns first; an array or a memory-mapped file.
+      validation_rows: `[M, D + K]`.
       event_size: D.
       config: how to fit; what it leaves automatic depends on the number of rows.
       noise_widths: `[D]`, of uniform noise added to the event columns of the training rows; `None` for none.
+      condition: encodes the K raw columns of the condition; `None` if they are `conditional_input` as they are.
       state_path: where the state is kept while training goes on; if it is there, training continues from it.
       observer: is told of steps and epochs.
       clock: seconds, for checkpoints and speed.
@@ -75,7 +76,7 @@ def fit(
       TrainingError: if the loss of a whole epoch is not a number.
     """
     config = size_training(config, len(training_rows), training_rows.shape[1] - event_size)
-    likelihood = _Likelihood(distribution, event_size)
+    likelihood = RowsLikelihood(distribution, event_size, condition)
     likelihood.evaluate(validation_rows[:1])  # builds what is built at the first call
     optimizer = tf_keras.optimizers.Adam(config.learning_rate)
     optimizer.build(distribution.trainable_variables)
@@ -83,9 +84,18 @@ def fit(
     if state_path is not None and state_path.exists():
         state.load(state_path)
     total_steps = chosen(config.max_epochs) * steps_per_epoch(len(training_rows), chosen(config.batch_size))
-    train_step = _train_step(likelihood, distribution, state, config, total_steps)
+    train_step = make_train_step(likelihood, distribution, state, config, total_steps)
+
+    def disturbed(rows: Array) -> tuple[Array, Array | None]:
+        place = (state.epoch, state.step)
+        rows = dequantized(rows, noise_widths, seed=(config.seed, *place))
+        if condition is None:
+            return rows, None
+        seed = (config.seed, *place, UNKNOWN_STREAM)
+        return condition.with_unknown(rows, config.unknown_share, event_size=event_size, seed=seed)
+
     while state.epoch < chosen(config.max_epochs) and state.epochs_since_best < chosen(config.patience):
-        _run_epoch(state, training_rows, noise_widths, train_step, config, state_path, observer, clock)
+        _run_epoch(state, training_rows, disturbed, train_step, config, state_path, observer, clock)
         with state.averaged():
             _end_epoch(state, likelihood.nll(validation_rows), config)
         if state_path is not None:
@@ -96,101 +106,19 @@ def fit(
     return state.history
 
 
-def evaluate(distribution: Any, rows: Array, *, event_size: int) -> tuple[float, float]:
-    """Mean NLL of `rows` `[N, D + C]` and its standard error, in nats."""
-    log_probs = _Likelihood(distribution, event_size).evaluate(rows)
+def evaluate(
+    distribution: Any, rows: Array, *, event_size: int, condition: RawCondition | None = None
+) -> tuple[float, float]:
+    """Mean NLL of `rows` `[N, D + K]` and its standard error, in nats; `condition` as in `fit`."""
+    log_probs = RowsLikelihood(distribution, event_size, condition).evaluate(rows)
     return float(-log_probs.mean()), float(log_probs.std() / math.sqrt(len(log_probs)))
-
-
-class _Likelihood:
-    """`log_prob` on rows whose event and conditional columns lie side by side."""
-
-    def __init__(self, distribution: Any, event_size: int) -> None:
-        self._distribution = distribution
-        self._event_size = event_size
-        self._dtype = distribution.distribution.dtype.as_numpy_dtype
-        self._traced: Any = None
-
-    def tensor(self, rows: Array) -> tf.Tensor:
-        """`rows` in the model's dtype."""
-        return tf.constant(np.asarray(rows, self._dtype))
-
-    def log_prob(self, rows: tf.Tensor) -> tf.Tensor:
-        x, c = rows[:, : self._event_size], rows[:, self._event_size :]
-        return log_prob(self._distribution, x, c if rows.shape[1] > self._event_size else None)
-
-    def evaluate(self, rows: Array) -> Array:
-        """`log_prob` of all `rows`, `[N]` float64."""
-        if self._traced is None:
-            shape = tf.TensorSpec([None, rows.shape[1]], self._dtype)
-            self._traced = tf.function(self.log_prob, input_signature=[shape])
-        parts = [
-            self._traced(self.tensor(rows[i : i + EVALUATION_ROWS])).numpy()
-            for i in range(0, len(rows), EVALUATION_ROWS)
-        ]
-        return np.concatenate(parts).astype(np.float64)
-
-    def nll(self, rows: Array) -> float:
-        return float(-self.evaluate(rows).mean())
-
-
-def _train_step(
-    likelihood: _Likelihood, distribution: Any, state: TrainingState, config: TrainingConfig, total_steps: int
-) -> Callable[[Array], float]:
-    """One step of the optimiser on a minibatch; returns the minibatch's NLL before it, nats."""
-    variables, optimizer = distribution.trainable_variables, state.optimizer
-    decays = [chosen(config.weight_decay) if "kernel" in variable.name else 0.0 for variable in variables]
-    most_kept = 1 - 1 / max(1.0, config.weight_average * total_steps)
-
-    @tf.function(jit_compile=config.jit_compile == "on")  # type: ignore[untyped-decorator]
-    def step(rows: tf.Tensor, random_bytes: tf.Tensor | None) -> tf.Tensor:
-        with tf.GradientTape() as tape, _dropout(distribution, chosen(config.dropout), random_bytes):
-            nll = -tf.reduce_mean(likelihood.log_prob(rows))
-        gradients = tape.gradient(nll, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        gradients, norm = tf.clip_by_global_norm(gradients, config.gradient_clip_norm)
-        usable = tf.math.is_finite(norm)
-        for variable, decay in zip(variables, decays, strict=True):
-            if decay:
-                variable.assign(variable * (1 - tf.cast(optimizer.learning_rate, variable.dtype) * decay))
-        optimizer.apply_gradients(
-            [(tf.where(usable, g, tf.zeros_like(g)), v) for g, v in zip(gradients, variables, strict=True)]
-        )
-        for variable in variables:  # MADE's masks are constraints: some optimisers apply them, all must
-            if variable.constraint is not None:
-                variable.assign(variable.constraint(variable))
-        done = tf.cast(optimizer.iterations, tf.float64)
-        # over the last tenth at first, when weights move fast; what was before the first step has no part in it
-        kept = tf.minimum((done - 1) / (8 + done), most_kept)
-        for variable, average in zip(variables, state.averages, strict=True):
-            average.assign_add(tf.cast(1 - kept, variable.dtype) * (variable - average))
-        return nll
-
-    hidden = max((encoder.num_hidden for encoder in condition_encoders(distribution)), default=0)
-
-    def on_rows(rows: Array) -> float:
-        random_bytes = None
-        if config.dropout and hidden:
-            rng = np.random.default_rng([config.seed, state.epoch, state.step, DROPOUT_STREAM])
-            random_bytes = tf.constant(rng.integers(0, 256, (len(rows), hidden), np.uint8))
-        return float(step(likelihood.tensor(rows), random_bytes))
-
-    return on_rows
-
-
-@contextlib.contextmanager
-def _dropout(distribution: Any, share: float, random_bytes: tf.Tensor | None) -> Iterator[None]:
-    """While it is open, the condition encoder leaves out a share of its units, if there are random bytes to choose."""
-    with contextlib.ExitStack() as stack:
-        for encoder in condition_encoders(distribution) if random_bytes is not None else ():
-            stack.enter_context(encoder.dropping(share, random_bytes))
-        yield
 
 
 def _run_epoch(
     state: TrainingState,
     rows: Array,
-    noise_widths: Array | None,
-    train_step: Callable[[Array], float],
+    disturbed: Callable[[Array], tuple[Array, Array | None]],
+    train_step: Callable[[Array, Array | None], float],
     config: TrainingConfig,
     state_path: Path | None,
     observer: Observer | None,
@@ -204,7 +132,7 @@ def _run_epoch(
     )
     for batch in batches:
         state.optimizer.learning_rate.assign(_learning_rate(state, steps, config))
-        nll = train_step(dequantized(batch, noise_widths, seed=(config.seed, epoch, state.step)))
+        nll = train_step(*disturbed(batch))
         state.count(nll)
         now = clock()
         if observer is not None:

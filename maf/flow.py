@@ -84,8 +84,9 @@ def resolve(config: FlowConfig, *, seed: int, rows: int = TYPICAL_ROWS) -> FlowC
 def _build_encoder(
     config: FlowConfig, standardization: Standardization, bins: ConditionBins | None, initializer: Any
 ) -> ConditionEncoder:
-    if config.condition_bins and bins is None:
-        bins = ConditionBins.normal(standardization, config.condition_bins)
+    num_bins = config.condition_bins if config.num_numbers else 0
+    if num_bins and bins is None:
+        bins = ConditionBins.normal(standardization, num_bins, config.number_columns)
     return ConditionEncoder(
         standardization.condition_loc,
         standardization.condition_scale,
@@ -93,7 +94,8 @@ def _build_encoder(
         activation=config.activation,
         dtype=config.dtype,
         kernel_initializer=initializer,
-        bins=bins if config.condition_bins else None,
+        bins=bins if num_bins else None,
+        number_columns=config.number_columns,
     )
 
 

@@ -18,6 +18,18 @@ from maf.errors import RoutingError
 
 CONDITIONAL_INPUT = "conditional_input"
 
+# Parameters of TFP's own methods and functions. It passes kwargs from chain to chain as keywords named as the layers
+# are, so a layer of such a name, of the outermost chain or of one inside it, makes it raise a TypeError.
+_TAKEN_OUTSIDE = frozenset(
+    [
+        *("backward_compat", "event_ndims", "forward", "name", "pack_as_original_structure", "self", "step_fn"),
+        *("tangent_space", "x", "y"),
+    ]
+)
+_TAKEN_INSIDE = _TAKEN_OUTSIDE | {
+    *("b", "bij", "dtype", "increased_dof", "packed_xs", "packed_ys", "x_event_ndims"),
+}
+
 
 def make_bijector_kwargs(bijector: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The `bijector_kwargs` that give every conditional layer of `bijector` its keyword arguments.
@@ -43,7 +55,7 @@ def make_bijector_kwargs(bijector: Any, kwargs: Mapping[str, Any]) -> dict[str, 
     """
     by_pattern = bool(kwargs) and all(isinstance(value, Mapping) for value in kwargs.values())
     patterns: Mapping[str, Any] = kwargs if by_pattern else {"": dict(kwargs)}
-    routed = _route(bijector, patterns, path="")
+    routed = _route(bijector, patterns, path="", taken=_TAKEN_OUTSIDE)
     if not routed and any(patterns.values()):
         given = sorted({name for value in patterns.values() for name in value})
         raise RoutingError(
@@ -60,16 +72,22 @@ def is_conditional(bijector: Any) -> bool:
     return any(is_conditional(part) for part in parts) if parts else _takes_conditional_input(bijector)
 
 
-def _route(bijector: Any, patterns: Mapping[str, Any], path: str) -> dict[str, Any]:
+def _route(bijector: Any, patterns: Mapping[str, Any], path: str, taken: frozenset[str]) -> dict[str, Any]:
     path = f"{path}/{bijector.name}" if path else bijector.name
     inner = _inverted(bijector)
     if inner is not None:
-        return _route(inner, patterns, path)
+        return _route(inner, patterns, path, taken)
     chain = _chained(bijector)
     if chain is not None:
         _refuse_shared_names(chain, path)
-        routed = {part.name: _route(part, patterns, path) for part in chain}
-        return {name: value for name, value in routed.items() if value}
+        routed = {part.name: _route(part, patterns, path, _TAKEN_INSIDE) for part in chain}
+        layers = {name: value for name, value in routed.items() if value}
+        for name in layers.keys() & taken:
+            raise RoutingError(
+                f"layer {name!r} of {path!r} has the name of a parameter inside TFP, which passes kwargs on by name; "
+                "give it another name"
+            )
+        return layers
     if not _takes_conditional_input(bijector):
         return {}
     for pattern, value in patterns.items():

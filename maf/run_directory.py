@@ -17,7 +17,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maf.config import RunConfig
+from maf.condition_columns import ConditionColumn, encoded_columns
+from maf.config import DataConfig, RunConfig
 from maf.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -56,16 +57,21 @@ class Run:
     Attributes:
       distribution: the trained `tfd.TransformedDistribution`.
       event_columns: names of the columns of `x`.
-      conditional_columns: names of the columns of `conditional_input`.
+      condition_columns: the raw columns that `conditional_input` is the encoding of.
       training_summary: how training went.
       dequantization: by event column, the width of the noise that its values had; others had none.
     """
 
     distribution: Any
     event_columns: tuple[str, ...]
-    conditional_columns: tuple[str, ...]
+    condition_columns: tuple[ConditionColumn, ...]
     training_summary: TrainingSummary
     dequantization: Mapping[str, float]
+
+    @property
+    def conditional_columns(self) -> tuple[str, ...]:
+        """Names of the entries of `conditional_input`."""
+        return encoded_columns(self.condition_columns)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -167,7 +173,12 @@ def load_run(path: str | Path) -> Run:
     summary = directory.read_summary()
     distribution = build_flow(config.flow, seed=config.training.seed)
     arrays_to_variables(read_arrays(directory.weights), distribution.variables, "model")
-    return Run(distribution, config.data.event, config.data.condition, summary, config.data.dequantization_widths)
+    return make_run(distribution, config.data, summary)
+
+
+def make_run(distribution: Any, data: DataConfig, summary: TrainingSummary) -> Run:
+    """The run of a trained distribution."""
+    return Run(distribution, data.event, data.columns, summary, data.dequantization_widths)
 
 
 def _read(path: Path) -> str:
@@ -179,5 +190,9 @@ def _read(path: Path) -> str:
 
 def _write(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise

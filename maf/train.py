@@ -16,7 +16,7 @@ from maf.fit import Observer, evaluate, fit
 from maf.preparation import prepare, warn_of_rows
 from maf.progress import EpochProgress, reading_progress
 from maf.rows import Rows, split_rows
-from maf.run_directory import Run, RunDirectory, TrainingSummary, load_run
+from maf.run_directory import Run, RunDirectory, TrainingSummary, load_run, make_run
 from maf.tensorboard import TensorBoard
 from maf.training_state import EpochRecord
 
@@ -75,7 +75,8 @@ def check_same(config: RunConfig, path: str | Path) -> None:
         asked, kept = getattr(config, section), getattr(stored, section)
         for field in dataclasses.fields(asked):
             automatic = getattr(asked, field.name) is None
-            if not automatic and getattr(asked, field.name) != getattr(kept, field.name):
+            implied = field.name == "condition_size"  # by the columns and what is in them
+            if not automatic and not implied and getattr(asked, field.name) != getattr(kept, field.name):
                 raise RunError(
                     f"--{field.name} is {getattr(asked, field.name)!r} but run {path} was started with "
                     f"{getattr(kept, field.name)!r}; resume it with its own options, or start a new run"
@@ -121,6 +122,7 @@ def train_on(
             event_size=event_size,
             config=config.training,
             noise_widths=noise_widths(config.data),
+            condition=rows.condition,
             state_path=directory.state,
             observer=recorder,
         )
@@ -128,13 +130,13 @@ def train_on(
     directory.write_history(history)
     summary = _summarize(distribution, rows, history, event_size)
     directory.finish(summary)
-    return Run(distribution, config.data.event, config.data.condition, summary, config.data.dequantization_widths)
+    return make_run(distribution, config.data, summary)
 
 
 def _summarize(distribution: Any, rows: Rows, history: list[EpochRecord], event_size: int) -> TrainingSummary:
     test_nll, standard_error = None, None
     if len(rows.test):
-        test_nll, standard_error = evaluate(distribution, rows.test, event_size=event_size)
+        test_nll, standard_error = evaluate(distribution, rows.test, event_size=event_size, condition=rows.condition)
     return TrainingSummary(
         training_rows=len(rows.training),
         validation_rows=len(rows.validation),

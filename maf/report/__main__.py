@@ -8,6 +8,7 @@ from maf.errors import MafError
 from maf.quiet_tensorflow import import_quietly
 from maf.report.options import parse_options
 from maf.run_directory import RunDirectory
+from maf.standard_output import show
 
 
 def main() -> int:
@@ -18,15 +19,17 @@ def main() -> int:
         import_quietly()
         from maf.report.write_report import write_report  # noqa: PLC0415  # TensorFlow takes seconds, --help must not
 
-        text = write_report(options, announce=lambda line: print(line, flush=True))
+        text = write_report(options, announce=show)
     except MafError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, say
+        print(f"error: {error}; no report is written", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; no report is written", file=sys.stderr)
         return 1
-    print(text)
-    return 0
+    return show(text)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from maf.errors import DataError
-from maf.report.gaussians import fit_gaussian, fit_linear_gaussian
-from maf.report.table_rows import ReportRows
+from maf.report.gaussians import LinearGaussian, fit_gaussian, fit_linear_gaussian
+from maf.report.table_rows import CHUNK_NUMBERS, ReportRows
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -63,12 +63,19 @@ def compare_likelihoods(log_prob: Array, rows: ReportRows) -> Likelihoods:
     baselines = {"Gaussian": fit_gaussian(rows.training, event_size)}
     if c.shape[1]:
         baselines["conditional linear Gaussian"] = fit_linear_gaussian(rows.training, event_size)
-    others = {name: -density.log_prob(x, c) for name, density in baselines.items()}
+    others = {name: -_in_chunks(density, x, c, rows) for name, density in baselines.items()}
     return Likelihoods(
         each=tuple(_likelihood(name, values, nll) for name, values in {"this model": nll, **others}.items()),
         rows=int(known.sum()),
         rows_without_density=int((~known).sum()),
     )
+
+
+def _in_chunks(density: LinearGaussian, x: Array, c: Array, rows: ReportRows) -> Array:
+    """`density.log_prob`, with the condition of a chunk of rows encoded at a time."""
+    step = max(1, CHUNK_NUMBERS // max(1, len(rows.training.mean)))
+    starts = range(0, len(x), step)
+    return np.concatenate([density.log_prob(x[i : i + step], rows.encoded(c[i : i + step])) for i in starts])
 
 
 def _likelihood(name: str, nll: Array, model_nll: Array) -> Likelihood:

@@ -21,7 +21,7 @@ from maf.run_directory import RunDirectory, load_run
 from maf.training_state import EpochRecord
 
 
-def make_report(options: ReportOptions, *, announce: Callable[[str], None]) -> Report:
+def make_report(options: ReportOptions, *, announce: Callable[[str], object]) -> Report:
     """Reads the run and its rows, and measures.
 
     Raises:
@@ -32,7 +32,7 @@ def make_report(options: ReportOptions, *, announce: Callable[[str], None]) -> R
     config = directory.read_config()
     history = _read_history(directory)
     run = load_run(options.run)
-    model = Model(run.distribution)
+    model = Model(run.distribution, run.condition_columns)
     rows = read_rows(options, config, run.training_summary)
     announce(f"rows: {rows.test_rows:,} test" + _sampled(rows))
     likelihoods = compare_likelihoods(model.log_prob(rows.x, rows.c), rows)
@@ -45,7 +45,7 @@ def make_report(options: ReportOptions, *, announce: Callable[[str], None]) -> R
         config=config,
         summary=run.training_summary,
         history=history,
-        conditional_columns=run.conditional_columns,
+        conditional_columns=tuple(column.name for column in run.condition_columns),
         influence=tuple(influence(rows).tolist()) if rows.c.shape[1] else (),
         parameters=sum(int(np.prod(each.shape)) for each in run.distribution.trainable_variables),
         rows=rows,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from maf.likelihood import log_prob
+from maf.condition_columns import ConditionColumn
+from maf.likelihood import condition_encoders, log_prob
+from maf.raw_condition import RawCondition
 from maf.routing import make_bijector_kwargs
 
 Array = np.ndarray[Any, Any]
@@ -19,11 +21,15 @@ BATCH_ROWS = 4_096
 class Model:
     """log p(x | c), and draws of x, of a trained `tfd.TransformedDistribution`; raw units, nats.
 
+    Conditions are rows of raw columns, `[N, K]`.
+
     Attributes:
       event_size: D.
     """
 
-    def __init__(self, distribution: Any) -> None:
+    def __init__(self, distribution: Any, columns: Sequence[ConditionColumn] = ()) -> None:
+        encoders = condition_encoders(distribution)
+        self._condition = RawCondition.of(columns, encoders[0].loc.numpy()) if encoders else None
         self.event_size = int(distribution.event_shape[0])
         self._distribution = distribution
         self._dtype = distribution.dtype.as_numpy_dtype
@@ -31,11 +37,11 @@ class Model:
         self._sample = tf.function(self._draw, autograph=False)
 
     def log_prob(self, x: Array, c: Array) -> Array:
-        """`[N]` float64, of x `[N, D]` given c `[N, C]`."""
+        """`[N]` float64, of x `[N, D]` given c `[N, K]`."""
         return self._in_batches(self._log_prob, x, c)
 
     def sample(self, c: Array, *, seed: int) -> Array:
-        """One draw `[N, D]` float64 for each of the conditions `[N, C]`; C may be 0."""
+        """One draw `[N, D]` float64 for each of the conditions `[N, K]`; K may be 0."""
         batches = itertools.count()
         return self._in_batches(lambda c: self._sample(c, tf.constant([seed, next(batches)], tf.int32)), c)
 
@@ -53,8 +59,12 @@ class Model:
         return tf.constant(np.pad(batch, ((0, BATCH_ROWS - len(batch)), (0, 0)), mode="edge"))
 
     def _density(self, x: tf.Tensor, c: tf.Tensor) -> tf.Tensor:
-        return log_prob(self._distribution, x, c if c.shape[1] else None)
+        return log_prob(self._distribution, x, self._encoded(c) if c.shape[1] else None)
 
     def _draw(self, c: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        kwargs = make_bijector_kwargs(self._distribution.bijector, {"conditional_input": c}) if c.shape[1] else {}
+        condition = {"conditional_input": self._encoded(c)} if c.shape[1] else {}
+        kwargs = make_bijector_kwargs(self._distribution.bijector, condition) if condition else {}
         return self._distribution.sample(tf.shape(c)[0], seed=seed, bijector_kwargs=kwargs)
+
+    def _encoded(self, c: tf.Tensor) -> tf.Tensor:
+        return c if self._condition is None else self._condition.encode(c)

@@ -24,7 +24,7 @@ class Report:
       config: of the run.
       summary: outcome of its training.
       history: its epochs.
-      conditional_columns: names of the columns of `conditional_input`.
+      conditional_columns: names of the raw columns of the condition.
       influence: of each of them on x, by linear regression.
       parameters: how many numbers the model has learnt.
       rows: test rows that were looked at, and moments of the training rows.

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from maf.config import RunConfig
 from maf.errors import DataError
 from maf.progress import reading_progress
+from maf.raw_condition import RawCondition
 from maf.report.column_moments import ColumnMoments
 from maf.report.options import ReportOptions
 from maf.rows import Rows, split_rows
@@ -21,6 +23,7 @@ from maf.run_directory import TrainingSummary
 
 Array = np.ndarray[Any, Any]
 CHUNK_ROWS = 65_536
+CHUNK_NUMBERS = 2**24
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +32,11 @@ class ReportRows:
 
     Attributes:
       x: `[N, D]` of the test rows looked at.
-      c: `[N, C]` of the same rows.
+      c: `[N, K]` of the same rows, the raw columns of the condition as in `RawCondition`.
       test_rows: how many test rows there are.
       dropped: rows of the tables left out because a value was missing, NaN or infinite.
-      training: moments of the training rows.
+      training: moments of the training rows `[D + C]`, with the condition encoded.
+      condition: encodes the condition; `None` where all its columns are plain numbers.
     """
 
     x: Array
@@ -40,6 +44,19 @@ class ReportRows:
     test_rows: int
     dropped: int
     training: ColumnMoments
+    condition: RawCondition | None = None
+
+    def encoded(self, c: Array) -> Array:
+        """`[n, C]` of some rows of `c`."""
+        return encode(self.condition, c)
+
+
+def encode(condition: RawCondition | None, c: Array) -> Array:
+    """`conditional_input` `[n, C]` of raw columns `[n, K]`, in NumPy."""
+    if condition is None:
+        return c
+    encoded: Array = condition.encode(tf.constant(c)).numpy()
+    return encoded
 
 
 def read_rows(options: ReportOptions, config: RunConfig, summary: TrainingSummary) -> ReportRows:
@@ -66,7 +83,8 @@ def read_rows(options: ReportOptions, config: RunConfig, summary: TrainingSummar
             c=sample[:, event_size:],
             test_rows=len(rows.test),
             dropped=rows.dropped,
-            training=_moments(rows.training, rows.standardization.event_scale),
+            training=_moments(rows.training, rows.standardization.event_scale, rows.condition),
+            condition=rows.condition,
         )
 
 
@@ -91,11 +109,14 @@ def _sample(rows: Array, most: int, seed: int) -> Array:
     return np.asarray(rows, np.float64)
 
 
-def _moments(rows: Array, event_scale: Array) -> ColumnMoments:
+def _moments(rows: Array, event_scale: Array, condition: RawCondition | None) -> ColumnMoments:
     """Of rows as the model learns them: dequantisation adds noise to event columns, so their scale is larger."""
-    moments = ColumnMoments(rows.shape[1])
-    for start in range(0, len(rows), CHUNK_ROWS):
-        moments.update(np.asarray(rows[start : start + CHUNK_ROWS], np.float64))
     event_size = len(event_scale)
+    size = event_size + encode(condition, np.asarray(rows[:1, event_size:], np.float64)).shape[1]
+    moments = ColumnMoments(size)
+    step = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // size))
+    for start in range(0, len(rows), step):
+        chunk = np.asarray(rows[start : start + step], np.float64)
+        moments.update(np.concatenate([chunk[:, :event_size], encode(condition, chunk[:, event_size:])], axis=1))
     moments.noise[:event_size] = np.maximum(event_scale**2 - moments.deviation[:event_size] ** 2, 0)
     return moments

@@ -10,7 +10,7 @@ from maf.report.make_report import make_report
 from maf.report.options import ReportOptions
 
 
-def write_report(options: ReportOptions, *, announce: Callable[[str], None] = print) -> str:
+def write_report(options: ReportOptions, *, announce: Callable[[str], object] = print) -> str:
     """Measures, and writes the page; returns what to tell the person at its end.
 
     Raises:

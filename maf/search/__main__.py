@@ -8,6 +8,7 @@ import sys
 from maf.errors import MafError, SearchError, TrainingError
 from maf.quiet_tensorflow import import_quietly
 from maf.search.arguments import parse_arguments
+from maf.standard_output import show
 
 
 def main() -> int:
@@ -23,11 +24,13 @@ def main() -> int:
     except MafError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, TrainingError) else 2
+    except OSError as error:  # a full disk, say
+        print(f"error: {error}; continue with the same command", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; continue with the same command", file=sys.stderr)
         return 1
-    print(report)
-    return 0
+    return show(report)
 
 
 if __name__ == "__main__":

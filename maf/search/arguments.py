@@ -17,8 +17,9 @@ DESCRIPTION = """Trains many configurations on a table, judges them by validatio
   python -m maf.search --data train.parquet --event y --condition c0,c1 --time_budget 1800 --output search/demo
   python -m export --run search/demo/best --model_base models/demo
 
-The first trial has the default settings. An option of the flow or the training that is given here is kept as it is in
-every trial. The same command goes on where a search was cut short."""
+The first trial has the default settings, those after it change one of them at a time, then several around what was
+good. A trial replaces the best one if its gain on the validation rows is more than noise. An option of the flow or the
+training that is given here is kept as it is in every trial. The same command goes on where a search was cut short."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

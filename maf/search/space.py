@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from optuna.distributions import (
@@ -28,8 +28,8 @@ def defaults(config: RunConfig, rows: int) -> Values:
         "num_layers": flow.num_layers,
         "num_bins": flow.num_bins,
         "base": flow.base,
-        "hidden_width": flow.hidden_units[0] if flow.hidden_units else 64,
-        "condition_width": units[0] if units else 64,
+        "hidden_width": _width(flow.hidden_units),
+        "condition_width": _width(units),
         "condition_depth": len(units) or 2,
         "condition_bins": flow.condition_bins,
         "batch_size": training.batch_size,
@@ -42,34 +42,77 @@ def defaults(config: RunConfig, rows: int) -> Values:
 
 
 def space(config: RunConfig, fixed: Collection[str], rows: int) -> dict[str, BaseDistribution]:
-    """The distribution of each parameter that is searched, by name.
+    """The distribution of each parameter that is searched, by name: what lies around the default settings.
+
+    Those come from many tables; what is far from them is rarely better, and trials are few.
 
     Args:
       config: what the trials have in common.
       fixed: options that are not searched.
       rows: number of training rows.
     """
-    epochs = chosen(size_training(config.training, rows, config.flow.condition_size).max_epochs)
-    several = config.flow.event_size > 1
+    training = size_training(config.training, rows, config.flow.condition_size)
+    flow = size_flow(config.flow, rows)
+    epochs, decay, rate = chosen(training.max_epochs), chosen(training.weight_decay), training.learning_rate
+    layers, units = chosen(flow.num_layers), chosen(flow.condition_units)
+    several = flow.event_size > 1
     candidates: dict[str, tuple[str, BaseDistribution]] = {
-        "num_layers": ("num_layers", IntDistribution(2, 6) if several else IntDistribution(1, 4)),
-        "num_bins": ("num_bins", CategoricalDistribution((4, 8, 16, 32))),
+        "num_layers": ("num_layers", IntDistribution(max(1, layers - 1 - several), layers + 1 + several)),
+        "num_bins": ("num_bins", CategoricalDistribution(_around(flow.num_bins))),
         "base": ("base", CategoricalDistribution(("normal", "mixture"))),
-        "batch_size": ("batch_size", CategoricalDistribution((64, 128, 256, 512, 1024))),
+        "batch_size": ("batch_size", CategoricalDistribution(_around(chosen(training.batch_size)))),
         "max_epochs": ("max_epochs", IntDistribution(max(1, epochs // 2), 2 * epochs, log=True)),
-        "learning_rate": ("learning_rate", FloatDistribution(5e-4, 1e-2, log=True)),
-        "weight_decay": ("weight_decay", FloatDistribution(1e-3, 4.0, log=True)),
+        "learning_rate": ("learning_rate", FloatDistribution(rate / 3, 3 * rate, log=True)),
+        "weight_decay": ("weight_decay", FloatDistribution(_least(decay), 4 * max(decay, 0.01), log=True)),
     }
     if several:
-        candidates["hidden_width"] = ("hidden_units", CategoricalDistribution((32, 64, 128, 256)))
-    if config.flow.condition_size:
+        candidates["hidden_width"] = ("hidden_units", CategoricalDistribution(_around(_width(flow.hidden_units))))
+    if flow.condition_size:
+        depth, bins = len(units) or 2, chosen(flow.condition_bins)
         candidates |= {
-            "condition_width": ("condition_units", CategoricalDistribution((64, 128, 256, 512))),
-            "condition_depth": ("condition_units", IntDistribution(1, 4)),
-            "condition_bins": ("condition_bins", CategoricalDistribution((0, 4, 8, 16, 32, 64))),
-            "dropout": ("dropout", FloatDistribution(0.0, 0.4)),
+            "condition_width": ("condition_units", CategoricalDistribution(_around(_width(units)))),
+            "condition_depth": ("condition_units", IntDistribution(max(1, depth - 1), depth + 1)),
+            "condition_bins": ("condition_bins", CategoricalDistribution((0, *_around(bins or 16)))),
+            "dropout": ("dropout", FloatDistribution(0.0, max(0.3, 2 * chosen(training.dropout)))),
         }
     return {name: distribution for name, (option, distribution) in candidates.items() if option not in fixed}
+
+
+def first_values(config: RunConfig, fixed: Collection[str], rows: int) -> list[Values]:
+    """The trials to begin with: the default settings, then these with one choice changed at a time.
+
+    What may help most comes first: what a table needs differs most in how strongly the network is regularised and how
+    wide it is.
+    """
+    start, distributions = defaults(config, rows), space(config, fixed, rows)
+    start = {name: start[name] for name in distributions}
+    changes: list[tuple[str, Callable[[Any], Any]]] = [
+        ("condition_width", lambda width: 2 * width),
+        ("weight_decay", lambda decay: max(decay / 3, _least(decay))),
+        ("condition_bins", lambda bins: 2 * (bins or 16)),
+        ("hidden_width", lambda width: 2 * width),
+        ("num_layers", lambda layers: layers + 1),
+        ("condition_depth", lambda depth: depth + 1),
+        ("dropout", lambda dropout: 0.0 if dropout else 0.1),
+        ("weight_decay", lambda decay: 2 * max(decay, 0.01)),
+        ("base", lambda base: "mixture" if base == "normal" else "normal"),
+        ("max_epochs", lambda epochs: round(1.5 * epochs)),
+        ("batch_size", lambda size: max(1, size // 2)),
+    ]
+    return [start, *({**start, name: change(start[name])} for name, change in changes if name in start)]
+
+
+def _around(value: int) -> tuple[int, ...]:
+    """Half of it, itself, twice of it; never less than 2."""
+    return tuple(sorted({max(2, value // 2), max(2, value), 2 * max(2, value)}))
+
+
+def _least(decay: float) -> float:
+    return max(decay / 5, 1e-4)
+
+
+def _width(units: tuple[int, ...]) -> int:
+    return units[0] if units else 64
 
 
 def configure(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:

@@ -1,19 +1,10 @@
-"""A search: trials one after the other, in a directory that survives a kill.
-
-trials.journal  Optuna's record of all trials
-rows/           the split rows, the same for every trial
-trial/          the run directory of the trial that goes on
-best/           the run directory of the best trial so far, for `python -m export --run`
-search.json     the configuration that the trials have in common
-"""
+"""A search: trials one after the other, in a directory that survives a kill."""
 
 from __future__ import annotations
 
-import json
-import shutil
+import dataclasses
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -23,19 +14,19 @@ from optuna.trial import TrialState
 
 from maf.automatic import chosen, size_training
 from maf.config import RunConfig
-from maf.errors import SearchError, TrainingError
-from maf.preparation import warn_of_rows
-from maf.progress import reading_progress
-from maf.rows import Rows, split_rows
-from maf.run_directory import RunDirectory
+from maf.errors import TrainingError
+from maf.preparation import describe_columns
+from maf.rows import Rows
+from maf.rows_likelihood import RowsLikelihood
 from maf.search.arguments import SearchArguments
 from maf.search.observer import CHECKPOINTS, TrialObserver, TrialStopped
-from maf.search.space import configure, defaults, space
+from maf.search.search_directory import SearchDirectory
+from maf.search.space import configure, first_values, space
 from maf.search.trial_table import TrialTable
 from maf.train import train_on
 
 FIRST_TRIALS = 5  # before trials are stopped for being worse than others
-SECONDS = "seconds"
+OUTCOME = "outcome"  # attribute of a trial that ended by itself: its seconds, and its validation NLL or why it has none
 
 
 def search(
@@ -50,42 +41,55 @@ def search(
       SearchError: if the directory belongs to another search, or is none.
       TrainingError: if no trial could be finished.
     """
-    directory = _SearchDirectory(arguments.output)
+    directory = SearchDirectory(arguments.output)
     directory.open(arguments)
     rows = directory.split(arguments.config, announce)
+    arguments = dataclasses.replace(arguments, config=describe_columns(arguments.config, rows))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     distributions = space(arguments.config, arguments.fixed, len(rows.training))
-    study = _open_study(directory, arguments, rows, distributions)
+    first = first_values(arguments.config, arguments.fixed, len(rows.training))
+    study = _open_study(directory, arguments.config.training.seed)
     table = TrialTable(distributions)
     announce(table.header)
     for trial in _finished(study):
-        announce(_line(table, study, trial))
+        announce(_line(table, directory, trial))
     while len(_finished(study)) < arguments.max_trials and _seconds_used(study) < arguments.time_budget:
+        _enqueue(study, first)
         left = arguments.time_budget - _seconds_used(study)
         _run_trial(study, distributions, arguments.config, rows, directory, left=left, clock=clock)
-        announce(_line(table, study, _finished(study)[-1]))
+        announce(_line(table, directory, _finished(study)[-1]))
     return _describe(study, directory)
 
 
-def _open_study(
-    directory: _SearchDirectory, arguments: SearchArguments, rows: Rows, distributions: dict[str, Any]
-) -> optuna.Study:
-    seed, finished = arguments.config.training.seed, directory.count_trials()
+def _open_study(directory: SearchDirectory, seed: int) -> optuna.Study:
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(directory.journal))),
         study_name="search",
         load_if_exists=True,
         # a sampler's generator is not stored: after an interruption it must not repeat itself
-        sampler=optuna.samplers.TPESampler(seed=seed + finished, n_startup_trials=FIRST_TRIALS, multivariate=True),
+        sampler=optuna.samplers.TPESampler(
+            seed=seed + directory.count_trials(), n_startup_trials=FIRST_TRIALS, multivariate=True
+        ),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=FIRST_TRIALS, n_warmup_steps=2 * CHECKPOINTS // 5),
     )
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):  # a kill left it
-        study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params)
-    if not study.get_trials(deepcopy=False):
-        first = defaults(arguments.config, len(rows.training))
-        study.enqueue_trial({name: value for name, value in first.items() if name in distributions})
+        if OUTCOME in trial.user_attrs:
+            _settle(study, directory, trial.number, trial.user_attrs[OUTCOME])
+        else:
+            study.tell(trial.number, state=TrialState.FAIL)
+            study.enqueue_trial(trial.params)
     return study
+
+
+def _enqueue(study: optuna.Study, first: list[dict[str, Any]]) -> None:
+    """The next of the trials to begin with that there was not yet, unless one waits to be tried again."""
+    trials = study.get_trials(deepcopy=False)
+    if any(trial.state == TrialState.WAITING for trial in trials):
+        return
+    for values in first:
+        study.enqueue_trial(values, skip_if_exists=True)
+        if len(study.get_trials(deepcopy=False)) > len(trials):
+            return
 
 
 def _run_trial(
@@ -93,7 +97,7 @@ def _run_trial(
     distributions: dict[str, Any],
     base: RunConfig,
     rows: Rows,
-    directory: _SearchDirectory,
+    directory: SearchDirectory,
     *,
     left: float,
     clock: Callable[[], float],
@@ -112,40 +116,51 @@ def _run_trial(
     )
     run = directory.new_trial(config)
     try:
-        summary = train_on(rows, config, run, announce=_silent, observer=observer).training_summary
+        trained = train_on(rows, config, run, announce=_silent, observer=observer)
     except (TrialStopped, TrainingError) as end:
-        trial.set_user_attr(SECONDS, clock() - started)
-        trial.set_user_attr("end", "failed" if isinstance(end, TrainingError) else str(end))
-        study.tell(trial, state=TrialState.PRUNED if trial.should_prune() else TrialState.FAIL)
-        return
-    trial.set_user_attr(SECONDS, clock() - started)
-    directory.keep_if_best(run)
-    study.tell(trial, summary.validation_nll)
+        reason = "failed" if isinstance(end, TrainingError) else str(end)
+        outcome = {"seconds": clock() - started, "end": reason, "pruned": bool(trial.should_prune())}
+    else:
+        likelihood = RowsLikelihood(trained.distribution, len(config.data.event), rows.condition)
+        directory.finish_trial(trial.number, likelihood.evaluate(rows.validation))
+        outcome = {"seconds": clock() - started, "validation_nll": trained.training_summary.validation_nll}
+    trial.set_user_attr(OUTCOME, outcome)
+    _settle(study, directory, trial.number, outcome)
+
+
+def _settle(study: optuna.Study, directory: SearchDirectory, number: int, outcome: dict[str, Any]) -> None:
+    """Keeps the run of a trial that ended if it is the best, and tells Optuna."""
+    if "validation_nll" in outcome:
+        directory.keep_if_best(number)
+        study.tell(number, outcome["validation_nll"])
+    else:
+        study.tell(number, state=TrialState.PRUNED if outcome["pruned"] else TrialState.FAIL)
 
 
 def _finished(study: optuna.Study) -> list[Any]:
     """Trials that ended by themselves; not those that a kill ended."""
-    return [trial for trial in study.get_trials(deepcopy=False) if SECONDS in trial.user_attrs]
+    return [trial for trial in study.get_trials(deepcopy=False) if OUTCOME in trial.user_attrs]
 
 
 def _seconds_used(study: optuna.Study) -> float:
-    return float(sum(trial.user_attrs[SECONDS] for trial in _finished(study)))
+    return float(sum(trial.user_attrs[OUTCOME]["seconds"] for trial in _finished(study)))
 
 
-def _line(table: TrialTable, study: optuna.Study, trial: Any) -> str:
-    outcome = trial.user_attrs.get("end", "")
+def _line(table: TrialTable, directory: SearchDirectory, trial: Any) -> str:
+    outcome = trial.user_attrs[OUTCOME]
+    shown = outcome.get("end", "")
     if trial.state == TrialState.COMPLETE:
-        outcome = f"{trial.value:.4f} {'*' if trial.number == study.best_trial.number else ' '}"
-    return table.line(trial.number, trial.params, outcome=outcome[:14], seconds=trial.user_attrs[SECONDS])
+        shown = f"{trial.value:.4f} {'*' if trial.number == directory.best_number else ' '}"
+    return table.line(trial.number, trial.params, outcome=shown[:14], seconds=outcome["seconds"])
 
 
-def _describe(study: optuna.Study, directory: _SearchDirectory) -> str:
+def _describe(study: optuna.Study, directory: SearchDirectory) -> str:
     if not study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
         raise TrainingError(
             f"none of {len(_finished(study))} trials could be finished; look for extreme values in the table"
         )
     summary = directory.best.read_summary()
-    lines = [f"best            trial {study.best_trial.number} of {len(_finished(study))}: {directory.best.path}"]
+    lines = [f"best            trial {directory.best_number} of {len(_finished(study))}: {directory.best.path}"]
     lines.append(f"validation NLL  {summary.validation_nll:.4f} nats")
     if summary.test_nll is not None:
         lines.append(f"test NLL        {summary.test_nll:.4f} ± {summary.test_nll_standard_error:.4f} nats, raw units")
@@ -155,70 +170,3 @@ def _describe(study: optuna.Study, directory: _SearchDirectory) -> str:
 
 def _silent(_: str) -> None:
     """Says nothing: a trial is a line of the table."""
-
-
-class _SearchDirectory:
-    """The files of a search."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._config = path / "search.json"
-        self.journal = path / "trials.journal"
-        self.best = RunDirectory(path / "best")
-        self._before = path / "best.before"
-
-    def open(self, arguments: SearchArguments) -> None:
-        """Makes the directory, or checks that it belongs to this search."""
-        asked = {"config": json.loads(arguments.config.to_json()), "fixed": sorted(arguments.fixed)}
-        if self._config.exists():
-            if json.loads(self._config.read_text(encoding="utf-8")) != asked:
-                raise SearchError(
-                    f"{self._path} holds a search with other options; continue it with its own, or name a new --output"
-                )
-            if self._before.exists() and not self.best.path.exists():
-                self._before.rename(self.best.path)
-            return
-        if self._path.exists() and (not self._path.is_dir() or any(self._path.iterdir())):
-            raise SearchError(f"{self._path} exists and holds no search; name a new --output")
-        self._path.mkdir(parents=True, exist_ok=True)
-        partial = self._config.with_name("search.json.partial")
-        partial.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
-        partial.replace(self._config)
-
-    def split(self, config: RunConfig, announce: Callable[[str], None]) -> Rows:
-        """The rows, read once for all trials; a table that cannot be used leaves no directory."""
-        try:
-            with reading_progress() as on_rows:
-                rows = split_rows(
-                    config.data,
-                    self._path / "rows",
-                    dtype=config.flow.dtype,
-                    seed=config.training.seed,
-                    on_rows=on_rows,
-                )
-        except BaseException:
-            if not self.journal.exists():
-                shutil.rmtree(self._path)
-            raise
-        warn_of_rows(config, rows, announce)
-        return rows
-
-    def count_trials(self) -> int:
-        """Lines of the journal: as good as the number of trials, to seed a generator with."""
-        return len(self.journal.read_bytes().splitlines()) if self.journal.exists() else 0
-
-    def new_trial(self, config: RunConfig) -> RunDirectory:
-        """An empty run directory for the next trial."""
-        shutil.rmtree(self._path / "trial", ignore_errors=True)
-        run = RunDirectory(self._path / "trial")
-        run.create(config)
-        return run
-
-    def keep_if_best(self, run: RunDirectory) -> None:
-        """Makes a finished run the best if it is; a kill leaves this one or the one before."""
-        better = not self.best.summary.exists()
-        if better or run.read_summary().validation_nll < self.best.read_summary().validation_nll:
-            if self.best.path.exists():
-                self.best.path.rename(self._before)
-            run.path.rename(self.best.path)
-            shutil.rmtree(self._before, ignore_errors=True)

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.errors import PublishError
+from export import publish as publish_module
+from export.errors import ExportWarning, PublishError
 from export.publish import check_base, publish
 from export.staging import staging_directory
 
@@ -161,3 +162,17 @@ def test_killed_at_any_moment_no_half_version_is_ever_seen(tmp_path):
     assert len(visible(tmp_path)) > 3
     publish_one(tmp_path)
     assert not staging(tmp_path), "the next export removes what killed ones left"
+
+
+def test_a_version_whose_entry_is_not_flushed_is_there_and_told_of(tmp_path, monkeypatch):
+    real = publish_module._sync
+
+    def fail_for_the_base(path: Path) -> None:
+        if path == tmp_path:
+            raise OSError(5, "Input/output error")
+        real(path)
+
+    monkeypatch.setattr(publish_module, "_sync", fail_for_the_base)
+    with pytest.warns(ExportWarning, match=r"version 1 is published in .*, but a crash of the machine may lose it"):
+        assert publish_one(tmp_path).name == "1"
+    assert (tmp_path / "1" / "saved_model.pb").read_text() == "model"

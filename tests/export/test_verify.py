@@ -227,6 +227,7 @@ def test_requests_round_trip(tmp_path):
         Request("first", "log_prob", {"x": np.ones([2, 3], np.float32), "conditional_input": np.zeros([2, 1])}),
         Request("second", "sample_with_seed", {"seed": np.array([-1, 2**62])}),
         Request("third", "regress", {"inputs": np.array([b"", b"zeros at the end\0\0"], object)}),
+        Request("fourth", "encode_condition", {"categories": np.array([[b"a", b""], [b"b\0", b"c"]], object)}),
     ]
     write_requests(tmp_path / "requests.npz", requests)
     for sent, received in zip(requests, read_requests(tmp_path / "requests.npz"), strict=True):

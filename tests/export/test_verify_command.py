@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 
 import pytest
+from tensorflow.core.protobuf import saved_model_pb2
 
 from export import saved_model, verification
 from export import verify as command
@@ -113,3 +115,16 @@ except SystemExit as end:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "--version_dir" in result.stdout
+
+
+def test_a_version_that_lacks_a_signature(version, monkeypatch, capsys):
+    contract = json.loads((version / CONTRACT_PATH).read_text(encoding="utf-8"))
+    del contract["signatures"]["forward"]
+    (version / CONTRACT_PATH).write_text(json.dumps(contract), encoding="utf-8")
+    saved = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
+    del saved.meta_graphs[0].signature_def["forward"]
+    (version / "saved_model.pb").write_bytes(saved.SerializeToString())
+    status, printed = verify(monkeypatch, capsys, "--version_dir", version)
+    assert (status, printed.out) == (1, "")
+    assert "no signature 'forward'" in printed.err
+    assert len(printed.err.splitlines()) == 1

@@ -89,3 +89,9 @@ def test_functions_of_the_user_are_asked_by_their_parameters():
     passing = tfb.MaskedAutoregressiveFlow(lambda x, **kwargs: network(x, **kwargs), name="passing")
     plain = tfb.MaskedAutoregressiveFlow(lambda x: (x * 0, x * 0), name="plain")
     assert make_bijector_kwargs(tfb.Chain([named, passing, plain]), KWARGS) == {"named": KWARGS, "passing": KWARGS}
+
+
+def test_a_name_that_is_a_parameter_inside_tfp_is_refused():
+    chain = tfb.Chain([tfb.Chain([layer("b")], name="inner")], name="flow")
+    with pytest.raises(RoutingError, match="layer 'b' of 'flow/inner' has the name of a parameter inside TFP"):
+        make_bijector_kwargs(chain, KWARGS)

@@ -42,3 +42,9 @@ def test_a_loss_that_is_no_number_is_written_as_it_is(tmp_path, value):
     with TensorBoard(tmp_path) as board:
         board.write(1, {"nll/training": value})
     assert str(read_scalars(tmp_path)[0][2]) == str(value)
+
+
+def test_what_cannot_be_written_is_an_error_of_the_system(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file/events cannot be written: "), TensorBoard(tmp_path / "file" / "events"):
+        pass

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from maf.condition_columns import ConditionColumn
+from maf.report.drawing.condition_wording import categories_of
 from maf.report.drawing.markup import Element, element, table
-from maf.report.drawing.wording import listed, number
+from maf.report.drawing.wording import listed, number, percent
 from maf.report.report import Report
 
 
@@ -19,35 +21,57 @@ def model_section(report: Report) -> Element:
             class_="soft",
         ),
         element("div", _columns(report), class_="card"),
+        *_categories(report),
         element("div", _facts(report), class_="card after"),
     )
 
 
 def _columns(report: Report) -> Element:
-    moments = report.rows.training
-    names = [*report.config.data.event, *report.conditional_columns]
-    event_size = len(report.config.data.event)
-    rows = [
-        (
-            name,
-            f"x[{i}]" if i < event_size else f"conditional_input[{i - event_size}]",
-            number(moments.mean[i]),
-            number(moments.deviation[i]),
-            number(moments.minimum[i]),
-            number(moments.maximum[i]),
-        )
-        for i, name in enumerate(names)
-    ]
+    moments, event = report.rows.training, report.config.data.event
+    rows = [_number(report, name, f"x[{i}]", i) for i, name in enumerate(event)]
+    place = 0
+    for column in report.config.data.columns:
+        size, first = len(column.encoded_names), len(event) + place
+        where = f"conditional_input[{place}]" if size == 1 else f"conditional_input[{place}:{place + size}]"
+        null_share = float(moments.mean[first + size - 1]) if column.nullable else 0.0
+        if not column.is_category:
+            rows.append(_number(report, _name(column, null_share), where, first, null_share))
+        else:
+            rows.append((_name(column, null_share), where, "", "", "", ""))
+        place += size
     return table("Columns", ("column", "is", "mean", "deviation", "smallest", "largest"), rows)
+
+
+def _number(report: Report, name: str, where: str, index: int, null_share: float = 0.0) -> tuple[str, ...]:
+    """A row of the table; nulls are at the mean, so that they take from the deviation alone."""
+    moments = report.rows.training
+    deviation = moments.deviation[index] / (1 - null_share) ** 0.5
+    numbers = (moments.mean[index], deviation, moments.minimum[index], moments.maximum[index])
+    return name, where, *map(number, numbers)
+
+
+def _name(column: ConditionColumn, null_share: float) -> str:
+    return f"{column.name} (null in {percent(null_share)})" if column.nullable else column.name
+
+
+def _categories(report: Report) -> list[Element]:
+    """The values of each category and how frequent they are."""
+    moments, first = report.rows.training, len(report.config.data.event)
+    parts = []
+    for column in report.config.data.columns:
+        if column.is_category:
+            shares = moments.mean[first : first + len(column.vocabulary) + 1]
+            parts += [element("dt", f"{column.name}: {len(column.vocabulary):,} {column.kind} categories")]
+            parts += [element("dd", categories_of(column, shares))]
+        first += len(column.encoded_names)
+    return [element("div", element("dl", *parts), class_="card after")] if parts else []
 
 
 def _facts(report: Report) -> Element:
     flow, summary = report.config.flow, report.summary
     dropped = f", {summary.dropped_rows:,} dropped" if summary.dropped_rows else ""
     spline = f", {flow.num_bins} bins" if flow.transform == "spline" else ""
-    condition = (
-        f"{len(report.conditional_columns)}: {listed(report.conditional_columns)}" if flow.condition_size else "none"
-    )
+    condition = f"{_entries(report)}: {listed(report.conditional_columns)}" if flow.condition_size else "none"
     facts = {
         "event size D": f"{len(report.config.data.event)}: {listed(report.config.data.event)}",
         "condition size C": condition,
@@ -66,6 +90,12 @@ def _facts(report: Report) -> Element:
         facts["uniform noise on"] = listed(report.config.data.dequantize)
     parts = [part for name, value in facts.items() for part in (element("dt", name), element("dd", value))]
     return element("dl", *parts)
+
+
+def _entries(report: Report) -> str:
+    """How long `conditional_input` is, and of how many raw columns it is made where it is longer."""
+    size, columns = report.config.flow.condition_size, len(report.conditional_columns)
+    return str(size) if size == columns else f"{size} entries for {columns} column{'s' if columns > 1 else ''}"
 
 
 def _widths(units: tuple[int, ...] | None) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from maf.report.drawing.condition_wording import value_of, values_of
 from maf.report.drawing.markup import Element, element, figure
 from maf.report.drawing.pairs_chart import pairs_chart
 from maf.report.drawing.picture_charts import cloud_chart, curve_chart
-from maf.report.drawing.wording import number
 from maf.report.pictures import Picture
 from maf.report.report import Report
 
@@ -60,8 +60,9 @@ def _captions(report: Report, picture: Picture) -> tuple[str, str]:
         return "All rows", rows
     shown = np.argsort(-np.array(report.influence), kind="stable")[:MAX_CONDITIONS]
     around = report.rows.c[picture.neighbourhood.rows]
-    title = ", ".join(f"{names[i]} = {number(condition[i], 3)}" for i in shown)
-    ranges = [f"{names[i]} from {number(around[:, i].min(), 3)} to {number(around[:, i].max(), 3)}" for i in shown]
+    columns = report.config.data.columns
+    title = ", ".join(f"{names[i]} = {value_of(columns[i], condition[i])}" for i in shown)
+    ranges = [values_of(columns[i], around[:, i], condition[i]) for i in shown]
     hidden = len(names) - len(shown)
     more = f"; {hidden} more condition{'s' if hidden > 1 else ''}" if hidden else ""
     return title, f"{rows}, {', '.join(ranges)}{more}"

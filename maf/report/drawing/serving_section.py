@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+from typing import Any
 
+from maf.condition_columns import OTHER
 from maf.report.drawing.markup import Element, element
 from maf.report.report import Report
 
@@ -39,6 +41,7 @@ def commands(report: Report) -> dict[str, str]:
         f"--model_name {shlex.quote(name)}",
         "Ask for the log-density of a row": f"curl http://localhost:{REST_PORT}/v1/models/{name}:predict "
         f"-d {shlex.quote(body)}",
+        **_encoding(report, name),
         "Score a table of any size": f"python -m beam_jobs.score --model {base} --input {tables} --output out/scores",
     }
 
@@ -46,8 +49,27 @@ def commands(report: Report) -> dict[str, str]:
 def _instance(report: Report) -> dict[str, list[float]]:
     instance = {"x": _rounded(report.rows.x[0].tolist())}
     if report.rows.c.shape[1]:
-        instance["conditional_input"] = _rounded(report.rows.c[0].tolist())
+        instance["conditional_input"] = _rounded(report.rows.encoded(report.rows.c[:1])[0].tolist())
     return instance
+
+
+def _encoding(report: Report, name: str) -> dict[str, str]:
+    """How to ask for the `conditional_input` of raw columns, if they are more than plain numbers."""
+    if report.rows.condition is None:
+        return {}
+    columns, values = report.rows.condition.columns, report.rows.c[0].tolist()
+    numbers = [value for column, value in zip(columns, values, strict=True) if not column.is_category]
+    categories = [(column, int(value)) for column, value in zip(columns, values, strict=True) if column.is_category]
+    instance: dict[str, list[Any]] = {"numbers": _rounded(numbers)} if numbers else {}
+    if categories:
+        instance["categories"] = [str((*column.vocabulary, OTHER)[place]) for column, place in categories]
+    if any(column.nullable for column, _ in categories):
+        instance["null_categories"] = [place < 0 for _, place in categories]
+    body = json.dumps({"signature_name": "encode_condition", "instances": [instance]}, ensure_ascii=False)
+    return {
+        "Ask for the conditional_input of raw columns": f"curl http://localhost:{REST_PORT}/v1/models/{name}:predict "
+        f"-d {shlex.quote(body)}"
+    }
 
 
 def _rounded(values: list[float]) -> list[float]:

@@ -1,17 +1,22 @@
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
+import optuna
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.errors import ConfigError, DataError, SearchError
 from maf.run_directory import load_run
 from maf.search.arguments import SearchArguments, parse_arguments
-from maf.search.space import configure, defaults, space
+from maf.search.better import clearly_better
+from maf.search.space import configure, defaults, first_values, space
 from maf.search.study import search
 
 FIXED = frozenset({"condition_units", "num_layers", "num_bins", "max_epochs", "batch_size", "condition_bins"})
@@ -39,39 +44,112 @@ def arguments(table, output, **other):
     )
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing catches it."""
-
-
 def test_the_best_trial_is_left_as_a_run_and_a_second_search_goes_on(table, tmp_path):
     said = []
     output = tmp_path / "search"
     search(arguments(table, output), announce=said.append)
+    (output / "best.before").mkdir()
+    (output / "best.before" / "weights.npz").write_text("of a search that was killed between two renames")
     report = search(arguments(table, output, max_trials=3), announce=said.append)
     header, *lines = [line for line in said if "warning" not in line]
     assert header.split()[:3] == ["trial", "validation", "NLL"]
-    numbers = [int(line.split()[0]) for line in lines if not line.startswith("trial")]
-    assert numbers == [0, 1, 0, 1, 2]  # the second search shows what there was
-    best = load_run(output / "best").training_summary.validation_nll
-    assert best == pytest.approx(
-        min(float(line.split()[1]) for line in lines if not line.startswith("trial")), abs=1e-4
-    )
+    lines = [line for line in lines if not line.startswith("trial")]
+    assert [int(line.split()[0]) for line in lines] == [0, 1, 0, 1, 2]  # the second search shows what there was
+    number = int((output / "best" / "trial.json").read_text())
+    (kept,) = {line for line in lines[2:] if int(line.split()[0]) == number}
+    assert load_run(output / "best").training_summary.validation_nll == pytest.approx(float(kept.split()[1]), abs=1e-4)
     assert f"python -m export --run {output / 'best'}" in report
+    assert not (output / "best.before").exists()
 
 
-def test_a_killed_trial_is_tried_again(table, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_a_search_that_is_killed_goes_on_with_the_trial_that_was_cut_short(table, tmp_path):
+    output = tmp_path / "s"
+    options = ["--event=y", "--condition=c", "--num_layers=1", "--num_bins=4", "--condition_units=8", "--batch_size=64"]
+    argv = [f"--data={table}", f"--output={output}", *options, "--max_epochs=60", "--jit_compile=off"]
+    command = [sys.executable, "-u", "-m", "maf.search", *argv, "--max_trials=9"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        before = next(line.rstrip("\n") for line in process.stdout if line.startswith("    0 "))
+        wait_for(lambda: (output / "trial" / "config.json").exists() and list((output / "trial").glob("state*")))
+        process.kill()
+        rest = process.stdout.read().splitlines()  # a trial may have ended between
+    done = [before, *(line for line in rest if line.split()[0].isdigit())]
+    (cut_short,) = [trial.params for trial in trials_of(output) if trial.state.name == "RUNNING"]
+    best = load_run(output / "best").training_summary.validation_nll
+
+    said = []
+    search(parse_arguments([*argv, f"--max_trials={len(done) + 1}"]), announce=said.append)
+    lines = [line for line in said if line.split()[0].isdigit()]
+    assert [without_star(line) for line in lines[: len(done)]] == [without_star(line) for line in done]
+    assert len(lines) == len(done) + 1  # none of them was tried again
+    killed, again = trials_of(output)[-2:]
+    assert (killed.state.name, again.state.name) == ("FAIL", "COMPLETE")
+    assert killed.params == again.params == cut_short
+    assert load_run(output / "best").training_summary.validation_nll <= best
+
+
+def wait_for(happened, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def trials_of(output):
+    storage = JournalStorage(JournalFileBackend(str(output / "trials.journal")))
+    return optuna.load_study(study_name="search", storage=storage).get_trials()
+
+
+def without_star(line):
+    return line.replace("*", " ")
+
+
+@pytest.mark.parametrize(
+    ("gains", "better"),
+    [
+        ([0.1] * 50, True),
+        ([0.2, -0.1] * 50, True),
+        ([2.0, -1.9] * 50, False),
+        ([0.0] * 50, False),
+        ([-0.1] * 50, False),
+    ],
+)
+def test_a_trial_is_better_if_its_gains_are_more_than_noise(gains, better):
+    base = np.random.default_rng(0).normal(size=len(gains))
+    assert clearly_better(base + gains, base) is better
+
+
+def test_a_trial_that_ended_when_the_kill_came_is_settled_and_not_repeated(table, tmp_path, monkeypatch):
     def killed(*_, **__):
         raise Killed
 
-    monkeypatch.setattr("maf.search.study.train_on", killed)
+    output = tmp_path / "s"
+    monkeypatch.setattr("maf.search.search_directory.SearchDirectory.keep_if_best", killed)
     with pytest.raises(Killed):
-        search(arguments(table, tmp_path / "s", max_trials=1), announce=lambda _: None)
+        search(arguments(table, output, max_trials=1), announce=lambda _: None)
     monkeypatch.undo()
+    assert not (output / "best").exists()
     said = []
-    search(arguments(table, tmp_path / "s", max_trials=1), announce=said.append)
-    (line,) = [line for line in said if line.split()[0].isdigit()]
-    default = f"{defaults(arguments(table, tmp_path).config, 640)['weight_decay']:.2g}"
-    assert default in line.split()  # the first trial has the default settings
+    search(arguments(table, output, max_trials=1), announce=said.append)
+    assert [line.split()[0] for line in said if line.split()[0].isdigit()] == ["0"]
+    assert load_run(output / "best").training_summary.validation_nll == trials_of(output)[0].value
+    assert (output / "best" / "trial.json").read_text() == "0\n"
+
+
+def test_a_trial_that_is_worse_than_the_others_is_stopped_and_stays_so(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        optuna.Trial, "should_prune", lambda trial: np.bool_(trial.number == 1)
+    )  # its pruners answer so
+    said = []
+    for _ in range(2):
+        search(arguments(table, tmp_path / "s", max_trials=3), announce=said.append)
+    lines = [line for line in said if line.split()[0].isdigit()]
+    assert ["worse than hal" in line for line in lines] == [False, True, False] * 2
+    assert [trial.state.name for trial in trials_of(tmp_path / "s")] == ["COMPLETE", "PRUNED", "COMPLETE"]
+
+
+class Killed(BaseException):
+    """Stands for a kill at a moment too short to hit from outside: nothing catches it."""
 
 
 def test_the_time_budget_ends_a_trial_but_never_the_first(table, tmp_path):
@@ -116,8 +194,12 @@ def test_the_defaults_are_in_the_space_and_mean_themselves(event, condition, row
     )
     values, distributions = defaults(config, rows), space(config, (), rows)
     assert values.keys() == distributions.keys()
-    for name, distribution in distributions.items():
-        assert distribution._contains(distribution.to_internal_repr(values[name])), (name, values[name])
+    first, *changed = first_values(config, (), rows)
+    assert first == values
+    for trial in (first, *changed):
+        for name, distribution in distributions.items():
+            assert distribution._contains(distribution.to_internal_repr(trial[name])), (name, trial[name])
+    assert all(sum(trial[name] != values[name] for name in values) == 1 for trial in changed)
     configured = configure(config, values)
     assert configured.training.max_epochs == values["max_epochs"]
     assert configured.flow.num_layers == values["num_layers"]

@@ -1,0 +1,139 @@
+"""Rows of raw columns as arrays, and what NumPy encodes them to, which the serving graph must do too."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from export.condition_columns import OTHER, ConditionColumn
+
+Array = np.ndarray[Any, Any]
+
+_NULL_SHARE = 0.1
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RawRows:
+    """Raw conditions of N rows, in the inputs of `encode_condition`.
+
+    Attributes:
+      columns: the raw columns, in order.
+      numbers: `[N, Kn]` of the model's dtype, NaN for null.
+      categories: `[N, Kc]` of `bytes` objects, integers as decimal text; anything for null.
+      null_categories: `[N, Kc]`, which are null.
+    """
+
+    columns: Sequence[ConditionColumn]
+    numbers: Array
+    categories: Array
+    null_categories: Array
+
+    def take(self, rows: Any) -> RawRows:
+        """Some of the rows."""
+        values = {name: getattr(self, name)[rows] for name in ("numbers", "categories", "null_categories")}
+        return dataclasses.replace(self, **values)
+
+    def in_float32(self) -> RawRows:
+        """The numbers as a `tf.Example` holds them, in the model's dtype."""
+        return dataclasses.replace(self, numbers=self.numbers.astype(np.float32).astype(self.numbers.dtype))
+
+    @property
+    def inputs(self) -> dict[str, Array]:
+        """All that `encode_condition` could take; its signature says which of them it does."""
+        return {"numbers": self.numbers, "categories": self.categories, "null_categories": self.null_categories}
+
+    def encode(self, null_values: Array) -> Array:
+        """`conditional_input` `[N, C]`, of rows without a null where none may be; a null number is `null_values`."""
+        pieces: list[Array] = []
+        usual = iter(null_values)
+        for column, values, null in self._each():
+            if column.is_category:
+                known = {str(value).encode(): place for place, value in enumerate(column.vocabulary)}
+                places = np.array([known.get(value, len(known)) for value in values])
+                one_hot = places[:, np.newaxis] == np.arange(len(known) + 1)
+                pieces.append(one_hot & ~null[:, np.newaxis])
+            else:
+                pieces.append(np.where(null, next(usual), values)[:, np.newaxis])
+            if column.nullable:
+                pieces.append(null[:, np.newaxis])
+        return np.concatenate(pieces, axis=1).astype(self.numbers.dtype)
+
+    def examples(self, event_columns: Sequence[str], x: Array) -> Array:
+        """`[N]` serialized `tf.Example`s of these rows and x `[N, D]`, floats rounded to float32; null is absent."""
+        serialized = np.empty(len(x), object)
+        columns = list(self._each())
+        for row in range(len(x)):
+            present = ~np.isnan(x[row])
+            feature = {n: _floats(v) for n, v, there in zip(event_columns, x[row], present, strict=True) if there}
+            feature |= {c.name: _feature(c.kind, values[row]) for c, values, null in columns if not null[row]}
+            serialized[row] = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+        return serialized
+
+    def _each(self) -> list[tuple[ConditionColumn, Array, Array]]:
+        """Each column with its values and which of them are null, `[N]`."""
+        numbers, categories = iter(self.numbers.T), iter(zip(self.categories.T, self.null_categories.T, strict=True))
+        each = []
+        for column in self.columns:
+            values, null = next(categories) if column.is_category else ((number := next(numbers)), np.isnan(number))
+            each.append((column, values, null))
+        return each
+
+
+def draw_raw_rows(columns: Sequence[ConditionColumn], conditions: Array, rng: np.random.Generator) -> RawRows:
+    """Raw rows with the numbers of `conditions` `[N, C]`; categories, known and unknown, and nulls at random."""
+    rows = len(conditions)
+    numbers = conditions[:, number_entries(columns)].copy()
+    nullable = [column.nullable for column in columns if not column.is_category]
+    numbers[(rng.random(numbers.shape) < _NULL_SHARE) & np.array(nullable, bool)] = np.nan
+    categories = [column for column in columns if column.is_category]
+    values = np.empty((rows, len(categories)), object)
+    for place, column in enumerate(categories):
+        known = [str(value).encode() for value in (*column.vocabulary, unknown(column))]
+        values[:, place] = [known[draw] for draw in rng.integers(len(known), size=rows)]
+    nullable = [column.nullable for column in categories]
+    null = (rng.random(values.shape) < _NULL_SHARE) & np.array(nullable, bool)
+    return RawRows(columns=columns, numbers=numbers, categories=values, null_categories=null)
+
+
+def null_numbers(columns: Sequence[ConditionColumn], dtype: Any) -> RawRows:
+    """One row whose numbers are null where they may be and else 0, with categories that nobody knows."""
+    nullable = [column.nullable for column in columns if not column.is_category]
+    categories = [str(unknown(column)).encode() for column in columns if column.is_category]
+    return RawRows(
+        columns=columns,
+        numbers=np.where(np.array([nullable], bool), np.nan, 0).astype(dtype),
+        categories=np.array([categories], object),
+        null_categories=np.zeros((1, len(categories)), bool),
+    )
+
+
+def unknown(column: ConditionColumn) -> str | int:
+    """A value that is not in the column's vocabulary."""
+    if column.kind == "string":
+        return OTHER
+    return next(value for value in range(len(column.vocabulary) + 1) if value not in column.vocabulary)
+
+
+def number_entries(columns: Sequence[ConditionColumn]) -> list[int]:
+    """Where in `conditional_input` the numbers are, in order."""
+    entries, place = [], 0
+    for column in columns:
+        entries += [] if column.is_category else [place]
+        place += len(column.encoded_names)
+    return entries
+
+
+def _floats(value: float) -> tf.train.Feature:
+    return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+
+
+def _feature(kind: str, value: Any) -> tf.train.Feature:
+    if kind == "number":
+        return _floats(value)
+    if kind == "string":
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=[int(value)]))

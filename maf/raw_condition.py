@@ -1,0 +1,72 @@
+"""The condition of rows as they are kept, a number for each raw column, and its encoding."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from maf.category_codes import NULL_CODE
+from maf.condition_columns import ConditionColumn, number_entries
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RawCondition:
+    """Encodes rows `[B, K]`: numbers, NaN for null, and categories as places in their vocabularies.
+
+    The place after the last is that of all other values; a null category is `NULL_CODE`.
+
+    Attributes:
+      columns: the raw columns.
+      null_values: `[Kn]`, what stands for a null of each number, beside its indicator: its mean.
+    """
+
+    columns: tuple[ConditionColumn, ...]
+    null_values: Array
+
+    @classmethod
+    def of(cls, columns: Sequence[ConditionColumn], condition_loc: Array) -> RawCondition | None:
+        """That of columns whose encoding has the means `condition_loc` `[C]`; `None` if all are plain numbers."""
+        if all(column.is_plain for column in columns):
+            return None
+        return cls(columns=tuple(columns), null_values=np.asarray(condition_loc)[list(number_entries(columns))])
+
+    def encode(self, rows: tf.Tensor) -> tf.Tensor:
+        """`conditional_input` `[B, C]` of `rows` `[B, K]`."""
+        pieces, numbers = [], iter(self.null_values)
+        for index, column in enumerate(self.columns):
+            value = rows[:, index]
+            if column.is_category:
+                null = value < 0
+                pieces.append(tf.one_hot(tf.cast(value, tf.int32), len(column.vocabulary) + 1, dtype=rows.dtype))
+            else:
+                null = tf.math.is_nan(value)
+                pieces.append(tf.where(null, tf.constant(next(numbers), rows.dtype), value)[:, tf.newaxis])
+            if column.nullable:
+                pieces.append(tf.cast(null, rows.dtype)[:, tf.newaxis])
+        return tf.concat(pieces, axis=1)
+
+    def with_unknown(self, rows: Array, share: float, *, event_size: int, seed: Sequence[int]) -> tuple[Array, Array]:
+        """`rows` `[N, D + K]`, a share of them with some categories taken for unknown ones, decided by `seed`.
+
+        So the entry of unknown categories is trained, and means what is true on average over all of them. In a row that
+        is chosen one category may be hidden, or several, or all: each number of them as often as any other.
+
+        Returns:
+          The rows, and which of them are as they were, `[N]`.
+        """
+        categories = [(i, column) for i, column in enumerate(self.columns, event_size) if column.is_category]
+        rng = np.random.default_rng(list(seed))
+        # a rate that is uniform for each row makes the number of successes uniform
+        rates = np.where(rng.random(len(rows)) < share, rng.random(len(rows)), 0.0)
+        changed, same = np.array(rows), np.ones(len(rows), bool)
+        for index, column in categories:
+            hidden = (rng.random(len(rows)) < rates) & (rows[:, index] != NULL_CODE)
+            changed[hidden, index] = len(column.vocabulary)
+            same &= ~hidden
+        return changed, same

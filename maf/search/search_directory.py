@@ -1,0 +1,118 @@
+"""The files of a search, as they must be whenever it is killed.
+
+trials.journal  Optuna's record of all trials
+rows/           the split rows, the same for every trial
+trial/          the run directory of the trial that goes on
+best/           the run directory of the best trial so far, for `python -m export --run`
+search.json     the configuration that the trials have in common
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maf.config import RunConfig
+from maf.errors import SearchError
+from maf.preparation import warn_of_rows
+from maf.progress import reading_progress
+from maf.rows import Rows, split_rows
+from maf.run_directory import RunDirectory
+from maf.search.arguments import SearchArguments
+from maf.search.better import clearly_better
+
+Array = np.ndarray[Any, Any]
+NUMBER, LOG_PROB = "trial.json", "validation_log_prob.npy"  # in a finished run: which trial, and how it was judged
+
+
+class SearchDirectory:
+    """The files of a search."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._trial = RunDirectory(path / "trial")
+        self._config = path / "search.json"
+        self.journal = path / "trials.journal"
+        self.best = RunDirectory(path / "best")
+        self._before = path / "best.before"
+
+    def open(self, arguments: SearchArguments) -> None:
+        """Makes the directory, or checks that it belongs to this search."""
+        asked = {"config": json.loads(arguments.config.to_json()), "fixed": sorted(arguments.fixed)}
+        if self._config.exists():
+            stored = json.loads(self._config.read_text(encoding="utf-8"))
+            config = RunConfig.from_json(json.dumps(stored["config"]))  # options that are new since have their defaults
+            if (config, stored["fixed"]) != (arguments.config, asked["fixed"]):
+                raise SearchError(
+                    f"{self._path} holds a search with other options; continue it with its own, or name a new --output"
+                )
+            if not self.best.path.exists() and self._before.exists():
+                self._before.rename(self.best.path)
+            shutil.rmtree(self._before, ignore_errors=True)
+            return
+        if self._path.exists() and (not self._path.is_dir() or any(self._path.iterdir())):
+            raise SearchError(f"{self._path} exists and holds no search; name a new --output")
+        self._path.mkdir(parents=True, exist_ok=True)
+        partial = self._config.with_name("search.json.partial")
+        partial.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
+        partial.replace(self._config)
+
+    def split(self, config: RunConfig, announce: Callable[[str], None]) -> Rows:
+        """The rows, read once for all trials; a table that cannot be used leaves no directory."""
+        try:
+            with reading_progress() as on_rows:
+                rows = split_rows(
+                    config.data,
+                    self._path / "rows",
+                    dtype=config.flow.dtype,
+                    seed=config.training.seed,
+                    on_rows=on_rows,
+                )
+        except BaseException:
+            if not self.journal.exists():
+                shutil.rmtree(self._path)
+            raise
+        warn_of_rows(config, rows, announce)
+        return rows
+
+    def count_trials(self) -> int:
+        """Lines of the journal: as good as the number of trials, to seed a generator with."""
+        return len(self.journal.read_bytes().splitlines()) if self.journal.exists() else 0
+
+    def new_trial(self, config: RunConfig) -> RunDirectory:
+        """An empty run directory for the next trial."""
+        shutil.rmtree(self._trial.path, ignore_errors=True)
+        self._trial.create(config)
+        return self._trial
+
+    def finish_trial(self, number: int, validation_log_prob: Array) -> None:
+        """Notes which trial the run is, and how likely the validation rows are under it, `[N]`."""
+        np.save(self._trial.path / LOG_PROB, validation_log_prob)
+        (self._trial.path / NUMBER).write_text(f"{number}\n", encoding="utf-8")
+
+    def keep_if_best(self, number: int) -> None:
+        """Makes the run of a finished trial the best if it is; safe to ask again after a kill."""
+        if _number(self._trial) != number:
+            return
+        if self.best.summary.exists():
+            mine, best = (np.load(run.path / LOG_PROB) for run in (self._trial, self.best))
+            if not clearly_better(mine, best):
+                return
+            self.best.path.rename(self._before)
+        self._trial.path.rename(self.best.path)
+        shutil.rmtree(self._before, ignore_errors=True)
+
+    @property
+    def best_number(self) -> int | None:
+        """Which trial's run is the best; `None` before there is one."""
+        return _number(self.best)
+
+
+def _number(run: RunDirectory) -> int | None:
+    path = run.path / NUMBER
+    return int(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from export.contract import ConditionColumn, Contract, ContractError, encoded_columns
+from tests.export.test_contract import make_contract
+
+COLUMNS = (
+    ConditionColumn(name="c0"),
+    ConditionColumn(name="region", kind="string", vocabulary=("north", "größe=1")),
+    ConditionColumn(name="income", nullable=True),
+    ConditionColumn(name="store", kind="integer", vocabulary=(7, -(2**63)), nullable=True),
+)
+ENCODED = (
+    *("c0", "region=north", "region=größe=1", "region=<other>", "income", "income is null"),
+    *("store=7", "store=-9223372036854775808", "store=<other>", "store is null"),
+)
+
+
+def contract_with_categories() -> Contract:
+    return make_contract(conditional_columns=ENCODED, condition_columns=COLUMNS)
+
+
+def test_encoded_names():
+    assert encoded_columns(COLUMNS) == ENCODED
+
+
+def test_round_trip():
+    contract = contract_with_categories()
+    assert Contract.from_json(contract.to_json()) == contract
+    assert contract.raw_condition_columns == COLUMNS
+    assert contract.condition_size == len(ENCODED)
+
+
+def test_plain_numbers_leave_the_contract_as_it_was():
+    contract = make_contract()
+    assert "condition_columns" not in json.loads(contract.to_json())
+    assert contract.raw_condition_columns == (ConditionColumn(name="c0"),)
+
+
+REFUSED = {
+    "a kind": ({"kind": "text"}, "condition column 'a' is of kind 'text'; expected one of number, string, integer"),
+    "a number with a vocabulary": ({"vocabulary": ("x",)}, "is a number with a vocabulary of 1 values"),
+    "a category without": ({"kind": "string"}, "is a string with a vocabulary of 0 values"),
+    "an integer in texts": ({"kind": "string", "vocabulary": ("x", 1)}, "the value 1 in its vocabulary; expected str"),
+    "true as an integer": ({"kind": "integer", "vocabulary": (True,)}, "the value True .*; expected int"),
+    "a large integer": ({"kind": "integer", "vocabulary": (2**63,)}, "expected a 64-bit integer"),
+    "a value twice": ({"kind": "integer", "vocabulary": (1, 1)}, "repeats values"),
+    "the name of the rest": ({"kind": "string", "vocabulary": ("<other>",)}, "'<other>' in its vocabulary; that names"),
+    "no name": ({"name": ""}, "column name '' is not a name"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refuses(case):
+    changes, message = REFUSED[case]
+    with pytest.raises(ContractError, match=message):
+        ConditionColumn(**{"name": "a"} | changes)
+
+
+REFUSED_JSON = {
+    "a text for a list": (lambda c: c[1] | {"vocabulary": "north"}, r"condition_columns\[1\].vocabulary is 'north'"),
+    "a text for a truth": (lambda c: c[1] | {"nullable": "yes"}, r"condition_columns\[1\].nullable is 'yes'"),
+    "an unknown key": (lambda c: c[1] | {"extra": 1}, r"condition_columns\[1\] has an unknown key 'extra'"),
+    "another vocabulary": (lambda c: c[1] | {"vocabulary": ["x"]}, "conditional_columns is c0, region=north.*expected"),
+    "a repeated column": (lambda c: c[0] | {"name": "c0"}, "column 'c0' is named 2 times"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_JSON)
+def test_refuses_in_json(case):
+    change, message = REFUSED_JSON[case]
+    data = json.loads(contract_with_categories().to_json())
+    data["condition_columns"][1] = change(data["condition_columns"])
+    with pytest.raises(ContractError, match=message):
+        Contract.from_json(json.dumps(data))
+
+
+def test_a_raw_column_is_no_event_column():
+    columns = (dataclasses.replace(COLUMNS[1], name="y0"),)
+    with pytest.raises(ContractError, match="column 'y0' is named 2 times"):
+        make_contract(conditional_columns=encoded_columns(columns), condition_columns=columns)

@@ -1,0 +1,265 @@
+"""Signatures that take the raw columns of a condition."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from export import verification
+from export.contract import ConditionColumn, ContractError, encoded_columns, read_contract
+from export.encoded_columns import read_columns
+from export.errors import VerificationError
+from export.live_model import LiveModel
+from export.replay import Replies, answer_object, answer_session
+from export.request import Request
+from export.saved_model import export_and_report, export_saved_model
+from export.verification import verify
+from export.verification_inputs import make_inputs
+from export.verify_version import verify_version
+from export.warmup import read_warmup
+from maf.layers import create_named_maf
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
+
+COLUMNS = (
+    ConditionColumn(name="age"),
+    ConditionColumn(name="region", kind="string", vocabulary=("north", "größe=1", "")),
+    ConditionColumn(name="income", nullable=True),
+    ConditionColumn(name="store", kind="integer", vocabulary=(7, -3), nullable=True),
+)
+NAMES = encoded_columns(COLUMNS)
+EVENT = ("x0", "x1")
+
+
+def make_flow(columns=COLUMNS, dtype="float32"):
+    size = len(encoded_columns(columns))
+    layers = [
+        create_named_maf(f"maf_{i}", [16], event_size=2, condition_size=size, dtype=dtype, activation="tanh")
+        for i in range(2)
+    ]
+    base = tfd.MultivariateNormalDiag(tf.zeros(2, dtype))
+    return tfd.TransformedDistribution(base, tfb.Chain(layers))
+
+
+@pytest.fixture(scope="module")
+def flow():
+    return make_flow()
+
+
+@pytest.fixture(scope="module")
+def version(flow, tmp_path_factory):
+    """Verified in a fresh process, as any export is."""
+    exported = export_and_report(
+        flow,
+        tmp_path_factory.mktemp("raw"),
+        event_columns=EVENT,
+        condition_columns=COLUMNS,
+        warmup_batch_sizes=(1, 3),
+    )
+    assert {c.signature for c in exported.report.comparisons} >= {"log_prob_examples", "log_prob"}
+    return exported.version_dir
+
+
+RAW = {
+    "numbers": np.array([[1.5, np.nan], [2.0, 3.0], [0.0, -1.0], [1.0, 1.0], [1.0, 2.0]], np.float32),
+    "categories": np.array(
+        [[b"north", b"7"], ["größe=1".encode(), b"8"], [b"south", b""], [b"", b"-3"], [b"north", b"07"]], object
+    ),
+    "null_categories": np.array([[0, 0], [0, 0], [0, 1], [0, 0], [0, 0]], bool),
+}
+ENCODED = (
+    {"age": 1.5, "region=north": 1, "income is null": 1, "store=7": 1},
+    {"age": 2, "region=größe=1": 1, "income": 3, "store=<other>": 1},
+    {"region=<other>": 1, "income": -1, "store is null": 1},
+    {"age": 1, "region=": 1, "income": 1, "store=-3": 1},
+    {"age": 1, "region=north": 1, "income": 2, "store=<other>": 1},
+)
+X = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+
+
+def feature(value):
+    if isinstance(value, float):
+        return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+    if isinstance(value, int):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+
+def example(**features):
+    of = {name: value if isinstance(value, tf.train.Feature) else feature(value) for name, value in features.items()}
+    return tf.train.Example(features=tf.train.Features(feature=of)).SerializeToString()
+
+
+def examples():
+    """The rows of `RAW` with `X`."""
+    made = []
+    for row, x in enumerate(X.tolist()):
+        (age, income), (region, store) = RAW["numbers"][row].tolist(), RAW["categories"][row]
+        features = {"x0": x[0], "x1": x[1], "age": age, "region": region}
+        if not np.isnan(income):
+            features["income"] = income
+        if not RAW["null_categories"][row, 1]:
+            features["store"] = int(store) if store != b"07" else 70
+        made.append(example(**features))
+    return np.array(made, object)
+
+
+@pytest.fixture(scope="module", params=["object", "session"])
+def ask(request, version):
+    """Both loaders."""
+    answer = {"object": answer_object, "session": answer_session}[request.param]
+
+    def of(name, **inputs):
+        replies = Replies(answer(str(version), [Request("one", name, inputs)]))
+        (output,) = read_contract(version).signature(name).outputs
+        return replies.output(request.param, "one", output)
+
+    return of
+
+
+def expected_encoding():
+    return np.array([[row.get(name, 0) for name in NAMES] for row in ENCODED], np.float32)
+
+
+def test_columns_are_encoded_by_name(ask):
+    np.testing.assert_array_equal(ask("encode_condition", **RAW), expected_encoding())
+
+
+def test_examples_are_scored_as_their_encoding_is(ask):
+    encoded = expected_encoding()
+    raw = ask("log_prob_examples", examples=examples())
+    np.testing.assert_array_equal(raw, ask("log_prob", x=X, conditional_input=encoded))  # to the last bit
+    assert np.isfinite(raw).all()
+    assert len(np.unique(raw)) == 5
+
+
+def test_a_row_that_lacks_what_it_needs_is_nan_alone(ask):
+    broken = {name: value.copy() for name, value in RAW.items()}
+    broken["numbers"][0, 0] = np.nan
+    broken["numbers"][1, 1] = np.inf
+    broken["null_categories"][2, 0] = True
+    np.testing.assert_array_equal(
+        np.isnan(ask("encode_condition", **broken)), np.repeat([[1], [1], [1], [0], [0]], len(NAMES), axis=1)
+    )
+    whole = {"x0": 0.5, "x1": 1.0, "age": 2.0, "region": b"north"}  # income and store may be null
+    empty = tf.train.Feature(float_list=tf.train.FloatList(value=[]))
+    rows = [
+        example(**whole),
+        *(example(**{name: value for name, value in whole.items() if name != lost}) for lost in whole),
+        example(**whole | {"x1": empty}),
+        example(**whole | {"age": float("inf")}),
+        example(**whole | {"income": tf.train.Feature(), "extra": b"who knows"}),
+    ]
+    log_prob = ask("log_prob_examples", examples=np.array(rows, object))
+    np.testing.assert_array_equal(np.isnan(log_prob), [0, 1, 1, 1, 1, 1, 1, 0])
+    assert log_prob[0] == log_prob[-1]
+
+
+REFUSED = {
+    "text for a number": ({"age": b"2"}, "Key: age"),
+    "a float for an integer": ({"store": 7.0}, "Key: store"),
+    "two values": (
+        {"age": tf.train.Feature(float_list=tf.train.FloatList(value=[1, 2]))},
+        "Feature: age has more than one value; expected one, or none for null",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_no_row_fails_the_request(version, case):
+    features, message = REFUSED[case]
+    row = example(**{"x0": 0.5, "x1": 1.0, "age": 2.0, "region": b"north"} | features)
+    signature = tf.saved_model.load(str(version)).signatures["log_prob_examples"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        signature(examples=tf.constant([row]))
+
+
+def test_warm_up_asks_every_signature(version):
+    contract = read_contract(version)
+    requests = read_warmup(version)
+    assert {request.signature for request in requests} == set(contract.signatures)
+    replies = answer_object(str(version), requests)
+    assert all(np.isfinite(value).all() for value in replies.values())
+
+
+@pytest.mark.usefixtures("replay_here")
+def test_a_version_is_verified_again_with_itself(version):
+    verify_version(version).require_agreement()
+
+
+WRONG = {
+    "another category": lambda key, v: v[:, ::-1] if key == "object|encode_condition|conditional_input" else v,
+    "a bit of one number": lambda key, v: (
+        np.nextafter(v, np.float32(9)) if key == "session|encode_condition in another batch|conditional_input" else v
+    ),
+    "a density": lambda key, v: v + 0.01 if key == "session|log_prob_examples|log_prob" else v,
+    "an answer to a null": lambda key, v: np.nan_to_num(v) if "that cannot be scored" in key else v,
+}
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """Replies of the version, asked for once."""
+    return {}
+
+
+@pytest.fixture
+def replay_here(monkeypatch):
+    """One loader, in this process, which saves seconds."""
+    monkeypatch.setattr(verification, "LOADERS", ("object",))
+    monkeypatch.setattr(verification, "replay", lambda path, requests: Replies(answer_object(str(path), requests)))
+
+
+@pytest.mark.parametrize("change", WRONG)
+def test_wrong_answers_are_found(flow, version, answers, monkeypatch, change):
+    def changed(path, requests):
+        if not answers:
+            answers.update(answer_object(str(path), requests) | answer_session(str(path), requests))
+        return Replies({key: WRONG[change](key, value) for key, value in answers.items()})
+
+    monkeypatch.setattr(verification, "replay", changed)
+    inputs = make_inputs(
+        LiveModel(flow), condition_size=len(NAMES), seed=1, event_columns=EVENT, condition_columns=COLUMNS
+    )
+    with pytest.raises(VerificationError, match=r"encode_condition|log_prob_examples"):
+        verify(LiveModel(flow), version, inputs).require_agreement()
+
+
+def test_the_contract_says_what_the_columns_are(version):
+    contract = read_contract(version)
+    assert contract.condition_columns == COLUMNS
+    assert contract.conditional_columns == NAMES
+    inputs = {name: (spec.dtype, spec.shape) for name, spec in contract.signature("encode_condition").inputs.items()}
+    assert inputs == {
+        "numbers": ("float32", (None, 2)),
+        "categories": ("string", (None, 2)),
+        "null_categories": ("bool", (None, 2)),
+    }
+
+
+@pytest.mark.usefixtures("replay_here")
+def test_double_precision_and_a_category_alone(tmp_path):
+    """No numbers, nothing nullable: the inputs that are not needed are not there."""
+    columns = [ConditionColumn(name="region", kind="string", vocabulary=("a", "b"))]
+    version = export_saved_model(
+        make_flow(columns, "float64"), tmp_path, event_columns=EVENT, condition_columns=columns
+    )
+    assert list(read_contract(version).signature("encode_condition").inputs) == ["categories"]
+    encode = tf.saved_model.load(str(version)).signatures["encode_condition"]
+    encoded = encode(categories=tf.constant([["b"], ["c"]]))["conditional_input"]
+    assert encoded.dtype == tf.float64
+    np.testing.assert_array_equal(encoded, [[0, 1, 0], [0, 0, 1]])
+
+
+def test_plain_numbers_are_names(tmp_path):
+    assert read_columns((), [ConditionColumn(name="a"), ConditionColumn(name="b")]) == read_columns(("a", "b"), ())
+    with pytest.raises(ContractError, match="got 1 conditional_columns and 4 condition_columns; expected one"):
+        export_saved_model(
+            make_flow(), tmp_path, event_columns=EVENT, conditional_columns=["a"], condition_columns=COLUMNS
+        )
+    assert json.loads(json.dumps(list(tmp_path.iterdir()))) == []
