@@ -10,8 +10,9 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from beam_jobs.errors import BatchJobError
+from beam_jobs.errors import BatchJobError, SubmittedError
 from beam_jobs.quiet_logs import configure_logs
+from beam_jobs.standard_output import open_stderr, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,14 +40,14 @@ def run_command(
       flags: those of the command.
       plan: makes a job of the options; imports what it needs.
     """
+    open_stderr()
     try:
         options, beam_flags = parse(sys.argv[1:] if arguments is None else arguments)
-        sys.stdout.write(_run(options, beam_flags, flags().names(), plan))
+        return show(_run(options, beam_flags, flags().names(), plan))
     except BatchJobError as error:
         logging.getLogger(__name__).info("the job did not complete", exc_info=error)
         sys.stderr.write(f"error: {error}\n")
         return error.exit_status
-    return 0
 
 
 def _run(
@@ -57,17 +58,29 @@ def _run(
     from beam_jobs import beam_options  # noqa: PLC0415  # Beam and Arrow: see the module's docstring
     from beam_jobs.interruption import exit_when_interrupted  # noqa: PLC0415
     from beam_jobs.job import prepare_job, run_staged  # noqa: PLC0415
+    from beam_jobs.submission import Submission  # noqa: PLC0415
 
     pipeline_options = beam_options.parse_beam_flags(beam_flags, own_flags=own_flags)
     job, staged = prepare_job(plan, options, pipeline_options)
+    submission = Submission()
+
+    def clean_up(number: int) -> str:
+        told = submission.interrupt(number)
+        if not submission.goes_on:
+            staged.discard()
+        return told
+
     try:
-        with exit_when_interrupted(staged.discard):
-            summary = run_staged(job, staged, pipeline_options)
+        with exit_when_interrupted(clean_up):
+            summary = run_staged(job, staged, pipeline_options, submission)
         staged.publish(summary.to_json())
+    except SubmittedError as submitted:
+        return str(submitted)
     except BaseException:
-        staged.discard()
+        if not submission.goes_on:
+            staged.discard()
         raise
-    text: str = summary.to_text(options.output)
+    text: str = summary.to_text(options.output).rstrip("\n")
     return text
 
 

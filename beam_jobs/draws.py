@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from apache_beam.ml.inference.base import PredictionResult
 
     from beam_jobs.numeric_columns import Floats
+    from beam_jobs.raw_condition import RawCondition
     from beam_jobs.validation import ScoreableRows
 
 DRAWN_TAG = "tally"
@@ -40,6 +41,7 @@ class Draws:
       numbers: number of each draw within its row, from 0; int64 `[B]`.
       inputs: of the signature, `[B, ...]` each, the seeds among them.
       columns: columns to carry through, of B rows.
+      condition: see `ScoreableRows`.
     """
 
     file: str
@@ -47,6 +49,7 @@ class Draws:
     numbers: npt.NDArray[np.int64]
     inputs: Mapping[str, npt.NDArray[np.generic]]
     columns: pa.RecordBatch
+    condition: RawCondition | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -101,7 +104,7 @@ class AskForDraws(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
             yield TaggedOutput(
                 REJECTED_TAG, reject(batch.file, batch.rows.filter(null), reasons, {NULL_KEY: null.true_count})
             )
-            batch = _without(batch, null.to_numpy(zero_copy_only=False))
+            batch = batch.filter(~null.to_numpy(zero_copy_only=False))
         self._rows_used += len(batch)
         keys = self._identity.keys(batch)
         kept = batch.columns.select(self._kept)
@@ -116,22 +119,13 @@ class AskForDraws(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
                 numbers=numbers,
                 inputs={**inputs, "seed": draw_seeds(keys[index], numbers)},
                 columns=kept.take(pa.array(index)),
+                condition=None if batch.condition is None else batch.condition.repeat(index),
             )
 
     def finish_bundle(self) -> Iterator[TaggedOutput]:
         """Says how many rows were drawn for."""
         if self._rows_used:
             yield TaggedOutput(DRAWN_TAG, at_end(Tally(rows_used=self._rows_used)))
-
-
-def _without(batch: ScoreableRows, refused: npt.NDArray[np.bool_]) -> ScoreableRows:
-    mask = pa.array(~refused)
-    return dataclasses.replace(
-        batch,
-        rows=batch.rows.filter(mask),
-        inputs={name: tensor[~refused] for name, tensor in batch.inputs.items()},
-        columns=batch.columns.filter(mask),
-    )
 
 
 class ToDrawnRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here

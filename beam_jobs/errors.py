@@ -3,6 +3,7 @@
 BatchJobError
 ├── UsageError                what was asked for cannot be done, seen before the pipeline started (exit status 2)
 │   └── UnreadableFileError   an input file is no table of its format
+├── SubmittedError            the job is somebody else's now: a template was written, nothing was run
 └── JobError                  the job started and failed (exit status 1)
     └── EndpointError         a model server refused a request, or answered something else
         └── EndpointBusyError     it could not be reached, or had too much to do; trying again may help
@@ -25,6 +26,10 @@ class UsageError(BatchJobError):
 
 class UnreadableFileError(UsageError):
     """An input file cannot be read as a table of its format."""
+
+
+class SubmittedError(BatchJobError):
+    """The job was written as a template, and is run by somebody else: there is no summary to return."""
 
 
 class JobError(BatchJobError):

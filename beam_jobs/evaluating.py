@@ -34,6 +34,7 @@ from beam_jobs.output.writing import WriteRejected
 from beam_jobs.planned_model import find_model
 from beam_jobs.reading import ReadTable
 from beam_jobs.report.html_report import make_report
+from beam_jobs.tally import Tally
 from beam_jobs.validation import REJECTED_TAG
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
     from beam_jobs.options.evaluate_options import EvaluateOptions
     from beam_jobs.output.staging import StagedOutput
-    from beam_jobs.tally import Tally
 
 REPORT_NAME = "report.html"
 _RESULT_NAME = "evaluation.json"
@@ -83,14 +83,14 @@ class EvaluateJob:
         table_format = TableFormat.of(self.options)
         contract = self.plan.model.contract
         grouping = Grouping(column=self.options.group_column, max_groups=self.options.max_groups)
-        table = pipeline | "ReadTable" >> ReadTable(self.plan, group_column=grouping.column)
+        table = pipeline | "ReadTable" >> ReadTable(self.plan, staging=directory, group_column=grouping.column)
         accumulate = beam.ParDo(Accumulate(contract.event_size, grouping))
         evaluated = (
             table["rows"]
             | "Invert" >> RunInference(self._handler(threads))
             | "Accumulate" >> accumulate.with_outputs(REJECTED_TAG, USED_TAG, main="statistics")
         )
-        (
+        yield (
             evaluated.statistics
             | "MergeStatistics" >> beam.CombineGlobally(MergeStatistics(contract.event_size, grouping))
             | "WriteResult"
@@ -116,6 +116,10 @@ class EvaluateJob:
                 f"{tally.rows_read} rows were read, but {tally.rows_used} evaluated and {tally.rows_rejected} rejected"
             )
 
+    def read_summary(self, text: str) -> EvaluateSummary:
+        """See `Job.read_summary`."""
+        return EvaluateSummary.from_json(text)
+
     def finish(self, tally: Tally, staged: StagedOutput, common: dict[str, Any]) -> EvaluateSummary:
         """See `Job.finish`."""
         result = _with_rejected(EvaluationResult.from_json(staged.take_text(_RESULT_NAME)), tally)
@@ -132,9 +136,11 @@ class EvaluateJob:
         return dataclasses.replace(summary, output_files=(report, *summary.output_files))
 
 
-def _write_result(statistics: Statistics, event_columns: tuple[str, ...], path: str) -> None:
+def _write_result(statistics: Statistics, event_columns: tuple[str, ...], path: str) -> Tally:
+    """Writes the file; counts nothing, but whoever sums the tallies comes after it."""
     with create_file(path) as stream:
         stream.write(make_result(statistics, event_columns).to_json().encode())
+    return Tally()
 
 
 def _with_rejected(result: EvaluationResult, tally: Tally) -> EvaluationResult:

@@ -8,19 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.runners.runner import PipelineState
 
 from beam_jobs import beam_options
-from beam_jobs.errors import JobError
-from beam_jobs.failure import describe_failure
-from beam_jobs.options.job_options import JobOptions
+from beam_jobs.options.job_options import JobOptions, is_elsewhere
 from beam_jobs.output.shard_writer import create_file
 from beam_jobs.output.staging import stage_output
-from beam_jobs.output.table_format import TableFormat
-from beam_jobs.output.writing import REJECTED_PREFIX
 from beam_jobs.progress import progress_bar
-from beam_jobs.quiet_logs import quiet_beam_workers
-from beam_jobs.rejection import REJECTED_SCHEMA
+from beam_jobs.publishing import Publish, finish_job, read_published
+from beam_jobs.submission import Submission
 from beam_jobs.summary import Summary
 from beam_jobs.tally import AddTallies, Tally
 
@@ -63,6 +58,9 @@ class Job(Protocol[SummaryT_co]):
     def finish(self, tally: Tally, staged: StagedOutput, common: dict[str, Any]) -> SummaryT_co:
         """Names the result files; `common` are the fields that every summary has, rejected files included."""
 
+    def read_summary(self, text: str) -> SummaryT_co:
+        """The summary of a `summary.json` that this kind of job has written."""
+
 
 def run_job(
     plan: Callable[[OptionsT], Job[SummaryT_co]], options: OptionsT, pipeline_options: PipelineOptions | None = None
@@ -75,11 +73,13 @@ def run_job(
     """
     pipeline_options = pipeline_options or beam_options.parse_beam_flags([])
     job, staged = prepare_job(plan, options, pipeline_options)
+    submission = Submission()
     try:
-        summary = run_staged(job, staged, pipeline_options)
+        summary = run_staged(job, staged, pipeline_options, submission)
         staged.publish(summary.to_json())
     except BaseException:
-        staged.discard()
+        if not submission.goes_on:
+            staged.discard()
         raise
     return summary
 
@@ -95,64 +95,48 @@ def prepare_job(
     return job, stage_output(options.output, existing=options.existing_output)
 
 
-def run_staged(job: Job[SummaryT_co], staged: StagedOutput, pipeline_options: PipelineOptions) -> SummaryT_co:
+def run_staged(
+    job: Job[SummaryT_co], staged: StagedOutput, pipeline_options: PipelineOptions, submission: Submission
+) -> SummaryT_co:
     """Runs the pipeline into the staging directory, checks the counts and names the files.
+
+    Where workers are elsewhere and the output is at a URL, the pipeline itself publishes as its last step, so that
+    nothing depends on this process any more.
 
     Raises:
       JobError: the pipeline failed, a row got lost, or more were rejected than may be.
       UsageError: the runner lacks an option it needs.
+      SubmittedError: the job was written as a template: there is nothing to wait for.
     """
     plan = job.plan
-    start = time.monotonic()
+    start = time.time()
     pipeline = beam_options.make_pipeline(pipeline_options)
-    tallies = job.build(pipeline, staged.directory, threads=beam_options.tensorflow_threads(pipeline_options))
-    (
-        tuple(tallies)
-        | "AllTallies" >> beam.Flatten()
-        | "AddTallies" >> beam.CombineGlobally(AddTallies())
-        | "WriteTally" >> beam.Map(_write_tally, FileSystems.join(staged.directory, _TALLY_NAME))
-    )
+    publishes = not beam_options.runs_here(pipeline_options) and is_elsewhere(plan.options.output)
+    if publishes:
+        staged.hand_over()
+    tally = add_steps(job, pipeline, staged, threads=beam_options.tensorflow_threads(pipeline_options))
+    if publishes:
+        tally | "Publish" >> Publish(job, staged, start=start)
+    else:
+        tally | "WriteTally" >> beam.Map(_write_tally, FileSystems.join(staged.directory, _TALLY_NAME))
     in_process = beam_options.runs_in_process(pipeline_options)
     with progress_bar(plan.known_rows) if in_process else contextlib.nullcontext():
-        _run(pipeline)
-    tally = Tally.from_json(staged.take_text(_TALLY_NAME))
-    _check_rows_read(tally, plan.known_rows)
-    job.check(tally)
-    rejected = staged.name_shards(tally.files, REJECTED_PREFIX, REJECTED_SCHEMA, TableFormat.of(plan.options))
-    seconds = round(time.monotonic() - start, 3)
-    summary = job.finish(tally, staged, plan.summary_fields(tally, rejected, seconds))
-    _check_rejected(summary, plan.options.max_rejected, staged, rejected)
-    return summary
+        submission.run(pipeline, publishes=publishes)
+    if publishes:
+        return job.read_summary(read_published(staged, plan.options.output))
+    written = Tally.from_json(staged.take_text(_TALLY_NAME))
+    return finish_job(job, staged, written, known_rows=plan.known_rows, seconds=round(time.time() - start, 3))
 
 
-def _run(pipeline: beam.Pipeline) -> None:
-    try:
-        with quiet_beam_workers():
-            result = pipeline.run()
-            state = result.wait_until_finish()
-    except Exception as error:  # a runner raises whatever a step raised, or a text of its traceback
-        raise JobError(f"the job failed: {describe_failure(error)}") from error
-    if state != PipelineState.DONE:
-        raise JobError(f"the job ended as {state}; expected {PipelineState.DONE}")
+def add_steps(job: Job[Any], pipeline: beam.Pipeline, staged: StagedOutput, *, threads: int | None) -> beam.PCollection:
+    """The steps of a job, which write to the staging directory, and the sum of what became of every row."""
+    tallies = job.build(pipeline, staged.directory, threads=threads)
+    tally: beam.PCollection = (
+        tuple(tallies) | "AllTallies" >> beam.Flatten() | "AddTallies" >> beam.CombineGlobally(AddTallies())
+    )
+    return tally
 
 
 def _write_tally(tally: Tally, path: str) -> None:
     with create_file(path) as stream:
         stream.write(tally.to_json().encode())
-
-
-def _check_rows_read(tally: Tally, known_rows: int | None) -> None:
-    if known_rows is not None and tally.rows_read != known_rows:
-        raise JobError(f"{tally.rows_read} rows were read of {known_rows} in the input files")
-
-
-def _check_rejected(summary: Summary, allowed: float, staged: StagedOutput, rejected_files: list[str]) -> None:
-    """Raises `JobError` if too large a share was rejected; leaves the rejected rows where its message says."""
-    if summary.rows_rejected <= allowed * summary.rows_read:
-        return
-    kept = staged.keep_rejected(rejected_files, summary.to_json())
-    share = summary.rows_rejected / summary.rows_read
-    raise JobError(
-        f"{summary.rows_rejected:,} of {summary.rows_read:,} rows ({share:.2%}) were rejected; --max_rejected allows "
-        f"{allowed:.2%}; nothing was published: the rejected rows and their reasons are in {kept}"
-    )

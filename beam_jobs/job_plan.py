@@ -57,12 +57,16 @@ class JobPlan:
             "rows_rejected": tally.rows_rejected,
             "rejected_by_kind": dict(sorted(tally.rejected_by_kind.items())),
             "unreadable_files": tally.unreadable_files,
+            "unknown_categories": {
+                name: tally.unknown_categories.get(name, 0) for name in self.model.inputs.categories
+            },
             "seconds": seconds,
             "model": self.model.location.path,
             "model_version": self.model.location.version,
             "signature_name": self.model.signature_name,
             "event_columns": self.model.contract.event_columns,
             "conditional_columns": self.model.contract.conditional_columns,
+            "raw_condition_columns": tuple(column.name for column in self.model.contract.raw_condition_columns),
             "dtype": self.model.contract.dtype,
             "input_files": tuple(self.input_files),
             "output_files": tuple(rejected_files),
@@ -110,4 +114,10 @@ def plan_job(
 
 def _read_plan(options: JobOptions, model: PlannedModel, read: pa.Schema) -> ReadPlan:
     inputs = model.inputs
-    return ReadPlan(model_columns=inputs.names, kept=read, batch_size=options.batch_size, vectors=inputs.columns)
+    return ReadPlan(
+        model_columns=inputs.names,
+        kept=read,
+        batch_size=options.batch_size,
+        vectors=inputs.columns,
+        condition_kinds={raw.name: raw.column.kind for raw in inputs.condition},
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
+from beam_jobs.errors import JobError
 from beam_jobs.model_location import ModelLocation
 from beam_jobs.quiet_logs import quiet_native_log
+from beam_jobs.raw_condition import count_bytes, encode_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,15 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from beam_jobs.raw_condition import ModelRows
+
 _LOGGER = logging.getLogger(__name__)
-
-
-class ModelRows(Protocol):
-    """Rows that a signature is run on: `ScoreableRows`, `Draws`."""
-
-    @property
-    def inputs(self) -> Mapping[str, npt.NDArray[np.generic]]:
-        """By name of the signature's input, `[B, ...]`."""
+_OF_TWO_EXPORTS = "its contract.json says otherwise: the two are not of one export; export the model again"
 
 
 class LoadedModel:
@@ -39,13 +36,20 @@ class LoadedModel:
         """The outputs of a signature by name, `[B, ...]`. Another number of rows does not retrace."""
         import tensorflow as tf  # noqa: PLC0415  # loaded by `load_model`
 
+        signature = self._signature(signature_name)
         tensors = {name: tf.constant(array) for name, array in inputs.items()}
-        outputs = self._model.signatures[signature_name](**tensors, **more)
+        _check_inputs(signature_name, signature, tensors)
+        outputs = signature(**tensors, **more)
         return {name: output.numpy() for name, output in outputs.items()}
+
+    def _signature(self, name: str) -> Any:
+        if name not in self._model.signatures:
+            raise JobError(f"saved_model.pb has no signature {name!r}; {_OF_TWO_EXPORTS}")
+        return self._model.signatures[name]
 
 
 class SavedModelHandler(ModelHandler):  # type: ignore[misc]  # Beam is untyped here
-    """Runs one signature on `ModelRows`, each of them a batch already.
+    """Runs one signature on `ModelRows`, each of them a batch already; before it `encode_condition`, on raw conditions.
 
     For `RunInference`. A result is a `PredictionResult` of the rows, the signature's outputs by name (numpy,
     `[B, ...]`) and the model's path. Beam's own handlers for TensorFlow load Keras models, which a SavedModel is not
@@ -86,7 +90,8 @@ class SavedModelHandler(ModelHandler):  # type: ignore[misc]  # Beam is untyped 
     def run_inference(
         self, batch: ModelRows, model: LoadedModel, inference_args: dict[str, Any] | None = None
     ) -> Iterable[PredictionResult]:
-        """One call of the signature."""
+        """One call of the signature, and one that encodes a raw condition."""
+        batch = encode_rows(batch, model.run)
         outputs = model.run(self._signature_name, batch.inputs, **(inference_args or {}))
         return [PredictionResult(batch, outputs, self._model.path)]
 
@@ -96,11 +101,23 @@ class SavedModelHandler(ModelHandler):  # type: ignore[misc]  # Beam is untyped 
 
     def get_num_bytes(self, batch: ModelRows) -> int:
         """Bytes that go into the model; Beam would pickle the batch to find out."""
-        return sum(tensor.nbytes for tensor in batch.inputs.values())
+        return count_bytes(batch)
 
     def get_metrics_namespace(self) -> str:
         """Namespace of the metrics of `RunInference`."""
         return f"SavedModel/{self._model.version}/{self._signature_name}"
+
+
+def _check_inputs(signature_name: str, signature: Any, tensors: Mapping[str, Any]) -> None:
+    """Raises `JobError` unless inputs are what the graph takes: TensorFlow does not ask, and may broadcast."""
+    for name, spec in signature.structured_input_signature[1].items():
+        came = tensors.get(name)
+        if came is None or came.dtype != spec.dtype or not spec.shape.is_compatible_with(came.shape):
+            what = "none" if came is None else f"{came.dtype.name} {came.shape}"
+            raise JobError(
+                f"saved_model.pb takes {name} of {spec.dtype.name} {spec.shape} in {signature_name!r} and got {what}; "
+                f"{_OF_TWO_EXPORTS}"
+            )
 
 
 def _limit_threads(tf: Any, threads: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ Mask = npt.NDArray[np.bool_]
 
 # What Arrow reads as a number, so that the values around one that it refuses can still be read.
 _NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$|^[+-]?([nN][aA][nN]|[iI][nN][fF]([iI][nN][iI][tT][yY])?)$"
+_NUMBER_TEXT = re.compile(_NUMBER, re.ASCII)
 _SHOWN_CHARACTERS = 40
 
 
@@ -25,6 +27,8 @@ class Fault(enum.Enum):
     INFINITE = "infinite"
     OVERFLOW = "overflow"
     NOT_A_NUMBER = "not a number"
+    NOT_AN_INTEGER = "not an integer"
+    NOT_UTF8 = "not UTF-8"
 
 
 def is_convertible(column_type: pa.DataType) -> bool:
@@ -37,12 +41,13 @@ def is_convertible(column_type: pa.DataType) -> bool:
         pa.types.is_boolean,
         pa.types.is_decimal,
         pa.types.is_null,
-        _is_text,
+        is_text,
     )
     return any(test(column_type) for test in tests)
 
 
-def _is_text(column_type: pa.DataType) -> bool:
+def is_text(column_type: pa.DataType) -> bool:
+    """Whether a column of that type holds text, or bytes that may be."""
     tests = (
         pa.types.is_string,
         pa.types.is_large_string,
@@ -60,8 +65,8 @@ def to_floats(column: pa.Array) -> Floats:
     """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if _is_text(column.type):
-        column = _parse(_clean_text(column))
+    if is_text(column.type):
+        column = _parse(clean_text(column))
     elif not (pa.types.is_float64(column.type) or pa.types.is_float32(column.type)):
         column = column.cast(pa.float64(), safe=False)
     floats: Floats = column.to_numpy(zero_copy_only=False)
@@ -81,8 +86,8 @@ def find_faults(column: pa.Array, floats: Floats, converted: Floats) -> dict[Fau
     unusable = ~np.isfinite(converted)
     null = ~column.is_valid().to_numpy(zero_copy_only=False)
     not_a_number = np.zeros_like(null)
-    if _is_text(column.type):
-        text = _clean_text(column)
+    if is_text(column.type):
+        text = clean_text(column)
         null |= pc.equal(text, "").fill_null(fill_value=False).to_numpy(zero_copy_only=False)
         not_a_number = unusable & ~_is_number(text).to_numpy(zero_copy_only=False) & ~null
     nan = np.isnan(floats) & ~null & ~not_a_number
@@ -98,7 +103,7 @@ def find_faults(column: pa.Array, floats: Floats, converted: Floats) -> dict[Fau
 
 def describe(name: str, fault: Fault, value: pa.Scalar, dtype: str) -> str:
     """The reason given for one value, as in `x0: null` or `c0: not a number: 'abc'`."""
-    if fault is Fault.NOT_A_NUMBER:
+    if fault in {Fault.NOT_A_NUMBER, Fault.NOT_AN_INTEGER}:
         return f"{name}: {fault.value}: {_shown(value)!r}"
     if fault is Fault.OVERFLOW:
         return f"{name}: {fault.value}: {_shown(value)} does not fit {dtype}"
@@ -111,7 +116,12 @@ def _shown(value: pa.Scalar) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
 
 
-def _clean_text(column: pa.Array) -> pa.StringArray:
+def is_number_text(text: str) -> bool:
+    """Whether Arrow reads it as a number."""
+    return _NUMBER_TEXT.match(text) is not None
+
+
+def clean_text(column: pa.Array) -> pa.StringArray:
     """Text without the white space around it. Bytes that are not UTF-8 become a text that is no number."""
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         try:

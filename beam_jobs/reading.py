@@ -10,10 +10,12 @@ from apache_beam.pvalue import TaggedOutput
 
 from beam_jobs import progress
 from beam_jobs.errors import JobError
+from beam_jobs.output.lease import renew_lease
 from beam_jobs.rejection import RejectedRows, reject_all
 from beam_jobs.sources.input_files import SOURCES
 from beam_jobs.sources.table_source import Damage
 from beam_jobs.tally import Tally, UnreadableFile
+from beam_jobs.unknown_categories import CountUnknown
 from beam_jobs.validation import REJECTED_TAG, Validate
 
 if TYPE_CHECKING:
@@ -36,8 +38,9 @@ class ReadRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
     be read is rejected, and stands for all that may have followed it.
     """
 
-    def __init__(self, plan: ReadPlan, *, on_bad_file: OnBadFile) -> None:
+    def __init__(self, plan: ReadPlan, *, on_bad_file: OnBadFile, staging: str) -> None:
         super().__init__()
+        self._staging = staging
         self._plan = plan
         self._on_bad_file = on_bad_file
         self._rows_read = Metrics.counter("beam_jobs", "rows_read")
@@ -49,6 +52,7 @@ class ReadRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
             if isinstance(part, UnreadableFile):
                 yield TaggedOutput(TALLY_TAG, Tally(unreadable_files=(part,)))
                 continue
+            renew_lease(self._staging)
             rows += len(part)
             yield TaggedOutput(REJECTED_TAG, part) if isinstance(part, RejectedRows) else part
             self._rows_read.inc(len(part))
@@ -86,21 +90,23 @@ class ReadTable(beam.PTransform):  # type: ignore[misc]  # Beam is untyped here
     A dictionary of collections: `rows` of `ScoreableRows`; `unreadable` and `invalid` of `RejectedRows`; `tally`.
     """
 
-    def __init__(self, plan: JobPlan, *, group_column: str | None = None) -> None:
+    def __init__(self, plan: JobPlan, *, staging: str, group_column: str | None = None) -> None:
         """See the class.
 
         Args:
           plan: which rows, and what the model needs of them.
+          staging: the directory that the job writes to: reading keeps it from being taken for left over.
           group_column: rejected rows are counted by the values of this column as well.
         """
         super().__init__()
         self._plan = plan
+        self._staging = staging
         self._group_column = group_column
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> dict[str, beam.PCollection]:
         """Adds the steps."""
         plan = self._plan
-        reader = ReadRows(plan.read_plan, on_bad_file=plan.options.on_bad_file)
+        reader = ReadRows(plan.read_plan, on_bad_file=plan.options.on_bad_file, staging=self._staging)
         read = (
             pbegin
             | "WorkUnits" >> beam.Create(plan.units)
@@ -109,9 +115,14 @@ class ReadTable(beam.PTransform):  # type: ignore[misc]  # Beam is untyped here
         valid = read.batches | "Validate" >> beam.ParDo(
             Validate(plan.model.inputs, group_column=self._group_column)
         ).with_outputs(REJECTED_TAG, main="rows")
+        tally = read[TALLY_TAG]
+        categories = plan.model.inputs.categories
+        if categories:
+            unknown = valid.rows | "CountUnknown" >> beam.ParDo(CountUnknown(categories))
+            tally = (tally, unknown) | "ReadTallies" >> beam.Flatten()
         return {
             "rows": valid.rows,
             "unreadable": read[REJECTED_TAG],
             "invalid": valid[REJECTED_TAG],
-            "tally": read[TALLY_TAG],
+            "tally": tally,
         }

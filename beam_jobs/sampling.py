@@ -118,7 +118,7 @@ class SampleJob:
             kept=tuple(self.plan.kept.names),
         )
         handler = SavedModelHandler(self.plan.model.location, signature_name=SIGNATURE_NAME, threads=threads)
-        table = pipeline | "ReadTable" >> ReadTable(self.plan)
+        table = pipeline | "ReadTable" >> ReadTable(self.plan, staging=directory)
         asked = table["rows"] | "AskForDraws" >> beam.ParDo(ask).with_outputs(REJECTED_TAG, DRAWN_TAG, main="draws")
         drawn = (
             asked.draws
@@ -146,6 +146,10 @@ class SampleJob:
             raise JobError(
                 f"{expected} draws were asked for, but {tally.rows_written} written and {tally.draws_rejected} rejected"
             )
+
+    def read_summary(self, text: str) -> SampleSummary:
+        """See `Job.read_summary`."""
+        return SampleSummary.from_json(text)
 
     def finish(self, tally: Tally, staged: StagedOutput, common: dict[str, Any]) -> SampleSummary:
         """See `Job.finish`."""

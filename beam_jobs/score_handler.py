@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from beam_jobs.endpoint.endpoint_handler import EndpointHandler
 from beam_jobs.model_handler import SavedModelHandler
+from beam_jobs.raw_condition import ENCODE_CONDITION
 
 if TYPE_CHECKING:
     from beam_jobs.options.endpoint_options import EndpointOptions
@@ -18,12 +19,15 @@ def make_score_handler(
     """The handler of the endpoint, or of the model itself without one."""
     if endpoint is None:
         return SavedModelHandler(model.location, signature_name=model.signature_name, threads=threads)
-    signature = model.contract.signature(model.signature_name)
-    return EndpointHandler(endpoint, signature_name=model.signature_name, signature=signature)
+    return _make_endpoint_handler(model, endpoint)
 
 
 def check_endpoint(model: PlannedModel, endpoint: EndpointOptions) -> None:
     """Asks the server for a row. Raises as `EndpointHandler.probe`."""
-    signature = model.contract.signature(model.signature_name)
-    handler = EndpointHandler(endpoint, signature_name=model.signature_name, signature=signature)
-    handler.probe({name: len(names) for name, names in model.inputs.columns.items()})
+    _make_endpoint_handler(model, endpoint).probe()
+
+
+def _make_endpoint_handler(model: PlannedModel, endpoint: EndpointOptions) -> EndpointHandler:
+    names = [model.signature_name, *([ENCODE_CONDITION] if model.inputs.condition else [])]
+    signatures = {name: model.contract.signature(name) for name in names}
+    return EndpointHandler(endpoint, signature_name=model.signature_name, signatures=signatures)

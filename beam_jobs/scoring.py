@@ -92,7 +92,7 @@ class ScoreJob:
         """See `Job.build`."""
         table_format = TableFormat.of(self.plan.options)
         handler = make_score_handler(self.plan.model, self.endpoint, threads=threads)
-        table = pipeline | "ReadTable" >> ReadTable(self.plan)
+        table = pipeline | "ReadTable" >> ReadTable(self.plan, staging=directory)
         scored = (
             table["rows"]
             | "Score" >> RunInference(handler)
@@ -112,6 +112,10 @@ class ScoreJob:
             raise JobError(
                 f"{tally.rows_read} rows were read, but {tally.rows_written} scored and {tally.rows_rejected} rejected"
             )
+
+    def read_summary(self, text: str) -> ScoreSummary:
+        """See `Job.read_summary`."""
+        return ScoreSummary.from_json(text)
 
     def finish(self, tally: Tally, staged: StagedOutput, common: dict[str, Any]) -> ScoreSummary:
         """See `Job.finish`."""

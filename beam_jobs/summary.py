@@ -6,10 +6,12 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
+from beam_jobs.tally import UnreadableFile
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from beam_jobs.tally import UnreadableFile
+    from typing_extensions import Self
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +25,15 @@ class Summary:
       rows_rejected: rows in the rejected files.
       rejected_by_kind: what is in the rejected files, by kind of reason.
       unreadable_files: what could not be read, and how many rows are lost with it; `null` where nobody knows.
+      unknown_categories: by input column of categories, how many of its values the model does not know: they are scored
+        as its `<other>`.
       seconds: run time of the pipeline, loading of the model included.
       model: path of the version that was used.
       model_version: name of its directory.
       signature_name: the signature that was run.
       event_columns: from the model's contract.
-      conditional_columns: from the model's contract.
+      conditional_columns: from the model's contract: the entries of `conditional_input`.
+      raw_condition_columns: the columns that those are made of; the same ones where all are plain numbers.
       dtype: from the model's contract.
       input_files: files read, in order.
       output_files: files written, beside the summary.
@@ -40,12 +45,14 @@ class Summary:
     rows_rejected: int
     rejected_by_kind: Mapping[str, int]
     unreadable_files: tuple[UnreadableFile, ...]
+    unknown_categories: Mapping[str, int]
     seconds: float
     model: str
     model_version: str
     signature_name: str
     event_columns: tuple[str, ...]
     conditional_columns: tuple[str, ...]
+    raw_condition_columns: tuple[str, ...]
     dtype: str
     input_files: tuple[str, ...]
     output_files: tuple[str, ...]
@@ -55,6 +62,17 @@ class Summary:
         """The text of `summary.json`."""
         return json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n"
 
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Reads what `to_json` wrote."""
+        return cls(**cls._read_fields(json.loads(text)))
+
+    @classmethod
+    def _read_fields(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        unreadable = tuple(UnreadableFile(**each) for each in fields["unreadable_files"])
+        return {**fields, **lists, "unreadable_files": unreadable}
+
     def to_text(self, output: str) -> str:
         """A few lines for the terminal."""
         rate = self.rows_read / self.seconds if self.seconds else 0.0
@@ -62,6 +80,7 @@ class Summary:
             f"rows read     {self.rows_read:>12,}  in {self.seconds:.1f} s ({rate:,.0f} rows/s, start-up included)",
             *self.result_lines(),
             *self._rejection_lines(),
+            *self._unknown_lines(),
             f"model version {self.model_version} ({self.model})",
             f"written to    {output}: {_listing(self.output_files)}, summary.json",
         ]
@@ -80,6 +99,13 @@ class Summary:
                 f"lost files    {unknown:>12,}  damaged, rows behind the damage unknown: one rejected for each"
             )
         return lines
+
+    def _unknown_lines(self) -> list[str]:
+        counts = {name: count for name, count in self.unknown_categories.items() if count}
+        if not counts:
+            return []
+        columns = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        return [f"not known     {sum(counts.values()):>12,}  categories, scored as <other>: {columns}"]
 
 
 def _listing(files: tuple[str, ...]) -> str:

@@ -45,6 +45,7 @@ class Tally:
       draws_rejected: draws written to rejected files.
       finite_log_probs: how many log_probs of the result are finite.
       log_prob_sum: sum of those, in nats.
+      unknown_categories: by column of the input, how many categories went to the model that it does not know.
       unreadable_files: what could not be read.
       files: paths of the files written, not published yet.
     """
@@ -58,6 +59,7 @@ class Tally:
     draws_rejected: int = 0
     finite_log_probs: int = 0
     log_prob_sum: float = 0.0
+    unknown_categories: Mapping[str, int] = dataclasses.field(default_factory=dict)
     unreadable_files: tuple[UnreadableFile, ...] = ()
     files: tuple[str, ...] = ()
 
@@ -72,6 +74,7 @@ class Tally:
             draws_rejected=self.draws_rejected + other.draws_rejected,
             finite_log_probs=self.finite_log_probs + other.finite_log_probs,
             log_prob_sum=self.log_prob_sum + other.log_prob_sum,
+            unknown_categories=dict(Counter(self.unknown_categories) + Counter(other.unknown_categories)),
             unreadable_files=self.unreadable_files + other.unreadable_files,
             files=self.files + other.files,
         )

@@ -7,6 +7,7 @@ import sys
 from serving_config.errors import ServingConfigError
 from serving_config.interruption import interrupted, unwind_when_interrupted
 from serving_config.options import parse_config
+from serving_config.standard_output import show
 
 
 def main() -> int:
@@ -23,8 +24,7 @@ def main() -> int:
         return error.exit_status
     except KeyboardInterrupt as interrupt:
         return interrupted(interrupt, "each file is whole, old or new")
-    print(result)
-    return 0
+    return show(result)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ def write_files(files: Mapping[str, str], output: Path, *, existing: ExistingOut
             staging.rename(output)
     except OSError as error:
         kind = JobError if staging.exists() else UsageError
-        raise kind(f"{output} cannot be written: {error.strerror}: {error.filename}") from error
+        where = f": {error.filename}" if error.filename is not None else ""
+        raise kind(f"{output} cannot be written: {error.strerror}{where}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from serving_config.errors import ServingConfigError
 from serving_config.interruption import interrupted, unwind_when_interrupted
 from serving_config.labels.options import parse_rollout
+from serving_config.standard_output import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,20 +22,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # protobuf, gRPC and the rest are loaded after the flags are read: --help is instant.
             from serving_config.labels.rollout import Rollout  # noqa: PLC0415
 
-            move = Rollout(options, say=_say).run()
+            move = Rollout(options, say=show).run()
     except ServingConfigError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_status
     except KeyboardInterrupt as interrupt:
         return interrupted(interrupt, "the configuration is whole, and no label is on a version that is not loaded")
     done = "nothing has been changed (--dry_run)" if options.run == "dry" else "the server answers for it"
-    _say(f"label {move.label}: version {move.version}; {done}")
-    return 0
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    return show(f"label {move.label}: version {move.version}; {done}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from serving_config.errors import ServingConfigError, UsageError
 from serving_config.interruption import interrupted
 from serving_config.serve_flags import parse_serve_flags
 from serving_config.serving_backend import PROGRAM, Backend, choose_backend
+from serving_config.standard_output import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +51,7 @@ def _become(backend: Backend, options: ServeOptions) -> None:
         command = [backend.program, *options.real_server_flags()]
         what, address = f"{PROGRAM} ({backend.program})", "0.0.0.0"  # noqa: S104  # it says what the program does
     rest = f", REST on {address}:{options.rest_api_port}" if options.rest_api_port else ", no REST"
-    sys.stdout.write(f"starting {what}: gRPC on {address}:{options.port}{rest}, because {backend.reason}\n")
-    sys.stdout.flush()
+    show(f"starting {what}: gRPC on {address}:{options.port}{rest}, because {backend.reason}")
     os.execv(command[0], command)  # noqa: S606
 
 

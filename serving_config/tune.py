@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from serving_config.errors import ServingConfigError
 from serving_config.interruption import interrupted, unwind_when_interrupted
+from serving_config.standard_output import show
 from serving_config.tuning.options import parse_tune
 
 if TYPE_CHECKING:
@@ -37,21 +38,16 @@ def _tune(options: TuneOptions) -> None:
     from serving_config.tuning.write import write_parameters  # noqa: PLC0415
 
     version_dir = find_model(options.model)
-    _say(f"{options.signature_name} of {version_dir} on {options.cores} core(s)\n\n{HEADER}")
+    show(f"{options.signature_name} of {version_dir} on {options.cores} core(s)\n\n{HEADER}")
     timings = []
     for timing in measure(str(version_dir), options):
-        _say(format_timing(timing))
+        show(format_timing(timing))
         timings.append(timing)
     proposal = propose(timings, latency_ms=options.latency_ms)
-    _say(f"\n{format_proposal(proposal, latency_ms=options.latency_ms)}")
+    show(f"\n{format_proposal(proposal, latency_ms=options.latency_ms)}")
     if options.output is not None:
         write_parameters(options.output, proposal.batching)
-        _say(f"\nwritten: {options.output}")
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+        show(f"\nwritten: {options.output}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,34 +11,36 @@ from apache_beam.ml.inference.base import PredictionResult, RemoteModelHandler
 from beam_jobs.endpoint.predict_client import PredictClient
 from beam_jobs.endpoint.row_rate import RowRate
 from beam_jobs.errors import EndpointBusyError, EndpointError, UsageError
+from beam_jobs.raw_condition import count_bytes, encode_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import numpy.typing as npt
 
-    from beam_jobs.model_handler import ModelRows
     from beam_jobs.options.endpoint_options import EndpointOptions
-    from export.contract import Signature
+    from beam_jobs.raw_condition import ModelRows
+    from export.contract import Signature, TensorSpec
 
     Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class EndpointHandler(RemoteModelHandler):  # type: ignore[misc]  # Beam is untyped here
-    """Asks a TensorFlow Serving for one signature of `ModelRows`, a batch each.
+    """Asks a TensorFlow Serving for one signature of `ModelRows`, a batch each; before it for `encode_condition`.
 
     A result is what `SavedModelHandler` gives. A batch goes out in requests of at most `max_rows` rows, one after the
     other; one without rows asks nothing, since a batching server may hang on it. Beam retries the batch while the
     server is busy or away, and sends less while many requests fail (`RemoteModelHandler`). Needs no TensorFlow.
     """
 
-    def __init__(self, endpoint: EndpointOptions, *, signature_name: str, signature: Signature) -> None:
+    def __init__(self, endpoint: EndpointOptions, *, signature_name: str, signatures: Mapping[str, Signature]) -> None:
         """See the class.
 
         Args:
           endpoint: the server, and the model on it.
           signature_name: which of its signatures to ask for.
-          signature: what the contract says of it.
+          signatures: what the contract says of those that are asked for: that one, and of a model whose condition
+            has raw columns, `encode_condition`.
         """
         namespace = f"Endpoint/{endpoint.model_name}/{signature_name}"
         rate = endpoint.rows_per_second
@@ -49,14 +52,11 @@ class EndpointHandler(RemoteModelHandler):  # type: ignore[misc]  # Beam is unty
         )
         self._endpoint = endpoint
         self._signature_name = signature_name
-        self._outputs = {
-            name: (tuple(size for size in spec.shape[1:] if size is not None), spec.dtype)
-            for name, spec in signature.outputs.items()
-        }
+        self._signatures = dict(signatures)
 
     def create_client(self) -> PredictClient:
         """A channel; called once in each worker process, whose threads share it."""
-        return PredictClient(self._endpoint, signature_name=self._signature_name)
+        return PredictClient(self._endpoint)
 
     def request(
         self, batch: ModelRows, model: PredictClient, inference_args: dict[str, Any] | None = None
@@ -64,22 +64,21 @@ class EndpointHandler(RemoteModelHandler):  # type: ignore[misc]  # Beam is unty
         """The answers for one batch. Raises `EndpointError` and what `PredictClient.predict` raises."""
         if inference_args:
             raise EndpointError(f"inference_args {sorted(inference_args)} came; a signature on a server takes none")
-        return [PredictionResult(batch, self._predict(batch.inputs, model), self._endpoint.target)]
+        predict = functools.partial(self._predict, model)
+        batch = encode_rows(batch, predict)
+        return [PredictionResult(batch, predict(self._signature_name, batch.inputs), self._endpoint.target)]
 
-    def probe(self, columns: Mapping[str, int]) -> None:
-        """Asks for one row of zeros, so that what cannot work is known before the job starts.
-
-        Args:
-          columns: how many columns each input of the signature has.
+    def probe(self) -> None:
+        """Asks each signature for one row of zeros, so that what cannot work is known before the job starts.
 
         Raises:
           UsageError: the server has no such model, version or signature, or one with other inputs or outputs.
           EndpointBusyError: it cannot be reached.
         """
         client = self.create_client()
-        dtype = next(iter(self._outputs.values()))[1]
         try:
-            self._predict({name: np.zeros((1, width), dtype) for name, width in columns.items()}, client)
+            for name, signature in self._signatures.items():
+                self._predict(client, name, {key: _zeros(spec) for key, spec in signature.inputs.items()})
         except EndpointBusyError:
             raise
         except EndpointError as error:
@@ -87,20 +86,21 @@ class EndpointHandler(RemoteModelHandler):  # type: ignore[misc]  # Beam is unty
         finally:
             client.close()
 
-    def _predict(self, inputs: Arrays, client: PredictClient) -> dict[str, npt.NDArray[Any]]:
+    def _predict(self, client: PredictClient, signature_name: str, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
+        outputs = self._signatures[signature_name].outputs
         rows = len(next(iter(inputs.values())))
         parts = []
         for start in range(0, rows, self._endpoint.max_rows):
             chunk = {name: tensor[start : start + self._endpoint.max_rows] for name, tensor in inputs.items()}
-            answer = client.predict(chunk)
-            self._check(answer, len(next(iter(chunk.values()))))
+            answer = client.predict(signature_name, chunk)
+            self._check(answer, outputs, len(next(iter(chunk.values()))))
             parts.append(answer)
         if not parts:
-            return {name: np.empty((0, *shape), dtype) for name, (shape, dtype) in self._outputs.items()}
-        return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
+            return {name: np.empty(_shape(spec, 0), spec.dtype) for name, spec in outputs.items()}
+        return {name: np.concatenate([part[name] for part in parts]) for name in outputs}
 
-    def _check(self, answer: Arrays, rows: int) -> None:
-        expected = {name: (dtype, (rows, *shape)) for name, (shape, dtype) in self._outputs.items()}
+    def _check(self, answer: Arrays, outputs: Mapping[str, TensorSpec], rows: int) -> None:
+        expected = {name: (spec.dtype, _shape(spec, rows)) for name, spec in outputs.items()}
         got = {name: (array.dtype.name, array.shape) for name, array in answer.items()}
         if got != expected:
             raise EndpointError(
@@ -114,7 +114,7 @@ class EndpointHandler(RemoteModelHandler):  # type: ignore[misc]  # Beam is unty
 
     def get_num_bytes(self, batch: ModelRows) -> int:
         """Bytes that go to the server; Beam would pickle the batch to find out."""
-        return sum(tensor.nbytes for tensor in batch.inputs.values())
+        return count_bytes(batch)
 
     def get_metrics_namespace(self) -> str:
         """Namespace of the metrics of `RunInference`."""
@@ -125,5 +125,15 @@ def _is_busy(error: Exception) -> bool:
     return isinstance(error, EndpointBusyError)
 
 
-def _describe(tensors: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> str:
+def _shape(spec: TensorSpec, rows: int) -> tuple[int, ...]:
+    return (rows, *(size for size in spec.shape[1:] if size is not None))
+
+
+def _zeros(spec: TensorSpec) -> npt.NDArray[Any]:
+    """A row of zeros, or of empty text."""
+    shape = _shape(spec, 1)
+    return np.full(shape, b"", object) if spec.dtype == "string" else np.zeros(shape, spec.dtype)
+
+
+def _describe(tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> str:
     return ", ".join(f"{name} {dtype} {list(shape)}" for name, (dtype, shape) in sorted(tensors.items())) or "nothing"

@@ -23,6 +23,7 @@ _MESSAGES = {
         "tensor_content": (4, "bytes"),
         "float_val": (5, "[]float"),
         "double_val": (6, "[]double"),
+        "string_val": (8, "[]bytes"),
     },
     "ModelSpec": {
         "name": (1, "string"),

@@ -28,10 +28,9 @@ _BUSY = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "AB
 class PredictClient:
     """A channel to a model server; threads may share it."""
 
-    def __init__(self, endpoint: EndpointOptions, *, signature_name: str) -> None:
+    def __init__(self, endpoint: EndpointOptions) -> None:
         """Opens it. Raises `UsageError` if a file of TLS cannot be read."""
         self._endpoint = endpoint
-        self._signature_name = signature_name
         self._channel = _open_channel(endpoint)
         self._predict = self._channel.unary_unary(
             _METHOD,
@@ -39,8 +38,10 @@ class PredictClient:
             response_deserializer=message_class("PredictResponse").FromString,
         )
 
-    def predict(self, inputs: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, npt.NDArray[Any]]:
-        """The outputs of the signature by name, for at least one row; one request.
+    def predict(
+        self, signature_name: str, inputs: Mapping[str, npt.NDArray[np.generic]]
+    ) -> dict[str, npt.NDArray[Any]]:
+        """The outputs of a signature by name, for at least one row; one request.
 
         Raises:
           EndpointBusyError: the server cannot be reached or has too much to do.
@@ -48,7 +49,7 @@ class PredictClient:
         """
         request = message_class("PredictRequest")()
         spec = request.model_spec
-        spec.name, spec.signature_name = self._endpoint.model_name, self._signature_name
+        spec.name, spec.signature_name = self._endpoint.model_name, signature_name
         if self._endpoint.version is not None:
             spec.version.value = self._endpoint.version
         if self._endpoint.version_label is not None:

@@ -1,4 +1,4 @@
-"""Arrays of floats as TensorProto messages, both ways."""
+"""Arrays as TensorProto messages: floats both ways, text and truth values to a server."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from beam_jobs.errors import EndpointError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-_NUMBERS = {"float32": 1, "float64": 2}
-_NAMES = {number: name for name, number in _NUMBERS.items()}
+_NUMBERS = {"float32": 1, "float64": 2, "object": 7, "bool": 10}
 # Where TensorFlow Serving puts the values of its answers.
 _VALUES = {"float32": "float_val", "float64": "double_val"}
+_NAMES = {_NUMBERS[name]: name for name in _VALUES}
 
 
 def to_tensor_proto(array: npt.NDArray[Any]) -> Any:
-    """The message of an array, float32 or float64; its bytes are little-endian, as TensorFlow reads them."""
-    message = message_class("TensorProto")(
-        dtype=_NUMBERS[array.dtype.name],
-        tensor_content=np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes(),
-    )
+    """The message of an array of floats, booleans or bytes (of dtype object); numbers are little-endian there."""
+    message = message_class("TensorProto")(dtype=_NUMBERS[array.dtype.name])
+    if array.dtype.hasobject:
+        message.string_val.extend(array.ravel().tolist())
+    else:
+        message.tensor_content = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
     for size in array.shape:
         message.tensor_shape.dim.add(size=size)
     return message

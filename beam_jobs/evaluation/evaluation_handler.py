@@ -8,6 +8,7 @@ import numpy as np
 from apache_beam.ml.inference.base import PredictionResult
 
 from beam_jobs.model_handler import LoadedModel, SavedModelHandler
+from beam_jobs.raw_condition import encode_rows
 from beam_jobs.row_seeds import draw_seeds, row_keys_in_file
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class EvaluationHandler(SavedModelHandler):
         self, batch: ScoreableRows, model: LoadedModel, inference_args: dict[str, Any] | None = None
     ) -> Iterable[PredictionResult]:
         """One call of `inverse` for the rows, and a small one of each signature for the draws."""
+        batch = encode_rows(batch, model.run)
         for result in super().run_inference(batch, model, inference_args):
             result.inference["base_z"] = _draw_from_base(batch, model)
             yield result

@@ -114,14 +114,15 @@ class EvaluationResult:
     def from_json(cls, text: str) -> EvaluationResult:
         """Reads what `to_json` wrote."""
         fields = json.loads(text)
-        fields["overall"] = _group_from(fields["overall"])
-        fields["groups"] = tuple(_group_from(each) for each in fields["groups"])
+        fields["overall"] = read_group(fields["overall"])
+        fields["groups"] = tuple(read_group(each) for each in fields["groups"])
         fields["log_prob_histogram"] = Histogram(**fields["log_prob_histogram"])
         fields["z_histograms"] = tuple(Histogram(**each) for each in fields["z_histograms"])
         return cls(**fields)
 
 
-def _group_from(fields: dict[str, Any]) -> GroupResult:
+def read_group(fields: dict[str, Any]) -> GroupResult:
+    """What `dataclasses.asdict` and JSON made of a `GroupResult`."""
     fields["dimensions"] = tuple(DimensionResult(**each) for each in fields["dimensions"])
     fields["coverage"] = tuple(CoverageResult(**each) for each in fields["coverage"])
     return GroupResult(**fields)

@@ -104,13 +104,13 @@ def _add_input_flags(parser: argparse.ArgumentParser) -> None:
         "bigquery:project.dataset.table",
     )
     add("--input_format", choices=INPUT_FORMATS, help="default: each file's by its extension")
-    for kind in ("event", "conditional"):
+    for kind, which in (("event", "event"), ("conditional", "(raw) conditional")):
         add(
             f"--{kind}_columns",
             default=(),
             type=split_names,
             metavar="COLUMNS",
-            help=f"the input's names of the model's {kind} columns, in its order, where they differ",
+            help=f"the input's names of the model's {which} columns, in its order, where they differ",
         )
     add(
         "--on_bad_file",

@@ -30,7 +30,7 @@ class JobOptions:
       output: directory to be created.
       input_format: one of `INPUT_FORMATS`, or `None` to tell each file's format by its extension.
       event_columns: the input columns that are the model's event columns, in its order; empty if their names agree.
-      conditional_columns: the same for its conditional columns.
+      conditional_columns: the same for its conditional columns, raw ones where the model encodes them.
       on_bad_file: a file that cannot be read, or not to its end, fails the job; or what was read of it is used, and
         the rest rejected.
       max_rejected: the share of rows that may be rejected before the job fails, from 0 to 1.

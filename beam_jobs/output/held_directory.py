@@ -7,12 +7,16 @@ import fcntl
 import glob
 import os
 import shutil
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_NEW = "new"
+_NAMED_WITHIN = 60.0  # seconds
 
 
 class HeldDirectory:
@@ -25,10 +29,16 @@ class HeldDirectory:
     def __init__(self, output: Path, kind: str) -> None:
         """Creates it, its parents too. Raises `OSError` if it cannot."""
         # Locked before it has the name that `delete_abandoned` looks for.
-        new = output.with_name(f"{output.name}.new-{uuid.uuid4().hex[:8]}")
+        new = output.with_name(f"{output.name}.{_NEW}-{uuid.uuid4().hex[:8]}")
         new.mkdir(parents=True)
         self._lock = _lock(new)
-        self.path = new.rename(output.with_name(f"{output.name}.{kind}-{uuid.uuid4().hex[:8]}"))
+        try:
+            self.path = new.rename(output.with_name(f"{output.name}.{kind}-{uuid.uuid4().hex[:8]}"))
+        except OSError:
+            self.release()
+            with contextlib.suppress(OSError):
+                new.rmdir()
+            raise
 
     def release(self) -> None:
         """Drops the lock, once the directory has another name or is gone."""
@@ -39,6 +49,11 @@ class HeldDirectory:
 
 def delete_abandoned(output: Path, kind: str) -> None:
     """Deletes the directories of that kind beside `output` whose jobs are no more."""
+    for name in glob.glob(f"{glob.escape(str(output))}.{_NEW}-*"):
+        with contextlib.suppress(OSError):
+            # Empty, and nobody takes this long to give one its name: its job was killed in between.
+            if time.time() - Path(name).stat().st_mtime > _NAMED_WITHIN:
+                Path(name).rmdir()
     for name in glob.glob(f"{glob.escape(str(output))}.{kind}-*"):
         lock = _lock(Path(name))
         if lock is not None:

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apache_beam.io.filesystems import FileSystems
 
-from beam_jobs.remote_files import list_files, read_file, write_file
+from beam_jobs.errors import JobError
+from beam_jobs.remote_files import delete_files, delete_tree, list_files, read_file, write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 LEASE_NAME = "lease.json"
 RENEWED_AFTER = 60.0
 EXPIRED_AFTER = 900.0
+_LONGEST_WRITE = 10.0  # seconds; what takes longer is not waited for
+_NOBODYS = json.dumps({"place": None, "process": None}).encode()
 _LOGGER = logging.getLogger(__name__)
+
+
+# By directory, when this process renews next.
+_next_renewal: dict[str, float] = {}
+_renewals = threading.Lock()
 
 
 class Lease:
     """The file `lease.json` in a remote directory: it says which process the directory belongs to, and is renewed.
 
     A directory is abandoned when its process is known to be gone, which a job on the same machine can see at once, or
-    when its lease has not been renewed for a quarter of an hour, by the clock of the file system.
+    when its lease has not been renewed for a quarter of an hour, by the clock of the file system. A lease that was
+    handed to the workers belongs to no process: they renew it as they go (`renew_lease`).
     """
 
     def __init__(self, directory: str) -> None:
@@ -35,12 +46,49 @@ class Lease:
         self._path = f"{directory}/{LEASE_NAME}"
         self._text = json.dumps({"place": _place(), "process": os.getpid()}).encode()
         self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
         write_file(self._path, self._text)
-        threading.Thread(target=self._renew, name="lease", daemon=True).start()
+        self._start()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._thread.start()
+
+    def hand_over(self) -> None:
+        """The directory no longer belongs to this process, which may end; while it lives it goes on renewing."""
+        self._text = _NOBODYS
+        write_file(self._path, self._text)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """For a copy of this lease in another process: renews it while the block runs.
+
+        Raises:
+          JobError: the lease is gone.
+        """
+        if not list_files(self._path):
+            raise JobError(f"{self._path} is gone: the job was cancelled, or taken for left over; nothing is published")
+        self._ended.clear()
+        self._start()
+        try:
+            yield
+        finally:
+            self.release()
 
     def release(self) -> None:
-        """Stops renewing."""
+        """Stops renewing: no file is written any more."""
         self._ended.set()
+        if self._thread is not None:
+            self._thread.join(_LONGEST_WRITE)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Threads and what they wait for stay in their process."""
+        return {name: value for name, value in self.__dict__.items() if name not in {"_ended", "_thread"}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._ended = threading.Event()
+        self._thread = None
 
     def abandoned(self, directories: Iterable[str]) -> list[str]:
         """Those of the directories that no living job owns."""
@@ -55,6 +103,29 @@ class Lease:
                 _LOGGER.warning("%s could not be renewed", self._path, exc_info=True)
 
 
+def delete_leased(directory: str) -> None:
+    """Deletes a directory, and its lease last: until then the next job can tell whose it is."""
+    delete_files([path for path in list_files(f"{directory}/**") if path != f"{directory}/{LEASE_NAME}"])
+    delete_tree(directory)
+
+
+def renew_lease(directory: str) -> None:
+    """Renews a lease that was handed to the workers, of which this is one: at most once a minute, and cheap between."""
+    if "://" not in directory:
+        return
+    with _renewals:
+        now = time.monotonic()
+        if now < _next_renewal.get(directory, 0.0):
+            return
+        _next_renewal[directory] = now + RENEWED_AFTER
+    path = f"{directory}/{LEASE_NAME}"
+    try:
+        if list_files(path) and read_file(path) == _NOBODYS:
+            write_file(path, _NOBODYS)
+    except Exception:  # whatever a file system raises: the next time may work
+        _LOGGER.warning("%s could not be renewed", path, exc_info=True)
+
+
 def _is_abandoned(directory: str, now: float) -> bool:
     path = f"{directory}/{LEASE_NAME}"
     if not list_files(path):
@@ -62,7 +133,7 @@ def _is_abandoned(directory: str, now: float) -> bool:
         times = [FileSystems.last_updated(each) for each in list_files(f"{directory}/**")]
         return not times or now - max(times) > EXPIRED_AFTER
     owner: dict[str, Any] = json.loads(read_file(path))
-    if owner["place"] == _place():
+    if owner["process"] is not None and owner["place"] == _place():
         return not _is_running(owner["process"])
     renewed: float = FileSystems.last_updated(path)
     return now - renewed > EXPIRED_AFTER

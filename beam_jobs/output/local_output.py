@@ -93,9 +93,24 @@ class LocalOutput:
         self._held.release()
         return str(path)
 
+    def hand_over(self) -> None:
+        """See `StagedOutput`. The lock is this process's."""
+        raise JobError(f"--output {self._output} is a path; only an output at a URL is published by workers")
+
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        """See `StagedOutput`."""
+        return contextlib.nullcontext()
+
+    def published(self) -> str | None:
+        """See `StagedOutput`. Until `publish` returns it is not."""
+        return None
+
     def publish(self, summary: str) -> None:
         """See `StagedOutput`."""
-        self.add_text(SUMMARY_NAME, summary)
+        try:
+            self.add_text(SUMMARY_NAME, summary)
+        except OSError as error:
+            raise JobError(f"the result could not be written to {self._output}: {error}") from error
         try:
             _check_existing(self._output, str(self._output), self._existing)
             if self._output.exists():

@@ -15,12 +15,11 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs.errors import JobError, UsageError
-from beam_jobs.output.lease import Lease
+from beam_jobs.output.lease import Lease, delete_leased
 from beam_jobs.output.shard_names import SUMMARY_NAME, shard_names
 from beam_jobs.remote_files import (
     check_store,
     delete_files,
-    delete_tree,
     list_files,
     read_file,
     reported_as,
@@ -37,20 +36,23 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 _RUN = re.compile(r"-([0-9a-f]{8})(-\d{5}-of-\d{5})?\.[a-z]+$")
-_MOVED_AT_ONCE = 16
-_MOVERS = 8
+_COPIED_AT_ONCE = 16
+_COPIERS = 8
 
 
 class RemoteOutput:
     """See `StagedOutput`. For object stores, which rename no directory and lock nothing.
 
-    Workers write to `<output>.staging-<run>/`. To publish, the files are moved to `<output>/` under names that hold
+    Workers write to `<output>.staging-<run>/`. To publish, the files are copied to `<output>/` under names that hold
     the run, and then `summary.json` is written, which lists them: as one object appears at once, the output is the
     earlier one until then and the new one from then on, for whoever reads the files that `summary.json` lists. The
     files of the earlier one are deleted last.
 
     A killed job leaves its staging directory, and perhaps some files that `summary.json` does not list. The next job
     with the same output deletes both, before it starts.
+
+    It can be pickled, and published by a worker, several times if need be: until the staging directory is deleted,
+    which comes last, each time does the same.
     """
 
     def __init__(self, output: str, *, existing: ExistingOutput) -> None:
@@ -60,6 +62,7 @@ class RemoteOutput:
         self._run = uuid.uuid4().hex[:8]
         self._directory = f"{self._output}.staging-{self._run}"
         self._moves: dict[str, str] = {}
+        self._handed_over = False
         check_store(f"--output {output}", self._output)
         with reported_as(f"--output {output} cannot be written"):
             _check_existing(self._output, self._existing)
@@ -78,10 +81,7 @@ class RemoteOutput:
 
     def take_text(self, name: str) -> str:
         """See `StagedOutput`."""
-        path = f"{self._directory}/{name}"
-        text = read_file(path).decode()
-        delete_files([path])
-        return text
+        return read_file(f"{self._directory}/{name}").decode()
 
     def add_text(self, name: str, text: str) -> str:
         """See `StagedOutput`."""
@@ -106,25 +106,47 @@ class RemoteOutput:
         """See `StagedOutput`."""
         kept = set(names)
         target = f"{self._output}.rejected-{self._run}"
-        _move({path: f"{target}/{name}" for path, name in self._moves.items() if name in kept})
-        write_file(f"{target}/{SUMMARY_NAME}", summary.encode())
+        if not list_files(f"{target}/{SUMMARY_NAME}"):
+            _copy({path: f"{target}/{name}" for path, name in self._moves.items() if name in kept})
+            write_file(f"{target}/{SUMMARY_NAME}", summary.encode())
         self.discard()
         return target
+
+    def hand_over(self) -> None:
+        """See `StagedOutput`."""
+        self._lease.hand_over()
+        self._handed_over = True
+
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        """See `StagedOutput`."""
+        return self._lease.held()
+
+    def published(self) -> str | None:
+        """See `StagedOutput`."""
+        if not any(self._run in name for name in _listed_files(self._output)):
+            return None
+        return read_file(f"{self._output}/{SUMMARY_NAME}").decode()
 
     def publish(self, summary: str) -> None:
         """See `StagedOutput`."""
         moves = {path: f"{self._output}/{name}" for path, name in self._moves.items()}
         try:
             with reported_as("the result could not be moved to its place"):
+                if (
+                    self._handed_over and self.published() is not None
+                ):  # the last time this was killed, or nobody heard of it
+                    self.discard()
+                    return
                 _check_existing(self._output, self._existing)
                 sizes = list_files(f"{self._directory}/**")
-                _move(moves)
-                _check_moved(moves, sizes, list_files(f"{self._output}/*"))
+                _copy(moves)
+                _check_copied(moves, sizes, list_files(f"{self._output}/*"))
                 earlier = _listed_files(self._output)
                 write_file(f"{self._output}/{SUMMARY_NAME}", summary.encode())
         except BaseException as error:
-            with contextlib.suppress(Exception):
-                delete_files([path for path in moves.values() if list_files(path)])
+            if not self._handed_over:  # a runner may try again, or be trying twice at a time
+                with contextlib.suppress(Exception):
+                    delete_files([path for path in moves.values() if list_files(path)])
             if isinstance(error, UsageError):
                 raise JobError(str(error)) from error
             raise
@@ -138,7 +160,7 @@ class RemoteOutput:
         """See `StagedOutput`."""
         self._lease.release()
         with contextlib.suppress(Exception):  # what is left is abandoned, and the next job deletes it
-            delete_tree(self._directory)
+            delete_leased(self._directory)
 
     def _delete_abandoned(self) -> None:
         prefix = f"{self._output}.staging-"
@@ -154,7 +176,7 @@ class RemoteOutput:
         strays = [name for name in unlisted if (run := _RUN.search(name)) and run[1] not in alive]
         delete_files([f"{self._output}/{name}" for name in strays])
         for directory in abandoned:
-            delete_tree(directory)
+            delete_leased(directory)
 
 
 def _listed_files(output: str) -> list[str]:
@@ -184,20 +206,20 @@ def _check_existing(output: str, existing: ExistingOutput) -> None:
         )
 
 
-def _move(moves: dict[str, str]) -> None:
-    """Moves files by source and target, several at a time: object stores take a while for each."""
+def _copy(moves: dict[str, str]) -> None:
+    """Copies files by source and target, several at a time: object stores take a while for each."""
     pairs = list(moves.items())
-    parts = [pairs[start : start + _MOVED_AT_ONCE] for start in range(0, len(pairs), _MOVED_AT_ONCE)]
+    parts = [pairs[start : start + _COPIED_AT_ONCE] for start in range(0, len(pairs), _COPIED_AT_ONCE)]
     for directory in {posixpath.dirname(target) for target in moves.values()}:
         with contextlib.suppress(OSError):  # there already
             FileSystems.mkdirs(directory)
-    with ThreadPoolExecutor(_MOVERS) as pool:
-        moved = [pool.submit(FileSystems.rename, *map(list, zip(*part, strict=True))) for part in parts]
-    for each in moved:
+    with ThreadPoolExecutor(_COPIERS) as pool:
+        copied = [pool.submit(FileSystems.copy, *map(list, zip(*part, strict=True))) for part in parts]
+    for each in copied:
         each.result()
 
 
-def _check_moved(moves: dict[str, str], sizes: dict[str, int], published: dict[str, int]) -> None:
+def _check_copied(moves: dict[str, str], sizes: dict[str, int], published: dict[str, int]) -> None:
     for path, target in moves.items():
         if published.get(target) != sizes[path]:
             raise UsageError(f"{target} has {published.get(target)} bytes; expected {sizes[path]}")

@@ -10,6 +10,8 @@ import pyarrow as pa
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from beam_jobs.output.lease import renew_lease
+
 if TYPE_CHECKING:
     from beam_jobs.output.table_format import TableFormat
 
@@ -38,6 +40,7 @@ class ShardWriter:
     def __init__(self, directory: str, prefix: str, schema: pa.Schema, table_format: TableFormat) -> None:
         self.path = FileSystems.join(directory, f"{prefix}-{uuid.uuid4().hex}.{table_format.name}")
         self.rows = 0
+        self._directory = directory
         self._schema = schema
         self._stream = create_file(self.path)
         self._writer = table_format.open(self._stream, schema)
@@ -47,6 +50,7 @@ class ShardWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Appends the rows of a batch of the schema."""
+        renew_lease(self._directory)
         self.rows += batch.num_rows
         self._pending.append(batch)
         self._pending_rows += batch.num_rows

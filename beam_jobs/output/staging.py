@@ -10,6 +10,7 @@ from beam_jobs.output.remote_output import RemoteOutput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
 
     import pyarrow as pa
 
@@ -25,7 +26,7 @@ class StagedOutput(Protocol):
         """Where workers write."""
 
     def take_text(self, name: str) -> str:
-        """Reads a file that a step has written to `directory`, and deletes it."""
+        """Reads a file that a step has written to `directory`, and that is not to be published."""
 
     def add_text(self, name: str, text: str) -> str:
         """Adds a file to the output; returns the name that it will have."""
@@ -38,6 +39,18 @@ class StagedOutput(Protocol):
 
     def keep_rejected(self, names: Iterable[str], summary: str) -> str:
         """Leaves those files and the summary beside the output, of a job that failed for the rows it rejected."""
+
+    def hand_over(self) -> None:
+        """From here on the pipeline publishes, on a worker, and this process may end. At a URL alone."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keeps others from taking the directory for left over, on the worker that publishes, while the block runs.
+
+        Raises `JobError` if somebody has: the launcher that cancelled the job, or another job.
+        """
+
+    def published(self) -> str | None:
+        """The summary, if this output has been published."""
 
     def publish(self, summary: str) -> None:
         """Makes the named files and the summary the output. Raises `JobError` if something new is there by now."""

@@ -36,7 +36,8 @@ def make_report(summary: EvaluateSummary, result: EvaluationResult) -> str:
 
 
 def _heading(summary: EvaluateSummary) -> Element:
-    condition = f" given {', '.join(summary.conditional_columns)}" if summary.conditional_columns else ""
+    given = summary.raw_condition_columns
+    condition = f" given {', '.join(given)}" if given else ""
     files = summary.input_files
     more = f" and {len(files) - 3:,} more" if len(files) > 3 else ""
     return element(

@@ -1,7 +1,8 @@
 """CSV files as Arrow batches of text, read whole. Comma separated, UTF-8, quoted as in RFC 4180, with a header line.
 
 A row is what follows the header, blank lines apart: row 0 is the first of them. Values may hold line breaks inside
-quotes. A row with more or fewer fields than the header is rejected alone.
+quotes. A row with more or fewer fields than the header is rejected alone. In the raw columns of a condition an empty
+field is null, and so is NA and the like where no text is expected.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from beam_jobs.errors import UnreadableFileError, UsageError
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 4 << 20
 RAGGED = "ragged row"
 NOT_UTF8 = "not UTF-8"
+# Arrow's own list where it guesses types, NaN apart; as text, NA may be a country.
+_NULL_NUMBERS = [b"", b"#N/A", b"N/A", b"NA", b"NULL", b"null", b"n/a"]
+_NULL_TEXTS = [b""]
 
 
 def inspect(path: str) -> InputFile:
@@ -50,7 +55,8 @@ def inspect(path: str) -> InputFile:
         raise UsageError(f"{path} names column(s) {', '.join(repeated)} more than once; expected each name once")
     # Without a row there is nothing to read, and Arrow refuses a header that ends without a line break.
     units = () if first_row is None and stream.damage is None else (WorkUnit(path=path, format="csv"),)
-    return InputFile(path=path, schema=pa.schema([(name, pa.string()) for name in header]), units=units)
+    schema = pa.schema([(name, pa.string()) for name in header])
+    return InputFile(path=path, schema=schema, units=units, untyped=frozenset(header))
 
 
 def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
@@ -70,7 +76,7 @@ def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows |
         lines = WholeLines(chunks, convert=escape)
         try:
             for escaped in _open_csv(lines, columns, note_ragged):
-                block = _restore(escaped)
+                block = _empty_to_null(_restore(escaped), plan)
                 rows = _number_rows(row, block.num_rows, [number for number, _ in list(ragged)])
                 for start in range(0, len(rows), plan.batch_size):
                     part = slice(start, start + plan.batch_size)
@@ -118,6 +124,16 @@ def _open_csv(
             strings_can_be_null=False,
         ),
     )
+
+
+def _empty_to_null(block: pa.RecordBatch, plan: ReadPlan) -> pa.RecordBatch:
+    for index, name in enumerate(block.schema.names if plan.condition_kinds else ()):
+        if name in plan.condition_kinds:
+            column = block.column(index)
+            nulls = _NULL_TEXTS if plan.condition_kinds[name] == "string" else _NULL_NUMBERS
+            null = pc.is_in(column, pa.array(nulls, column.type))
+            block = block.set_column(index, name, pc.if_else(null, pa.scalar(None, column.type), column))
+    return block
 
 
 def _restore(block: pa.RecordBatch) -> pa.RecordBatch:

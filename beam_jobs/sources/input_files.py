@@ -11,7 +11,6 @@ from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs.errors import UnreadableFileError, UsageError
-from beam_jobs.numeric_columns import is_convertible
 from beam_jobs.options.bigquery_table import BigQueryTable
 from beam_jobs.options.job_options import ALL_COLUMNS, is_elsewhere
 from beam_jobs.sources import (
@@ -22,6 +21,7 @@ from beam_jobs.sources import (
     parquet_source,
     tfrecord_source,
 )
+from beam_jobs.sources.column_check import check_columns
 from beam_jobs.sources.table_source import InputFile, WorkUnit
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def inspect_files(
         source = "bigquery" if BigQueryTable.parse(path) else input_format or _format_of(path)
         try:
             file = SOURCES[source].inspect(path)
-            _check_columns(file, source, inputs)
+            check_columns(file, inputs, vectors=inputs.columns if source in VECTOR_FORMATS else {})
         except UsageError as error:
             if on_bad_file == "fail":
                 raise
@@ -139,28 +139,6 @@ def _format_of(path: str) -> str:
         if path.lower().endswith(extension):
             return input_format
     raise UsageError(f"{path} ends in none of {', '.join(_EXTENSIONS)}; name its format with --input_format")
-
-
-def _check_columns(file: InputFile, source: str, inputs: ModelInputs) -> None:
-    """Raises `UsageError` unless the file has every column that is needed, of a type that can hold numbers."""
-    if not file.schema.names:  # an empty CSV file: it has no row to score either
-        return
-    vectors = inputs.columns if source in VECTOR_FORMATS else {}
-    # Rows whose vector is no vector of that size are rejected one by one.
-    in_vectors = {name for vector in vectors if vector in file.schema.names for name in vectors[vector]}
-    columns = [name for name in inputs.names if name in file.schema.names or name not in in_vectors]
-    missing = [name for name in columns if name not in file.schema.names]
-    if missing:
-        raise UsageError(
-            f"input column(s) {', '.join(missing)} not in {file.path}; it has: {', '.join(file.schema.names)}; "
-            f"the model expects: {', '.join(inputs.names)}"
-        )
-    for name in columns:
-        if file.schema.names.count(name) > 1:
-            raise UsageError(f"{file.path} has more than one column {name}; expected each name once")
-        column_type = file.schema.field(name).type
-        if not is_convertible(column_type):
-            raise UsageError(f"input column {name} of {file.path} is {column_type}; expected numbers or text")
 
 
 def resolve_kept(files: Sequence[InputFile], keep: Sequence[str], reserved: Sequence[str]) -> pa.Schema:

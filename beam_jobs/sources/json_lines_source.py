@@ -14,7 +14,7 @@ import pyarrow as pa
 from beam_jobs.errors import UnreadableFileError
 from beam_jobs.rejection import RejectedRows, reject
 from beam_jobs.sources.byte_stream import UNREADABLE, WholeLines, open_chunks
-from beam_jobs.sources.records import GUESSED_FROM, guess_schema, to_batches
+from beam_jobs.sources.records import GUESSED_FROM, guess_file, to_batches
 from beam_jobs.sources.table_source import Damage, InputBatch, InputFile, ReadPlan, WorkUnit, one_line
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def inspect(path: str) -> InputFile:
             f"{path} cannot be read as JSON Lines: {reason}; see --input_format and --on_bad_file"
         )
     units = (WorkUnit(path=path, format="jsonl"),) if head else ()
-    return InputFile(path=path, schema=guess_schema(records), units=units)
+    return guess_file(path, records, units)
 
 
 def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:

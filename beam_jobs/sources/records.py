@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from beam_jobs.rejection import RejectedRows, reject
-from beam_jobs.sources.table_source import InputBatch, ReadPlan
+from beam_jobs.sources.table_source import InputBatch, InputFile, ReadPlan, WorkUnit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,10 +26,11 @@ def to_batches(
 ) -> Iterator[InputBatch | RejectedRows]:
     """The records as one batch of the plan's columns; a missing key is null.
 
-    Columns of the model are taken as they are, to be judged value by value in validation. A value of a kept column that
-    is not of the column's type rejects its row.
+    Numbers of the model are taken as they are, to be judged value by value in validation. A value of a kept column, or
+    a category, that is not of the column's type rejects its row.
     """
-    kept = {field.name: field.type for field in plan.kept}
+    strings = {name: pa.string() for name, kind in plan.condition_kinds.items() if kind == "string"}
+    kept = strings | {field.name: field.type for field in plan.kept}
     faults: dict[int, str] = {}
     arrays: dict[str, pa.Array] = {}
     for name, column_type in kept.items():
@@ -50,24 +51,28 @@ def to_batches(
         return
     for name in plan.model_columns:
         if name not in arrays:
-            arrays[name] = _numbers([record.get(name) for record in records])
+            values = [record.get(name) for record in records]
+            arrays[name] = _integers(values) if plan.condition_kinds.get(name) == "integer" else _numbers(values)
     columns = pa.RecordBatch.from_arrays([arrays[name] for name in plan.columns], plan.columns)
     yield InputBatch(file=file, rows=pa.array(rows, pa.int64()), columns=columns)
 
 
-def guess_schema(records: Sequence[Mapping[str, Any]]) -> pa.Schema:
-    """Names, in the order in which they turn up, and types; a column without any value is text."""
+def guess_file(path: str, records: Sequence[Mapping[str, Any]], units: tuple[WorkUnit, ...]) -> InputFile:
+    """A file whose columns are those of its first records: names in the order in which they turn up, and types."""
     names = dict.fromkeys(name for record in records for name in record)
-    return pa.schema([(name, _guess_type([record.get(name) for record in records])) for name in names])
+    types = {name: _guess_type([record.get(name) for record in records]) for name in names}
+    untyped = frozenset(name for name, guessed in types.items() if pa.types.is_null(guessed))
+    schema = pa.schema([(name, pa.string() if name in untyped else guessed) for name, guessed in types.items()])
+    return InputFile(path=path, schema=schema, units=units, untyped=untyped, open_ended=True)
 
 
 def _guess_type(values: list[Any]) -> pa.DataType:
     """The type of all values; the most frequent one where they differ."""
     try:
-        guessed = pa.array(values).type
+        return pa.array(values).type
     except _ARROW_REFUSES:
         ((guessed, _),) = Counter(_type_of(value) for value in values if value is not None).most_common(1)
-    return pa.string() if pa.types.is_null(guessed) else guessed
+        return guessed
 
 
 def _type_of(value: Any) -> pa.DataType:
@@ -84,6 +89,19 @@ def _numbers(values: list[Any]) -> pa.Array:
     except _ARROW_REFUSES:
         texts = [value if value is None or isinstance(value, str) else _as_text(value) for value in values]
         return pa.array(texts, pa.string())
+
+
+def _integers(values: list[Any]) -> pa.Array:
+    """As numbers where all are; else as text, of which validation says which are no integers."""
+    try:
+        array = pa.array(values)
+    except _ARROW_REFUSES:
+        pass
+    else:
+        if any(test(array.type) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_null)):
+            return array
+    texts = [json.dumps(value) if isinstance(value, bool) else value for value in values]
+    return pa.array([each if each is None or isinstance(each, str) else _as_text(each) for each in texts], pa.string())
 
 
 def _as_text(value: Any) -> str:

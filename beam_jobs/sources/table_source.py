@@ -42,11 +42,22 @@ class WorkUnit:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class InputFile:
-    """What can be known of a file before its rows are read: names and types of its columns, and how to split it."""
+    """What can be known of a file before its rows are read.
+
+    Attributes:
+      path: the file.
+      schema: names and types of its columns.
+      units: how it is split.
+      untyped: columns whose type the file does not tell: all of CSV, and elsewhere those without a value where types
+        are guessed. They are text in `schema`.
+      open_ended: whether rows may have other columns than `schema`, and one that a row lacks is null.
+    """
 
     path: str
     schema: pa.Schema
     units: tuple[WorkUnit, ...]
+    untyped: frozenset[str] = frozenset()
+    open_ended: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +69,14 @@ class ReadPlan:
       kept: names and types of the columns to carry through.
       batch_size: the largest number of rows in a batch.
       vectors: by name of an input of the model, the columns that it is made of: a format may hold them in one value.
+      condition_kinds: the raw columns of the condition: by name, their kind of `CONDITION_KINDS`.
     """
 
     model_columns: tuple[str, ...]
     kept: pa.Schema
     batch_size: int
     vectors: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    condition_kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def kept_columns(self) -> tuple[str, ...]:

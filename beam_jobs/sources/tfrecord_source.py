@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from beam_jobs.errors import UnreadableFileError
 from beam_jobs.rejection import RejectedRows, reject
 from beam_jobs.sources.byte_stream import UNREADABLE, open_chunks
-from beam_jobs.sources.records import GUESSED_FROM, guess_schema, to_batches
+from beam_jobs.sources.records import GUESSED_FROM, guess_file, to_batches
 from beam_jobs.sources.table_source import Damage, InputBatch, InputFile, ReadPlan, WorkUnit, one_line
 from beam_jobs.sources.tf_example import parse_example
 
@@ -97,7 +97,7 @@ def inspect(path: str) -> InputFile:
         reason = damage or f"none of its first {len(head)} records is a sound tf.Example"
         raise UnreadableFileError(f"{path} cannot be read as TFRecord: {reason}; see --input_format and --on_bad_file")
     units = (WorkUnit(path=path, format="tfrecord"),) if head else ()
-    return InputFile(path=path, schema=guess_schema(examples), units=units)
+    return guess_file(path, examples, units)
 
 
 def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:

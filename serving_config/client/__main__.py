@@ -8,6 +8,7 @@ import sys
 from serving_config.client.options import parse_call
 from serving_config.errors import ServingConfigError
 from serving_config.interruption import interrupted
+from serving_config.standard_output import show
 
 
 def main() -> int:
@@ -18,13 +19,12 @@ def main() -> int:
         if options.operation == "status":
             from serving_config.client.status_table import format_status  # noqa: PLC0415
 
-            print(format_status(options))
-            return 0
+            return show(format_status(options))
         from serving_config.client.table_call import call_table  # noqa: PLC0415
 
         rows = call_table(options)
         if options.output_path is not None:
-            print(f"{options.operation}: {rows:,} rows of {options.input_path} -> {options.output_path}")
+            return show(f"{options.operation}: {rows:,} rows of {options.input_path} -> {options.output_path}")
         sys.stdout.flush()
     except ServingConfigError as error:
         print(f"error: {error}", file=sys.stderr)

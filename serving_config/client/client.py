@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from serving_config.client.fan_out import fan_out
 from serving_config.client.model_spec import ModelSpec
+from serving_config.client.raw_condition import raw_condition_inputs
 from serving_config.client.request_inputs import empty_outputs, given_inputs, request_inputs
 from serving_config.client.retry import RetryPolicy
 from serving_config.client.row_seeds import row_seeds
@@ -17,11 +18,12 @@ from serving_config.client.transports import open_transport
 from serving_config.errors import InputError, ResponseError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     import numpy.typing as npt
 
+    from export.contract import ConditionColumn
     from serving_config.client.metadata import ModelMetadata, SignatureInfo
     from serving_config.client.model_status import VersionStatus
     from serving_config.client.tls import Tls
@@ -133,6 +135,29 @@ class Client:
     def forward(self, z: npt.ArrayLike, conditional_input: npt.ArrayLike | None = None) -> Array:
         """Points `x [B, D]` that the flow maps `z [B, D]`, of the base space, to."""
         return self.predict("forward", given_inputs(z=z, conditional_input=conditional_input))["x"]
+
+    def encode_condition(
+        self, columns: Mapping[str, Sequence[Any] | Array], *, condition_columns: Sequence[ConditionColumn]
+    ) -> Array:
+        """The `conditional_input [B, C]` that the model makes of raw columns: categories, and numbers with nulls.
+
+        Args:
+          columns: by name, B values each; `None` or NaN where there is none.
+          condition_columns: `Contract.condition_columns` of the exported version, since a server knows no names.
+
+        Raises:
+          InputError: a column is missing or unknown, or a value is of another kind, or null where none may be.
+        """
+        return self.predict("encode_condition", raw_condition_inputs(columns, condition_columns))["conditional_input"]
+
+    def log_prob_examples(self, examples: Sequence[bytes]) -> Array:
+        """Log-densities `[B]`, in nats, of B serialized `tf.Example`s, whose features are the raw columns by name.
+
+        For a model whose condition has categories or nulls. A feature that is not there is null.
+        """
+        serialized = np.empty(len(examples), object)
+        serialized[:] = list(examples)
+        return self.predict("log_prob_examples", {"examples": serialized})["log_prob"]
 
     def predict(self, signature_name: str, inputs: Mapping[str, npt.ArrayLike]) -> Arrays:
         """The outputs, by name, of any signature whose inputs and outputs have the rows as their first dimension.

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.contract import Contract, ContractError, check_columns, find_version, read_contract
+from export.contract import ConditionColumn, Contract, ContractError, check_columns, find_version, read_contract
 from serving_config.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,13 +19,20 @@ MODELS_DIR = Path("models")  # where `python -m export --model_base models/demo`
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Columns:
-    """Names of the event columns and of the conditional columns, in the model's order."""
+    """Which columns a model has, in its order.
+
+    Attributes:
+      event: names of the columns of `x`.
+      conditional: names of the entries of `conditional_input`.
+      raw_condition: the columns that those are made of, where they are others.
+    """
 
     event: tuple[str, ...]
     conditional: tuple[str, ...]
+    raw_condition: tuple[ConditionColumn, ...] = ()
 
     def inputs(self, operation: str) -> dict[str, tuple[str, ...]]:
-        """The columns of each input of an operation; a model without conditional columns has one input less."""
+        """The columns of each input of an operation that are read as numbers; raw conditions are none of them."""
         events = {
             "log_prob": {"x": self.event},
             "inverse": {"x": self.event},
@@ -33,9 +40,19 @@ class Columns:
             "sample": {},
         }
         inputs = dict(events[operation])
-        if self.conditional:
+        if self.conditional and not self.raw_condition:
             inputs["conditional_input"] = self.conditional
         return inputs
+
+    def wanted(self, operation: str) -> list[str]:
+        """Names of all columns that an operation reads."""
+        numbers = [name for group in self.inputs(operation).values() for name in group]
+        return [*numbers, *(column.name for column in self.raw_condition)]
+
+    @property
+    def categories(self) -> dict[str, str]:
+        """The columns that hold categories: by name, their kind, `"string"` or `"integer"`."""
+        return {column.name: column.kind for column in self.raw_condition if column.is_category}
 
     @property
     def base(self) -> tuple[str, ...]:
@@ -67,9 +84,10 @@ def resolve_columns(options: CallOptions, in_file: Sequence[str], *, note: Calla
         contract, source = _read(options, usual)
     except (ContractError, OSError) as error:
         raise UsageError(str(error)) from error
-    columns = Columns(contract.event_columns, contract.conditional_columns)
+    columns = Columns(contract.event_columns, contract.conditional_columns, contract.condition_columns)
     if not given:
-        names = f"{', '.join(columns.event)} | {', '.join(columns.conditional)}"
+        raw = (column.name for column in contract.raw_condition_columns)
+        names = f"{', '.join(columns.event)} | {', '.join(raw)}"
         note(f"columns {names}: from {source}; --model names another")
     return columns
 

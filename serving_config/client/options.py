@@ -124,7 +124,13 @@ def _parser() -> argparse.ArgumentParser:
     columns("--conditional_columns", type=names, default=(), metavar="C", help="columns of conditional_input")
     columns("--keep", type=names, default=(), metavar="COLUMNS", help="carried through; '*' for all")
     rows = parser.add_argument_group("rows").add_argument
-    rows("--input", type=Path, dest="input_path", metavar="FILE", help=".parquet or .csv; no nulls")
+    rows(
+        "--input",
+        type=Path,
+        dest="input_path",
+        metavar="FILE",
+        help=".parquet or .csv; nulls only where the contract has them",
+    )
     rows("--output", type=Path, dest="output_path", metavar="FILE", help=".parquet or .csv; by default CSV on stdout")
     rows("--num_samples", type=int, default=1, metavar="N", help="draws for each row; default: %(default)s")
     rows("--seed", type=int, metavar="N", help="the same draws every time; by default fresh ones")

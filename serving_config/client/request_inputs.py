@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from serving_config.client.metadata import SignatureInfo, TensorInfo
     from serving_config.client.transport import Array, Arrays
 
+_EXPECTED = {"string": "text", "bool": "truth values"}
+
 
 def request_inputs(signature_name: str, signature: SignatureInfo, given: Mapping[str, npt.ArrayLike]) -> Arrays:
     """The arrays in the types that the signature wants.
@@ -49,10 +51,30 @@ def empty_outputs(signature: SignatureInfo) -> Arrays:
     }
 
 
+def _fits(array: Array, dtype: str) -> bool:
+    """Whether an array of that type can be sent as the type of an input."""
+    if dtype == "string":
+        return array.dtype.kind in "SU" or (
+            array.dtype.kind == "O" and all(isinstance(value, (str, bytes)) for value in array.flat)
+        )
+    if dtype == "bool":
+        return array.dtype.kind == "b"
+    return array.dtype.kind in "fiu" and not (dtype.startswith("int") and array.dtype.kind == "f")
+
+
+def _bytes(array: Array) -> Array:
+    """Text as bytes, of dtype object."""
+    encoded = np.empty(array.size, object)
+    encoded[:] = [value if isinstance(value, bytes) else str(value).encode() for value in array.flat]
+    shaped: Array = encoded.reshape(array.shape)
+    return shaped
+
+
 def _array(name: str, value: npt.ArrayLike, info: TensorInfo) -> Array:
     array = np.asarray(value)
-    if array.dtype.kind not in "fiu" or (info.dtype.startswith("int") and array.dtype.kind == "f"):
-        raise InputError(f"{name} is of type {array.dtype}; expected numbers for {info.dtype}")
+    if not _fits(array, info.dtype):
+        expected = _EXPECTED.get(info.dtype, "numbers")
+        raise InputError(f"{name} is of type {array.dtype}; expected {expected} for {info.dtype}")
     if not info.shape or info.shape[0] is not None:
         raise InputError(f"{name} has the shape {list(info.shape)} in the model; expected rows as its first dimension")
     fits = array.ndim == len(info.shape) and all(
@@ -61,5 +83,7 @@ def _array(name: str, value: npt.ArrayLike, info: TensorInfo) -> Array:
     if not fits:
         expected = ", ".join(["B", *("any" if size is None else str(size) for size in info.shape[1:])])
         raise InputError(f"{name} has shape {list(array.shape)}; the model expects [{expected}]")
+    if info.dtype == "string":
+        return _bytes(array)
     with np.errstate(over="ignore"):  # beyond float32 is infinite there, as on the server
         return array.astype(info.dtype, copy=False)

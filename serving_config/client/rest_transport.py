@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -75,7 +76,7 @@ class RestTransport:
     ) -> Arrays:
         """See `Transport`."""
         columns = {name: array.tolist() for name, array in inputs.items()}
-        body = json.dumps({"signature_name": signature_name, "inputs": columns}).encode()
+        body = json.dumps({"signature_name": signature_name, "inputs": columns}, default=_json_text).encode()
         answer = self._call("POST", f"{_model_path(model)}:predict", body, timeout)
         outputs = member(answer, "outputs")
         if not isinstance(outputs, dict):
@@ -148,6 +149,14 @@ class RestTransport:
         if answer is None:
             raise ResponseError(f"{self._base}{path} answered no JSON but {text[:_SHOWN]!r}")
         return answer
+
+
+def _json_text(value: bytes) -> str | dict[str, str]:
+    """A text, or bytes that are none, as JSON has them."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"b64": base64.b64encode(value).decode()}
 
 
 def _reason(error: Exception) -> str:

@@ -38,7 +38,7 @@ def call_table(options: CallOptions) -> int:
         raise UsageError("--input is missing; expected a Parquet or CSV file")
     table = TableInput(options.input_path)
     columns = resolve_columns(options, table.names, note=_note)
-    wanted = [name for group in columns.inputs(options.operation).values() for name in group]
+    wanted = columns.wanted(options.operation)
     kept = table.check(wanted, options.keep)
     if not wanted:
         raise UsageError(
@@ -54,11 +54,14 @@ def call_table(options: CallOptions) -> int:
         leave_when_interrupted(output.discard),
         tqdm(total=table.rows, unit="row", unit_scale=True, disable=not sys.stderr.isatty()) as bar,
     ):
-        for batch in table.batches(wanted, kept, batch_rows=batch_rows):
+        for batch in table.batches(wanted, kept, batch_rows=batch_rows, categories=columns.categories):
             inputs = {
                 name: table.matrix(batch, group, first_row=rows)
                 for name, group in columns.inputs(options.operation).items()
             }
+            if columns.raw_condition:
+                raw = table.raw_condition(batch, columns.raw_condition, first_row=rows)
+                inputs["conditional_input"] = client.predict("encode_condition", raw)["conditional_input"]
             carried = batch.select(kept)
             if options.operation == "sample":
                 output.write(_sample(client, options, columns, inputs, carried, batch.num_rows, rows))

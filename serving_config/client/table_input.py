@@ -11,16 +11,19 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from serving_config.client.options import ALL_COLUMNS, FORMATS
-from serving_config.errors import JobError, UsageError
+from serving_config.client.raw_condition import raw_condition_inputs
+from serving_config.errors import InputError, JobError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from serving_config.client.transport import Array
+    from export.contract import ConditionColumn
+    from serving_config.client.transport import Array, Arrays
 
 # Arrow's own list, without the spellings of NaN: that is a number.
 _NULLS = ["", "#N/A", "N/A", "NA", "NULL", "null", "n/a"]
+_CATEGORIES = {"string": pa.string(), "integer": pa.int64()}
 
 
 class TableInput:
@@ -50,8 +53,16 @@ class TableInput:
             raise UsageError(f"{self._path} lacks the column(s) {', '.join(missing)}; it has {', '.join(self.names)}")
         return kept
 
-    def batches(self, columns: Sequence[str], keep: Sequence[str], *, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, columns: Sequence[str], keep: Sequence[str], *, batch_rows: int, categories: Mapping[str, str]
+    ) -> Iterator[pa.RecordBatch]:
         """The rows, in batches of at most `batch_rows`; a file without rows is one batch without.
+
+        Args:
+          columns: names of those that go into the model.
+          keep: names of those to carry through.
+          batch_rows: rows of a batch at most.
+          categories: which of `columns` hold no numbers: by name, `"string"` or `"integer"`. Empty text is null there.
 
         Raises:
           JobError: the file is broken.
@@ -59,35 +70,46 @@ class TableInput:
         wanted = list(dict.fromkeys([*columns, *keep]))
         empty = True
         try:
-            for batch in self._read(columns, wanted, batch_rows):
+            schema = self._schema(columns, wanted, categories)
+            for batch in self._read(schema, batch_rows, categories):
                 for start in range(0, batch.num_rows, batch_rows):
                     empty = False
                     yield batch.slice(start, batch_rows)
             if empty:
-                yield pa.RecordBatch.from_pylist([], schema=self._schema(columns, wanted))
+                yield pa.RecordBatch.from_pylist([], schema=schema)
         except (OSError, pa.ArrowException) as error:
             raise JobError(f"{self._path} cannot be read: {_one_line(error)}") from error
 
-    def _read(self, columns: Sequence[str], wanted: list[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
+    def _read(self, schema: pa.Schema, batch_rows: int, categories: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
         if self._format == "parquet":
             with pq.ParquetFile(self._path) as file:
-                yield from file.iter_batches(batch_size=batch_rows, columns=wanted)
+                yield from file.iter_batches(batch_size=batch_rows, columns=schema.names)
             return
         convert = pyarrow.csv.ConvertOptions(
-            include_columns=wanted,
-            column_types=self._schema(columns, wanted),
-            null_values=_NULLS,
-            strings_can_be_null=False,
+            include_columns=schema.names, column_types=schema, null_values=_NULLS, strings_can_be_null=False
         )
+        texts = [name for name, kind in categories.items() if kind == "string"]
         with pyarrow.csv.open_csv(self._path, convert_options=convert) as reader:
-            yield from reader
+            for batch in reader:
+                yield _empty_to_null(batch, texts)
 
-    def _schema(self, columns: Sequence[str], wanted: Sequence[str]) -> pa.Schema:
+    def _schema(self, columns: Sequence[str], wanted: Sequence[str], categories: Mapping[str, str]) -> pa.Schema:
         if self._format == "parquet":
             schema = pq.read_schema(self._path)
             return pa.schema([schema.field(name) for name in wanted])
         # Types are said, never guessed from the first block: text stays as it is, 007 too.
-        return pa.schema([(name, pa.float64() if name in set(columns) else pa.string()) for name in wanted])
+        types = dict.fromkeys(columns, pa.float64()) | {name: _CATEGORIES[kind] for name, kind in categories.items()}
+        return pa.schema([(name, types.get(name, pa.string())) for name in wanted])
+
+    def raw_condition(
+        self, batch: pa.RecordBatch, condition_columns: Sequence[ConditionColumn], *, first_row: int
+    ) -> Arrays:
+        """The inputs of `encode_condition` for a batch. Raises `JobError` naming a row with a value of another kind."""
+        columns = {column.name: batch.column(column.name).to_pylist() for column in condition_columns}
+        try:
+            return raw_condition_inputs(columns, condition_columns, first_row=first_row)
+        except InputError as error:
+            raise JobError(f"{self._path}: {error} (rows from 0)") from error
 
     def matrix(self, batch: pa.RecordBatch, columns: Sequence[str], *, first_row: int) -> Array:
         """The columns of a batch as `[B, columns]`. Raises `JobError` naming a row without a value."""
@@ -108,6 +130,14 @@ class TableInput:
             column = column.cast(pa.float64())
         values: Array = column.to_numpy(zero_copy_only=False)
         return values
+
+
+def _empty_to_null(batch: pa.RecordBatch, texts: Sequence[str]) -> pa.RecordBatch:
+    for name in texts:
+        column = batch.column(name)
+        filled = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
+        batch = batch.set_column(batch.schema.get_field_index(name), name, filled)
+    return batch
 
 
 def _one_line(error: BaseException) -> str:

@@ -26,13 +26,15 @@ _VALUE_FIELDS = {
 
 
 def to_tensor_proto(array: Array) -> Any:
-    """The message for an array of numbers; its bytes are little-endian, as TensorFlow reads them."""
-    dtype = array.dtype.name
-    if dtype not in _VALUE_FIELDS:
+    """The message for an array of numbers, little-endian as TensorFlow reads them, or of bytes (of dtype object)."""
+    dtype = "string" if array.dtype.hasobject else array.dtype.name
+    if dtype != "string" and dtype not in _VALUE_FIELDS:
         raise InputError(f"an array is of type {dtype}; expected one of {', '.join(_VALUE_FIELDS)}")
-    message = message_class("TensorProto")(
-        dtype=_NUMBERS[dtype], tensor_content=np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
-    )
+    message = message_class("TensorProto")(dtype=_NUMBERS[dtype])
+    if dtype == "string":
+        message.string_val.extend(array.ravel().tolist())
+    else:
+        message.tensor_content = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
     for size in array.shape:
         message.tensor_shape.dim.add(size=size)
     return message

@@ -28,7 +28,7 @@ _POLL_SECONDS = 0.2
 class Rollout:
     """One run of the command; `say` gets a line for each step."""
 
-    def __init__(self, options: RolloutOptions, *, say: Callable[[str], None]) -> None:
+    def __init__(self, options: RolloutOptions, *, say: Callable[[str], object]) -> None:
         """Reads the configuration. Raises `UsageError` if the model is not in it."""
         self._options = options
         self._say = say

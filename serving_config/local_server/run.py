@@ -14,6 +14,7 @@ from serving_config.local_server.errors import RequestError
 from serving_config.quiet_tensorflow import quiet_start
 from serving_config.serve_flags import is_true
 from serving_config.serve_options import ServeOptions
+from serving_config.standard_output import show
 
 if TYPE_CHECKING:
     from serving_config.local_server.server import LocalServer
@@ -84,8 +85,7 @@ def run_local(options: ServeOptions, reason: str) -> int:
     except StartError as error:
         raise StartError(_with_advice(str(error), options)) from error
     signals.expect_a_server()  # first: who reads the line may stop the server at once
-    sys.stdout.write(_ready_line(server, options, models, reason))
-    sys.stdout.flush()
+    show(_ready_line(server, options, models, reason))
     signals.asked.wait()
     _log("stopping: no new requests, those under way are answered")
     server.stop()
@@ -98,7 +98,7 @@ def _ready_line(server: LocalServer, options: ServeOptions, models: Any, reason:
     host = options.listens_on
     rest = f", REST on {scheme}://{host}:{server.rest_api_port}" if server.rest_api_port is not None else ", no REST"
     doors = f"gRPC on {host}:{server.port}{rest}"
-    return f"local server in Python, for development, serves {names}: {doors}, because {reason}\n"
+    return f"local server in Python, for development, serves {names}: {doors}, because {reason}"
 
 
 def _with_advice(message: str, options: ServeOptions) -> str:

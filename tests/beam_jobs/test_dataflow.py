@@ -22,8 +22,9 @@ from apache_beam.transforms.environments import DockerEnvironment
 
 from beam_jobs.beam_options import check_places, parse_beam_flags
 from beam_jobs.errors import UsageError
-from beam_jobs.job import prepare_job
+from beam_jobs.job import add_steps, prepare_job
 from beam_jobs.options.score_options import ScoreOptions, score_flags
+from beam_jobs.publishing import Publish
 from beam_jobs.scoring import plan_score
 from tests.beam_jobs.kept_file_system import KeptFileSystem  # noqa: F401  # registers itself with Beam
 
@@ -41,16 +42,17 @@ def job(model_base, write_parquet, make_columns, tmp_path, monkeypatch):
         model=f"kept://{model_base}", input_patterns=(f"kept://{path}",), output=f"kept://{tmp_path}/out", num_shards=2
     )
     job, staged = prepare_job(plan_score, options, PipelineOptions(["--runner=DataflowRunner"]))
-    yield job
+    staged.hand_over()
+    yield job, staged
     staged.discard()
 
 
 @pytest.fixture
 def tallies_of(job):
-    """Adds the job to a pipeline, and a step that takes its tallies."""
+    """Adds the job to a pipeline, with the step that publishes what it wrote."""
 
     def build(pipeline: beam.Pipeline) -> None:
-        tuple(job.build(pipeline, "gs://bucket/out", threads=None)) | beam.Flatten()
+        add_steps(job[0], pipeline, job[1], threads=None) | "Publish" >> Publish(*job, start=0)
 
     return build
 
@@ -69,7 +71,7 @@ def test_the_graph_survives_the_wire_and_runs_in_the_one_image(tallies_of):
     bounded = beam_runner_api_pb2.IsBounded.BOUNDED
     assert {each.is_bounded for each in graph.components.pcollections.values()} == {bounded}
     names = {each.unique_name.partition("/")[0] for each in graph.components.transforms.values()}
-    assert {"ReadTable", "Score", "ToScoredRows", "WriteScored", "WriteInvalid", "WriteFailed"} <= names
+    assert {"ReadTable", "Score", "ToScoredRows", "WriteScored", "WriteInvalid", "WriteFailed", "Publish"} <= names
     again = beam.Pipeline.from_runner_api(graph, FnApiRunner(), PipelineOptions([]))
     assert len(again.to_runner_api().components.transforms) == len(graph.components.transforms)
 
@@ -80,7 +82,8 @@ def test_only_work_units_are_shuffled_before_the_rows_are_written(tallies_of):
     tallies_of(pipeline)
     transforms = pipeline.to_runner_api().components.transforms.values()
     groupings = Counter(each.unique_name.split("/")[1] for each in transforms if each.spec.urn == GROUP)
-    assert groupings == {"WorkUnits": 1, "MergeShards": 2}
+    # The counts of all bundles are combined for the step that publishes.
+    assert groupings == {"WorkUnits": 1, "MergeShards": 2, "CombinePerKey": 1}
 
 
 def test_dataflow_takes_the_job(tallies_of, tmp_path):

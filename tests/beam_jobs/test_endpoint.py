@@ -65,7 +65,7 @@ def _await_model(target):
     deadline = time.monotonic() + 60
     while True:
         try:
-            return handler(target).probe({"x": 2, "conditional_input": 1})
+            return handler(target).probe()
         except (EndpointBusyError, UsageError):
             assert time.monotonic() < deadline
             time.sleep(0.2)
@@ -73,7 +73,7 @@ def _await_model(target):
 
 def handler(target, **options):
     endpoint = EndpointOptions(target=target, model_name=NAME, **options)
-    return EndpointHandler(endpoint, signature_name="log_prob", signature=SIGNATURE)
+    return EndpointHandler(endpoint, signature_name="log_prob", signatures={"log_prob": SIGNATURE})
 
 
 def run_score(*flags):
@@ -132,6 +132,7 @@ def test_a_model_that_the_server_has_not_is_refused_before_the_start(server, sco
 
 class Rows:
     def __init__(self, rows):
+        self.condition = None
         self.inputs = {"x": np.zeros((rows, 2), np.float32), "conditional_input": np.zeros((rows, 1), np.float32)}
 
     def __len__(self):
@@ -176,9 +177,10 @@ def test_a_busy_server_is_asked_again_and_a_refusal_is_not(scripted, monkeypatch
 def test_an_answer_that_is_not_the_contracts_is_refused(scripted):
     _, target = scripted()
     other = Signature(inputs=SIGNATURE.inputs, outputs={"log_prob": TensorSpec("float32", (None, 2))})
-    model = EndpointHandler(EndpointOptions(target=target, model_name=NAME), signature_name="log_prob", signature=other)
+    endpoint = EndpointOptions(target=target, model_name=NAME)
+    model = EndpointHandler(endpoint, signature_name="log_prob", signatures={"log_prob": other})
     with pytest.raises(UsageError, match=r"answered log_prob float32 \[1\]; .* says log_prob float32 \[1, 2\]"):
-        model.probe({"x": 2, "conditional_input": 1})
+        model.probe()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -224,7 +226,7 @@ def test_flags_of_the_endpoint_are_checked(flags, message):
 
 
 def test_a_client_is_closed_after_use():
-    client = PredictClient(EndpointOptions(target="127.0.0.1:1", model_name="m"), signature_name="log_prob")
+    client = PredictClient(EndpointOptions(target="127.0.0.1:1", model_name="m"))
     client.close()
     with pytest.raises(ValueError, match="closed channel"):
-        client.predict({"x": np.zeros((1, 2), np.float32)})
+        client.predict("log_prob", {"x": np.zeros((1, 2), np.float32)})

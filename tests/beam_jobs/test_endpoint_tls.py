@@ -82,10 +82,10 @@ def options(target, pem, ca="ca.pem", **values):
 
 
 def predict(endpoint, rows=1):
-    client = PredictClient(endpoint, signature_name="log_prob")
+    client = PredictClient(endpoint)
     try:
         inputs = {"x": np.zeros((rows, 2), np.float32), "conditional_input": np.zeros((rows, 1), np.float32)}
-        return client.predict(inputs)["log_prob"]
+        return client.predict("log_prob", inputs)["log_prob"]
     finally:
         client.close()
 
@@ -141,7 +141,7 @@ def test_a_file_that_is_not_there_is_named(pem):
         target="h:1", model_name="m", tls=EndpointTls(root_certificates=f"{pem['ca.pem']}.nowhere")
     )
     with pytest.raises(UsageError, match=r"--endpoint_root_certificates .*\.nowhere cannot be read: .*No such file"):
-        PredictClient(endpoint, signature_name="log_prob")
+        PredictClient(endpoint)
 
 
 def test_files_are_absolute_for_workers_elsewhere_and_keys_do_not_travel(pem, monkeypatch):

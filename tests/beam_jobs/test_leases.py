@@ -8,6 +8,7 @@ import time
 
 import pyarrow as pa
 import pytest
+from apache_beam.internal import pickler
 
 from beam_jobs.errors import JobError, UsageError
 from beam_jobs.output import lease
@@ -68,6 +69,31 @@ def test_a_lease_is_renewed_until_it_is_released(output, tmp_path, monkeypatch):
     assert directories(tmp_path) == set()
 
 
+def test_a_lease_of_the_workers_is_renewed_by_them_and_nobody_else_is_taken_for_gone(output, tmp_path):
+    staged = stage_output(output, existing="refuse")
+    (path,) = tmp_path.glob("*/lease.json")
+
+    def is_renewed():
+        os.utime(path, (0, 0))
+        lease._next_renewal.clear()
+        lease.renew_lease(staged.directory)
+        return path.stat().st_mtime > 0
+
+    assert not is_renewed()  # it belongs to the launcher
+    staged.hand_over()
+    assert is_renewed()
+    worker = pickler.loads(pickler.dumps(staged))
+    with worker.held():
+        stage_output(output, existing="refuse").discard()  # the next job leaves it alone
+    assert path.exists()
+    staged.discard()
+    lease._next_renewal.clear()
+    lease.renew_lease(staged.directory)
+    assert not path.exists()
+    with pytest.raises(JobError, match="was cancelled, or taken for left over"), worker.held():
+        pass
+
+
 def test_an_output_that_appeared_meanwhile_is_not_replaced(output, tmp_path):
     staged = stage_output(output, existing="refuse")
     staged.name_shards([], "scored", REJECTED_SCHEMA, PARQUET)
@@ -97,7 +123,7 @@ def test_a_file_that_arrives_damaged_is_not_published(output, tmp_path, monkeypa
             with self.create(target) as stream:
                 stream.write(kept_file_system.local(source).read_bytes()[:-1])
 
-    monkeypatch.setattr(kept_file_system.KeptFileSystem, "rename", cut)
+    monkeypatch.setattr(kept_file_system.KeptFileSystem, "copy", cut)
     with pytest.raises(JobError, match=r"rejected-.* has \d+ bytes; expected"):
         staged.publish("{}")
     staged.discard()

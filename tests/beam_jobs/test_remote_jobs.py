@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs.beam_options import parse_beam_flags
 from beam_jobs.errors import JobError, UsageError
@@ -220,6 +221,16 @@ def test_damaged_files_fail_the_job_and_leave_nothing_or_are_accounted_for(bucke
         score_table(ScoreOptions(**few, on_bad_file="reject", max_rejected=0), options)
     kept = {key.rpartition("/")[2].partition("-")[0] for key in bucket.keys("few")}
     assert kept == {"rejected", "summary.json"}
+
+
+def test_large_objects_are_copied_in_parts(bucket):
+    """The store copies 5 GB at once at most; Beam's client copies what is larger than 8 MB part by part."""
+    bucket.put("large", b"x" * (9 << 20))
+    FileSystems.set_options(parse_beam_flags(bucket.flags))
+    FileSystems.copy([bucket.url("large")], [bucket.url("copy")])
+    copied = bucket.client.head_object(Bucket=bucket.name, Key="copy")
+    assert copied["ContentLength"] == 9 << 20
+    assert copied["ETag"].endswith('-2"')
 
 
 def test_a_model_that_changes_or_is_none_fails_the_job(bucket, model, columns, tmp_path, monkeypatch):

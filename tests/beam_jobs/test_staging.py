@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -92,3 +94,20 @@ def test_shards_that_no_tally_names_are_dropped(tmp_path):
     names = staged.name_shards([shards[0].path, shards[2].path], "rejected", REJECTED_SCHEMA, PARQUET)
     assert names == ["rejected-00000-of-00002.parquet", "rejected-00001-of-00002.parquet"]
     assert sorted(entry.name for entry in Path(staged.directory).iterdir()) == names
+
+
+def test_a_directory_whose_job_was_killed_before_it_had_its_name_is_deleted_after_a_minute(tmp_path):
+    for name in ("out.new-00000001", "out.new-00000002"):
+        (tmp_path / name).mkdir()
+    os.utime(tmp_path / "out.new-00000001", (0, 0))
+    stage_output(str(tmp_path / "out"), existing="refuse").discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.new-00000002"]
+
+
+def test_a_summary_that_cannot_be_written_is_a_failed_job(tmp_path):
+    staged = stage_output(str(tmp_path / "out"), existing="refuse")
+    shutil.rmtree(staged.directory)
+    with pytest.raises(JobError, match=r"the result could not be written to .*out: "):
+        staged.publish("{}")
+    staged.discard()
+    assert list(tmp_path.iterdir()) == []

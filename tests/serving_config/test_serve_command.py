@@ -5,42 +5,20 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import re
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from tests.serving_config.local_server.support import ROW, write_model
-
-COMMAND = [sys.executable, "-m", "serving_config.serve"]
-ROOT = Path(__file__).parents[2]
-
-
-def environment(**changes):
-    clean = {name: value for name, value in os.environ.items() if name != "TENSORFLOW_MODEL_SERVER"}
-    return clean | {"PYTHONPATH": str(ROOT)} | changes
-
-
-def run(*arguments, **changes):
-    return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=120, env=environment(**changes), check=False
-    )
-
-
-def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
+from tests.serving_config.serve_command import COMMAND, environment, free_ports, run
 
 
 @pytest.fixture(scope="module")
@@ -219,45 +197,3 @@ def test_a_base_without_versions_is_waited_for(base, tmp_path):
         assert process.stdout.readline().startswith("local server in Python, for development, serves default")
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
-
-
-@pytest.fixture
-def real_server(tmp_path):
-    """A program that says how it was called, ends like the real one on SIGTERM, and else with status 7."""
-    program = tmp_path / "bin" / "tensorflow_model_server"
-    program.parent.mkdir()
-    program.write_text(
-        f"#!{sys.executable}\nimport signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
-        "print(sys.argv[1:], flush=True)\n"
-        "time.sleep(60 if '--wait' in sys.argv else 0)\nsys.exit(7)\n"
-    )
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    return program
-
-
-def test_the_real_server_takes_over(base, real_server):
-    done = run(f"--model_base={base}", "--model_name=m", PATH=str(real_server.parent))
-    assert done.returncode == 7
-    started, arguments = done.stdout.splitlines()
-    doors = "gRPC on 0.0.0.0:8500, REST on 0.0.0.0:8501"
-    assert started == f"starting tensorflow_model_server ({real_server}): {doors}, because it is on PATH"
-    flags = ["--port=8500", "--rest_api_port=8501", "--model_name=m", f"--model_base_path={base}"]
-    assert arguments == str(flags)
-
-
-def test_signals_reach_the_real_server(base, real_server):
-    command = [*COMMAND, f"--model_base={base}", "--wait"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=environment(TENSORFLOW_MODEL_SERVER=str(real_server))
-    ) as process:
-        process.stdout.readline()
-        process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 5
-
-
-def test_a_host_that_the_real_server_cannot_take_is_refused(base, real_server):
-    done = run(f"--model_base={base}", "--host=127.0.0.1", TENSORFLOW_MODEL_SERVER=str(real_server))
-    assert done.returncode == 2
-    assert "listens on all addresses" in done.stderr

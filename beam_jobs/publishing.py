@@ -1,0 +1,89 @@
+"""The end of a job: counts checked, files named, and the output published, by the launcher or by the pipeline."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import apache_beam as beam
+
+from beam_jobs.errors import JobError
+from beam_jobs.output.table_format import TableFormat
+from beam_jobs.output.writing import REJECTED_PREFIX
+from beam_jobs.rejection import REJECTED_SCHEMA
+from beam_jobs.summary import Summary
+
+if TYPE_CHECKING:
+    from beam_jobs.job import Job
+    from beam_jobs.output.staging import StagedOutput
+    from beam_jobs.tally import Tally
+
+SummaryT = TypeVar("SummaryT", bound=Summary)
+
+
+class Publish(beam.PTransform):  # type: ignore[misc]  # Beam is untyped here
+    """The last step: the one `Tally` of a job to its published output.
+
+    A runner may run it again, after a worker was lost for example; each time does the same.
+    """
+
+    def __init__(self, job: Job[Any], staged: StagedOutput, *, start: float) -> None:
+        """See the class; `start` is when the job did, in seconds since the epoch."""
+        super().__init__()
+        self._known_rows = job.plan.known_rows
+        # Of the plan, what names the work is the largest part and not needed any more.
+        self._job = dataclasses.replace(job, plan=dataclasses.replace(job.plan, units=()))  # type: ignore[type-var]
+        self._staged = staged
+        self._start = start
+
+    def expand(self, tally: beam.PCollection) -> beam.PCollection:
+        """Adds the step."""
+        return tally | "PublishOutput" >> beam.Map(_publish, self._job, self._staged, self._known_rows, self._start)
+
+
+def _publish(tally: Tally, job: Job[Any], staged: StagedOutput, known_rows: int | None, start: float) -> None:
+    if staged.published() is not None:  # by a worker that was lost before it could say so
+        staged.discard()
+        return
+    with staged.held():
+        seconds = round(time.time() - start, 3)
+        summary = finish_job(job, staged, tally, known_rows=known_rows, seconds=seconds)
+        staged.publish(summary.to_json())
+
+
+def finish_job(
+    job: Job[SummaryT], staged: StagedOutput, tally: Tally, *, known_rows: int | None, seconds: float
+) -> SummaryT:
+    """Checks the counts and names the files. Raises `JobError` for a lost row, or more rejected ones than may be."""
+    plan = job.plan
+    try:
+        if known_rows is not None and tally.rows_read != known_rows:
+            raise JobError(f"{tally.rows_read} rows were read of {known_rows} in the input files")
+        job.check(tally)
+        rejected = staged.name_shards(tally.files, REJECTED_PREFIX, REJECTED_SCHEMA, TableFormat.of(plan.options))
+        summary = job.finish(tally, staged, plan.summary_fields(tally, rejected, seconds))
+        _check_rejected(summary, plan.options.max_rejected, staged, rejected)
+    except OSError as error:
+        raise JobError(f"the result could not be written to {plan.options.output}: {error}") from error
+    return summary
+
+
+def read_published(staged: StagedOutput, output: str) -> str:
+    """The summary that the pipeline has published. Raises `JobError` if there is none."""
+    text = staged.published()
+    if text is None:
+        raise JobError(f"the job ended, but {output} holds no summary of it; expected its last step to write that")
+    return text
+
+
+def _check_rejected(summary: Summary, allowed: float, staged: StagedOutput, rejected_files: list[str]) -> None:
+    """Raises `JobError` if too large a share was rejected; leaves the rejected rows where its message says."""
+    if summary.rows_rejected <= allowed * summary.rows_read:
+        return
+    kept = staged.keep_rejected(rejected_files, summary.to_json())
+    share = summary.rows_rejected / summary.rows_read
+    raise JobError(
+        f"{summary.rows_rejected:,} of {summary.rows_read:,} rows ({share:.2%}) were rejected; --max_rejected allows "
+        f"{allowed:.2%}; nothing was published: the rejected rows and their reasons are in {kept}"
+    )

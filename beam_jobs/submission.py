@@ -1,0 +1,89 @@
+"""A pipeline on its runner: waited for, cancelled, or left to itself."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from apache_beam.runners.runner import PipelineState
+
+from beam_jobs.errors import JobError, SubmittedError
+from beam_jobs.failure import describe_failure
+from beam_jobs.quiet_logs import quiet_beam_workers
+
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+
+class Submission:
+    """What became of a pipeline; one thread runs it, and another may ask."""
+
+    def __init__(self) -> None:
+        """Nothing has been submitted yet."""
+        self._result: Any = None
+        self._publishes = False
+
+    def run(self, pipeline: beam.Pipeline, *, publishes: bool) -> None:
+        """Runs a pipeline to its end; one that `publishes` needs nobody to wait for it.
+
+        Raises:
+          JobError: it failed, or nobody knows.
+          SubmittedError: it was written as a template, for somebody else to submit.
+        """
+        self._publishes = publishes
+        state = None
+        try:
+            with quiet_beam_workers():
+                self._result = pipeline.run()
+            has_job = getattr(self._result, "has_job", True)
+            if publishes and has_job:
+                sys.stderr.write(f"{self._name()} is submitted; it publishes its output by itself, Ctrl-C cancels it\n")
+            if has_job:
+                with quiet_beam_workers():
+                    state = self._result.wait_until_finish()
+        except Exception as error:  # a runner raises whatever a step raised, or a text of its traceback
+            hint = f"; {self._name()} may go on" if self.goes_on else ""
+            raise JobError(f"the job failed: {describe_failure(error)}{hint}") from error
+        if state is None:
+            raise SubmittedError("the job was written as a template; what runs it publishes the output")
+        if state != PipelineState.DONE:
+            raise JobError(f"the job ended as {state}; expected {PipelineState.DONE}")
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it may still be running, somewhere else, and will publish its output."""
+        return self._publishes and self._result is not None and not self._is_over()
+
+    def interrupt(self, number: int) -> str:
+        """What a signal does to a job on other machines: Ctrl-C cancels it, and so does any other unless it publishes.
+
+        Returns:
+          What to tell the user of it; nothing if there is no such job.
+        """
+        if self._result is None or self._is_over():
+            return ""
+        if self._publishes and number != signal.SIGINT:
+            return f"{self._name()} goes on, and publishes its output"
+        try:
+            self._result.cancel()
+        except Exception as error:  # noqa: BLE001  # a runner raises what it likes
+            return f"{self._name()} could not be cancelled ({describe_failure(error)}): cancel it on its runner"
+        return f"{self._name()} was cancelled"
+
+    def _is_over(self) -> bool:
+        try:
+            return not getattr(self._result, "has_job", True) or PipelineState.is_terminal(self._result.state)
+        except Exception:  # noqa: BLE001  # nobody knows: it may be running
+            return False
+
+    def _name(self) -> str:
+        for attribute in ("job_id", "_job_id"):  # of Dataflow's results, and of portable ones
+            try:
+                name = getattr(self._result, attribute, None)
+                name = name() if callable(name) else name
+            except Exception:  # noqa: BLE001  # of a job that has none yet
+                name = None
+            if name:
+                return f"job {name}"
+        return "the job"
