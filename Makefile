@@ -9,8 +9,8 @@ READY := $(VENV)/ready
 export MPLCONFIGDIR := $(abspath $(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help run train report search export score sample evaluate serve test test-flink dataflow-template bench \
-    bench-quality check format clean
+.PHONY: help run train report search export score sample evaluate serve test test-faults test-flink dataflow-template \
+    bench bench-quick bench-quality check format clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-17s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ serve: $(READY) ## Serve models/NAME over gRPC (8500) and REST (8501)
 test: $(READY) ## Run all tests
 	$(RUN) -m pytest -n 2 --dist worksteal
 
+test-faults: $(READY) ## Kills, full disks, damaged files, hostile traffic: ten minutes (FAULTS_MINUTES=1 of traffic)
+	$(RUN) -m pytest -m faults -n 2 --dist loadfile
+
 test-flink: $(READY) ## Score on a local Flink; needs Java and Beam's job server (FLINK_JOB_SERVER_JAR)
 	$(RUN) -m pytest -m flink tests/beam_jobs/flink
 
@@ -75,9 +78,13 @@ IMAGE ?= maf-serving:dev
 dataflow-template: $(READY) ## Write the flex template of score with IMAGE to out/dataflow/score.json
 	$(RUN) deploy/dataflow/make_template.py --image $(IMAGE) --output out/dataflow/score.json
 
-bench: $(READY) ## Exported functions beside TFP's graph, batch scoring beside a bare loop: ratios
-	$(RUN) -m benchmarks.serving_graph
-	$(RUN) -m benchmarks.batch_scoring
+PEERS := $(foreach python,$(PEERS_PYTHON),--peers_python $(python))
+
+bench: $(READY) ## Beside TFP, FlowJAX, zuko and bare loops in one run: docs/performance.md (PEERS_PYTHON=PATH)
+	$(RUN) -m benchmarks $(PEERS) --page docs/performance.md --json docs/performance.json --plot docs/performance.svg
+
+bench-quick: $(READY) ## The core of bench in a few minutes
+	$(RUN) -m benchmarks --suite quick $(PEERS)
 
 TABLES ?= data/uci
 

@@ -13,7 +13,6 @@ import argparse
 import dataclasses
 import os
 import shutil
-import statistics
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.measurement import Measurement
 from benchmarks.usual_way import score_dictionaries
 from maf.quiet_tensorflow import import_quietly
 
@@ -32,6 +32,7 @@ EVENT, CONDITION = [f"x{i}" for i in range(8)], [f"c{i}" for i in range(4)]
 LAYERS, HIDDEN = 5, [64, 64]
 SMALL = 10  # the small size is this part of the large one
 ROW_GROUP_ROWS = 1 << 17
+BATCH_SIZE = 16384
 BARE_TARGET, DICTIONARIES_TARGET, MEMORY_TARGET = 0.9, 6.0, 1.15
 
 
@@ -49,7 +50,7 @@ def main() -> None:
     add = parser.add_argument
     add("--rows", type=int, default=5_000_000, help="for score and the bare loop (default %(default)s)")
     add("--dictionary_rows", type=int, default=200_000, help="for the usual way (default %(default)s)")
-    add("--batch_size", type=int, default=16384, help="default %(default)s")
+    add("--batch_size", type=int, default=BATCH_SIZE, help="default %(default)s")
     add("--repeats", type=int, default=3, help="of each measurement; the median counts (default %(default)s)")
     add("--memory", action="store_true", help="measure peak memory, too")
     arguments = parser.parse_args()
@@ -57,14 +58,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
         model = _export(work)
-        ways = {
-            "bare loop": Way(lambda i, o: _bare_loop(model, i, o, arguments.batch_size), arguments.rows),
-            "score": Way(lambda i, o: _score(model, i, o, arguments.batch_size), arguments.rows),
-            "dictionaries": Way(
-                lambda i, o: score_dictionaries(model, i, o, EVENT, CONDITION), arguments.dictionary_rows
-            ),
+        rates = {
+            rate.subject: rate.median
+            for rate in _measure(
+                model, work, arguments.rows, arguments.dictionary_rows, arguments.repeats, arguments.batch_size
+            )
         }
-        rates = _rows_per_second(ways, work, arguments.repeats)
         for name, rate in rates.items():
             print(f"{name:12}  {rate:12,.0f} rows/s")
         print(f"score / bare loop     {rates['score'] / rates['bare loop']:6.2f}  goal {BARE_TARGET}")
@@ -73,24 +72,46 @@ def main() -> None:
             _print_memory(model, work, arguments.rows)
 
 
-def _rows_per_second(ways: dict[str, Way], work: Path, repeats: int) -> dict[str, float]:
-    seconds: dict[tuple[str, int], list[float]] = {}
-    for repeat in range(repeats + 1):
+def measure_scoring(*, rows: int, dictionary_rows: int, repeats: int) -> list[Measurement]:
+    """Rows/s of `score`, of the bare loop and of one dictionary for each row, start-up excluded."""
+    with tempfile.TemporaryDirectory() as directory:
+        work = Path(directory)
+        return _measure(_export(work), work, rows, dictionary_rows, repeats)
+
+
+def _measure(
+    model: str, work: Path, rows: int, dictionary_rows: int, repeats: int, batch_size: int = BATCH_SIZE
+) -> list[Measurement]:
+    ways = {
+        "score": Way(lambda i, o: _score(model, i, o, batch_size), rows),
+        "bare loop": Way(lambda i, o: _bare_loop(model, i, o, batch_size), rows),
+        "dictionaries": Way(lambda i, o: score_dictionaries(model, i, o, EVENT, CONDITION), dictionary_rows),
+    }
+    return [
+        Measurement(subject=name, quantity="rows/s", values=tuple(values))
+        for name, values in _rows_per_second(ways, work, repeats).items()
+    ]
+
+
+def _rows_per_second(ways: dict[str, Way], work: Path, repeats: int) -> dict[str, list[float]]:
+    """For each repeat, by the difference between the times of a large and of a small number of rows."""
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        _seconds(way, way.rows // SMALL, work)  # warms up
+    for _ in range(repeats):
         for name, way in ways.items():
-            # The first round warms up.
-            for rows in (way.rows // SMALL, way.rows) if repeat else (way.rows // SMALL,):
-                source, output = _make_rows(work, rows), work / "out"
-                start = time.perf_counter()
-                way.score(str(source), str(output))
-                elapsed = time.perf_counter() - start
-                shutil.rmtree(output)
-                if repeat:
-                    seconds.setdefault((name, rows), []).append(elapsed)
-    rates = {}
-    for name, way in ways.items():
-        small, large = (statistics.median(seconds[name, rows]) for rows in (way.rows // SMALL, way.rows))
-        rates[name] = (way.rows - way.rows // SMALL) / (large - small)
+            small, large = (_seconds(way, rows, work) for rows in (way.rows // SMALL, way.rows))
+            rates[name].append((way.rows - way.rows // SMALL) / (large - small))
     return rates
+
+
+def _seconds(way: Way, rows: int, work: Path) -> float:
+    source, output = _make_rows(work, rows), work / "out"
+    start = time.perf_counter()
+    way.score(str(source), str(output))
+    elapsed = time.perf_counter() - start
+    shutil.rmtree(output)
+    return elapsed
 
 
 def _export(work: Path) -> str:
