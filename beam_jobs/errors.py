@@ -5,6 +5,7 @@ BatchJobError
 │   └── UnreadableFileError   an input file is no table of its format
 ├── SubmittedError            the job is somebody else's now: a template was written, nothing was run
 └── JobError                  the job started and failed (exit status 1)
+    ├── ChangedInputError     an input file was written, replaced or deleted while the job read it
     └── EndpointError         a model server refused a request, or answered something else
         └── EndpointBusyError     it could not be reached, or had too much to do; trying again may help
 """
@@ -34,6 +35,10 @@ class SubmittedError(BatchJobError):
 
 class JobError(BatchJobError):
     """The job failed; nothing was published."""
+
+
+class ChangedInputError(JobError):
+    """An input file is not what it was when the job was planned: nobody knows which rows were read."""
 
 
 class EndpointError(JobError):

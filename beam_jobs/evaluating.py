@@ -28,7 +28,7 @@ from beam_jobs.groups import Grouping
 from beam_jobs.job import run_job
 from beam_jobs.job_plan import JobPlan, plan_job
 from beam_jobs.model_handler import SavedModelHandler
-from beam_jobs.output.shard_writer import create_file
+from beam_jobs.output.shard_writer import create_file, naming_failures
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected
 from beam_jobs.planned_model import find_model
@@ -138,8 +138,9 @@ class EvaluateJob:
 
 def _write_result(statistics: Statistics, event_columns: tuple[str, ...], path: str) -> Tally:
     """Writes the file; counts nothing, but whoever sums the tallies comes after it."""
-    with create_file(path) as stream:
-        stream.write(make_result(statistics, event_columns).to_json().encode())
+    content = make_result(statistics, event_columns).to_json().encode()
+    with naming_failures(path), create_file(path) as stream:
+        stream.write(content)
     return Tally()
 
 

@@ -10,11 +10,13 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs import beam_options
+from beam_jobs.errors import ChangedInputError, JobError
 from beam_jobs.options.job_options import JobOptions, is_elsewhere
-from beam_jobs.output.shard_writer import create_file
+from beam_jobs.output.shard_writer import create_file, naming_failures
 from beam_jobs.output.staging import stage_output
 from beam_jobs.progress import progress_bar
-from beam_jobs.publishing import Publish, finish_job, read_published
+from beam_jobs.publishing import Publish, finish_job, naming_output, read_published
+from beam_jobs.sources.file_state import check_unchanged
 from beam_jobs.submission import Submission
 from beam_jobs.summary import Summary
 from beam_jobs.tally import AddTallies, Tally
@@ -104,6 +106,7 @@ def run_staged(
     nothing depends on this process any more.
 
     Raises:
+      ChangedInputError: an input file is not what it was when the job was planned.
       JobError: the pipeline failed, a row got lost, or more were rejected than may be.
       UsageError: the runner lacks an option it needs.
       SubmittedError: the job was written as a template: there is nothing to wait for.
@@ -121,11 +124,27 @@ def run_staged(
         tally | "WriteTally" >> beam.Map(_write_tally, FileSystems.join(staged.directory, _TALLY_NAME))
     in_process = beam_options.runs_in_process(pipeline_options)
     with progress_bar(plan.known_rows) if in_process else contextlib.nullcontext():
-        submission.run(pipeline, publishes=publishes)
+        _submit(submission, pipeline, plan, publishes=publishes)
     if publishes:
         return job.read_summary(read_published(staged, plan.options.output))
-    written = Tally.from_json(staged.take_text(_TALLY_NAME))
-    return finish_job(job, staged, written, known_rows=plan.known_rows, seconds=round(time.time() - start, 3))
+    with naming_output(plan.options.output):
+        written = Tally.from_json(staged.take_text(_TALLY_NAME))
+    return finish_job(job, staged, written, known_rows=plan.known_rows, start=start)
+
+
+def _submit(submission: Submission, pipeline: beam.Pipeline, plan: JobPlan, *, publishes: bool) -> None:
+    """Runs the pipeline; of a failure after an input file changed, says that and not what the reader made of it."""
+    try:
+        submission.run(pipeline, publishes=publishes)
+    except JobError as failure:
+        if not submission.goes_on:
+            try:
+                check_unchanged(plan.input_files, plan.states)
+            except ChangedInputError as changed:
+                raise changed from failure
+            except JobError:  # the failure itself says more
+                pass
+        raise
 
 
 def add_steps(job: Job[Any], pipeline: beam.Pipeline, staged: StagedOutput, *, threads: int | None) -> beam.PCollection:
@@ -138,5 +157,5 @@ def add_steps(job: Job[Any], pipeline: beam.Pipeline, staged: StagedOutput, *, t
 
 
 def _write_tally(tally: Tally, path: str) -> None:
-    with create_file(path) as stream:
+    with naming_failures(path), create_file(path) as stream:
         stream.write(tally.to_json().encode())

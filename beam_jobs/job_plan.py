@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from beam_jobs.sources.file_state import look_up
 from beam_jobs.sources.input_files import find_files, inspect_files, resolve_columns, resolve_kept, split_units
 from beam_jobs.sources.table_source import ReadPlan, WorkUnit
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from beam_jobs.options.job_options import JobOptions
     from beam_jobs.planned_model import PlannedModel
+    from beam_jobs.sources.file_state import FileState
     from beam_jobs.tally import Tally
 
 
@@ -26,6 +28,7 @@ class JobPlan:
       options: what was asked for.
       model: the model version to use, and the columns its inputs are made of.
       input_files: files to read: by path, the pattern that named it.
+      states: what the files were before they were inspected, by path.
       units: how they are split; largest first, so that workers finish together.
       kept: names and types of the columns to carry through.
       read: names and types of those and of the other columns that the job itself asks for.
@@ -34,6 +37,7 @@ class JobPlan:
     options: JobOptions
     model: PlannedModel
     input_files: Mapping[str, str]
+    states: Mapping[str, FileState]
     units: tuple[WorkUnit, ...]
     kept: pa.Schema
     read: pa.Schema
@@ -95,6 +99,7 @@ def plan_job(
       UsageError: they do not fit.
     """
     paths = find_files(options.input_patterns)
+    states = look_up(paths)
     files = inspect_files(
         paths, input_format=options.input_format, inputs=model.inputs, on_bad_file=options.on_bad_file
     )
@@ -106,6 +111,7 @@ def plan_job(
         options=options,
         model=model,
         input_files=paths,
+        states=states,
         units=tuple(sorted(units, key=lambda unit: unit.rows or 0, reverse=True)),
         kept=kept,
         read=read,

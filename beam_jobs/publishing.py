@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,9 +13,12 @@ from beam_jobs.errors import JobError
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import REJECTED_PREFIX
 from beam_jobs.rejection import REJECTED_SCHEMA
+from beam_jobs.sources.file_state import check_unchanged
 from beam_jobs.summary import Summary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from beam_jobs.job import Job
     from beam_jobs.output.staging import StagedOutput
     from beam_jobs.tally import Tally
@@ -47,26 +51,47 @@ def _publish(tally: Tally, job: Job[Any], staged: StagedOutput, known_rows: int 
         staged.discard()
         return
     with staged.held():
-        seconds = round(time.time() - start, 3)
-        summary = finish_job(job, staged, tally, known_rows=known_rows, seconds=seconds)
+        summary = finish_job(job, staged, tally, known_rows=known_rows, start=start)
         staged.publish(summary.to_json())
 
 
 def finish_job(
-    job: Job[SummaryT], staged: StagedOutput, tally: Tally, *, known_rows: int | None, seconds: float
+    job: Job[SummaryT], staged: StagedOutput, tally: Tally, *, known_rows: int | None, start: float
 ) -> SummaryT:
-    """Checks the counts and names the files. Raises `JobError` for a lost row, or more rejected ones than may be."""
+    """Checks the input files and the counts, and names the files.
+
+    Args:
+      job: the job.
+      staged: its output.
+      tally: what became of every row.
+      known_rows: rows in the input files, where their format says so.
+      start: when the job did, in seconds since the epoch.
+
+    Raises:
+      ChangedInputError: an input file is not what it was.
+      JobError: a row got lost, or more were rejected than may be.
+    """
     plan = job.plan
-    try:
+    # The clocks of two machines may differ, and the clock of one be set back.
+    seconds = max(0.0, round(time.time() - start, 3))
+    check_unchanged(plan.input_files, plan.states)
+    with naming_output(plan.options.output):
         if known_rows is not None and tally.rows_read != known_rows:
             raise JobError(f"{tally.rows_read} rows were read of {known_rows} in the input files")
         job.check(tally)
         rejected = staged.name_shards(tally.files, REJECTED_PREFIX, REJECTED_SCHEMA, TableFormat.of(plan.options))
         summary = job.finish(tally, staged, plan.summary_fields(tally, rejected, seconds))
         _check_rejected(summary, plan.options.max_rejected, staged, rejected)
-    except OSError as error:
-        raise JobError(f"the result could not be written to {plan.options.output}: {error}") from error
     return summary
+
+
+@contextlib.contextmanager
+def naming_output(output: str) -> Iterator[None]:
+    """Whatever a disk raises in the block, as a `JobError` that names the output."""
+    try:
+        yield
+    except OSError as error:
+        raise JobError(f"the result could not be written to {output}: {error}") from error
 
 
 def read_published(staged: StagedOutput, output: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -10,9 +11,12 @@ import pyarrow as pa
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from beam_jobs.errors import JobError
 from beam_jobs.output.lease import renew_lease
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from beam_jobs.output.table_format import TableFormat
 
 # Large row groups make files that are small and fast to scan; the bytes bound what a worker holds of wide rows.
@@ -31,6 +35,15 @@ def create_file(path: str) -> BinaryIO:
     return stream
 
 
+@contextlib.contextmanager
+def naming_failures(path: str) -> Iterator[None]:
+    """Whatever a disk or a store raises in the block, as a `JobError` of one line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise JobError(f"{path} cannot be written: {error.strerror or ' '.join(str(error).split())}") from error
+
+
 class ShardWriter:
     """Appends record batches to a file of its own, `<directory>/<prefix>-<unique>.<format>`.
 
@@ -42,8 +55,9 @@ class ShardWriter:
         self.rows = 0
         self._directory = directory
         self._schema = schema
-        self._stream = create_file(self.path)
-        self._writer = table_format.open(self._stream, schema)
+        with naming_failures(self.path):
+            self._stream = create_file(self.path)
+            self._writer = table_format.open(self._stream, schema)
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
         self._pending_bytes = 0
@@ -66,12 +80,11 @@ class ShardWriter:
 
     def abandon(self) -> None:
         """Closes the file without what is pending, for a bundle that failed: the file will not be published."""
-        try:
+        with naming_failures(self.path), self._stream:
             self._writer.close()
-        finally:
-            self._stream.close()
 
     def _flush(self) -> None:
-        self._writer.write_table(pa.Table.from_batches(self._pending, self._schema))
+        with naming_failures(self.path):
+            self._writer.write_table(pa.Table.from_batches(self._pending, self._schema))
         self._pending = []
         self._pending_rows = self._pending_bytes = 0

@@ -56,7 +56,7 @@ _EXTENSIONS = {
 def find_files(patterns: Sequence[str]) -> dict[str, str]:
     """The files that paths and globs mean, sorted by pattern, each once: by path, the pattern that named it.
 
-    Raises `UsageError` for a pattern that matches nothing, and for a directory.
+    Raises `UsageError` for a pattern that matches nothing, for a directory, and for what else is no regular file.
     """
     found: dict[str, tuple[str, str]] = {}
     for pattern in patterns:
@@ -74,6 +74,7 @@ def find_files(patterns: Sequence[str]) -> dict[str, str]:
                 f"--input {pattern} matches no file; expected a path or a glob, comma separated if several"
             )
         for path in paths:
+            _check_regular(path)
             found.setdefault(path if is_elsewhere(path) else os.path.normpath(path), (path, pattern))
     return dict(found.values())
 
@@ -87,6 +88,15 @@ def _match(pattern: str) -> list[str]:
         raise UsageError(f"--input {pattern} cannot be looked up: {error}") from error
     paths = (metadata.path for metadata in match.metadata_list)
     return sorted(path for path in paths if not path.endswith("/") and not Path(path).is_dir())
+
+
+def _check_regular(path: str) -> None:
+    """Refuses what would keep its reader waiting for ever, or can be read only once."""
+    if not is_elsewhere(path) and Path(path).exists() and not Path(path).is_file():
+        raise UsageError(
+            f"--input {path} is a pipe, a socket or a device; expected a regular file, which can be read more than "
+            "once: write it to one first"
+        )
 
 
 def inspect_files(

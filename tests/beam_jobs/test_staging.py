@@ -27,7 +27,9 @@ def test_a_discarded_directory_stays_away_while_workers_open_files(tmp_path):
         while not stop.is_set():
             try:
                 ShardWriter(staged.directory, "scored", REJECTED_SCHEMA, PARQUET).abandon()
-            except FileNotFoundError:
+            except JobError as error:
+                if not isinstance(error.__cause__, FileNotFoundError):
+                    raise
                 continue
             opened.set()
 

@@ -136,3 +136,13 @@ def test_too_many_rejected_rows_fail_the_pipeline_and_are_kept(start, tmp_path):
     assert process.returncode == 1
     assert re.search(r"error: the job failed: 1 of 1,500 rows .* are in kept://.*/out\.rejected-", errors)
     assert {path.name.partition("-")[0] for path in tmp_path.glob("out*/*")} == {"rejected", "summary.json"}
+
+
+def test_the_pipeline_itself_publishes_nothing_where_an_input_changed(start, tmp_path):
+    process = start("--batch_size=1")
+    await_submission(process)
+    process.kill()
+    process.communicate()
+    os.utime(tmp_path / "a.parquet", (1, 1))
+    until(lambda: "a.parquet changed while it was read: had " in (tmp_path / "server.log").read_text())
+    assert not (tmp_path / "out").exists()
