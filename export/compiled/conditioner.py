@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -90,7 +91,9 @@ def _networks_in(held: Any, depth: int) -> list[Any]:
         return []
     parts = [cell.cell_contents for cell in getattr(held, "__closure__", None) or ()]
     parts += [*(getattr(held, "__defaults__", None) or ()), *(getattr(held, "__kwdefaults__", None) or {}).values()]
-    parts += [getattr(held, "__self__", None), getattr(held, "func", None)]
+    parts += [getattr(held, "__self__", None)]
+    if isinstance(held, functools.partial):
+        parts += [held.func, *held.args, *held.keywords.values()]
     parts += getattr(held, "__dict__", {}).values()
     return [network for part in parts if part is not None for network in _networks_in(part, depth - 1)]
 

@@ -96,12 +96,13 @@ class _StandIn:
 
 
 def _replace(held: Any, network: Any, stand_in: _StandIn) -> Any:
-    """`held` with `stand_in` for `network`, in closures, defaults and attributes at any depth; it stays as it is."""
+    """A copy of `held` with `stand_in` for `network`, in closures, defaults, arguments and attributes at any depth."""
     if held is network:
         return stand_in
     replace = functools.partial(_replace, network=network, stand_in=stand_in)
     if isinstance(held, functools.partial):
-        return functools.partial(replace(held.func), *held.args, **held.keywords)
+        keywords = {name: replace(value) for name, value in held.keywords.items()}
+        return functools.partial(replace(held.func), *map(replace, held.args), **keywords)
     if isinstance(held, types.FunctionType) and (held.__closure__ or held.__defaults__ or held.__kwdefaults__):
         cells = tuple(types.CellType(replace(cell.cell_contents)) for cell in held.__closure__ or ())
         defaults = tuple(replace(value) for value in held.__defaults__ or ()) or None

@@ -71,7 +71,12 @@ def nested(made):
     return {"bijector_fn": functools.partial(scaled, factor=2.0)}
 
 
+def halved(made, x, **kwargs):
+    return 0.5 * made(x, **kwargs)
+
+
 CASES = {
+    "a network in a partial": lambda: {"shift_and_log_scale_fn": functools.partial(halved, network(2))},
     "bounded log-scale": lambda: bounded(network(2)),
     "a variable of its own": lambda: scaled_by_a_variable(network(2)),
     "spline": lambda: {"bijector_fn": Spline(network(3 * BINS - 1))},
