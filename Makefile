@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 export MPLCONFIGDIR := $(abspath $(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help run train report search export score sample evaluate serve test test-faults test-flink dataflow-template \
+.PHONY: help run train report search export score sample evaluate serve test test-faults test-flink test-prism dataflow-template \
     bench bench-quick bench-quality check format clean
 
 help: ## Show the targets
@@ -71,7 +71,15 @@ test-faults: $(READY) ## Kills, full disks, damaged files, hostile traffic: ten 
 	$(RUN) -m pytest -m faults -n 2 --dist loadfile
 
 test-flink: $(READY) ## Score on a local Flink; needs Java and Beam's job server (FLINK_JOB_SERVER_JAR)
-	$(RUN) -m pytest -m flink tests/beam_jobs/flink
+	$(RUN) -m pytest -m flink tests/beam_jobs/portable
+
+export PRISM ?= $(abspath $(VENV))/prism/prism
+BEAM_VERSION = $(shell sed -n 's/^apache-beam==//p' requirements.lock)
+
+test-prism: $(READY) ## Score on Prism, Beam's portable runner; needs Go the first time, or PRISM=FILE
+	@test -x '$(PRISM)' || { echo 'building Prism, some minutes'; \
+	    GOBIN='$(dir $(PRISM))' go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$(BEAM_VERSION); }
+	$(RUN) -m pytest -m prism tests/beam_jobs/portable
 
 IMAGE ?= maf-serving:dev
 

@@ -8,7 +8,9 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from typing import TextIO
 
 from beam_jobs.errors import UsageError
 
@@ -19,14 +21,51 @@ _ERRORS_ALONE = "2"
 def configure_logs(level: str | None) -> None:
     """Logs from `level` on, as Beam's `--default_sdk_harness_log_level` names it; with `None`, nothing.
 
-    Errors come back as exceptions: in the log they would be repeated, with their tracebacks. Raises `UsageError`.
+    Errors come back as exceptions: in the log they would be repeated, with their tracebacks. Then threads other than
+    the main one cannot write to `sys.stderr` either, to the end of the process. Raises `UsageError`.
     """
+    handler = logging.StreamHandler()
     try:
-        logging.basicConfig(level=logging.CRITICAL if level is None else int(level) if level.isdigit() else level)
+        handler.setLevel(logging.CRITICAL if level is None else int(level) if level.isdigit() else level)
     except ValueError as error:
         raise UsageError(f"the log level is {level!r}; expected DEBUG, INFO, WARNING, ERROR or a number") from error
+    # The handler's level counts too: Beam passes on what Prism logs, whatever the level of the logger.
+    logging.basicConfig(level=handler.level, handlers=[handler])
     if level is None:
         os.environ.setdefault(_LEVEL_VARIABLE, _ERRORS_ALONE)
+        sys.stderr = MainThreadStream(sys.stderr)
+
+
+class MainThreadStream(io.TextIOBase):
+    """A stream on which only the main thread is heard.
+
+    Beam's worker threads print the tracebacks of what has failed, some of them when the job is over and its error has
+    been reported.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes what the main thread says."""
+        return self._stream.write(text) if threading.current_thread() is threading.main_thread() else len(text)
+
+    def flush(self) -> None:
+        """Writes what is buffered."""
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        """Of the stream."""
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        """Whether the stream is a terminal."""
+        return self._stream.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # typeshed has an attribute
+        """Of the stream."""
+        return self._stream.encoding
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
+from beam_jobs import progress
 from beam_jobs.output.merge_shards import MergeShards
 from beam_jobs.output.shards import Shards
 from beam_jobs.rejection import REJECTED_SCHEMA, RejectedRows
@@ -111,6 +112,7 @@ class WriteRejected(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         self._kinds.update(rejected.kinds)
         self._groups.update(rejected.groups)
         self._counter.inc(len(rejected))
+        progress.count_rejected(len(rejected))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Completes the files."""

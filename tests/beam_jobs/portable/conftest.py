@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -28,20 +29,34 @@ def table(tmp_path_factory: pytest.TempPathFactory, make_columns: Callable) -> P
 
 
 @pytest.fixture
-def score_elsewhere(model_base: Path, table: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
-    """Runs `python -m beam_jobs.score` in the directory of the table, with those flags, into `tmp_path / output`."""
+def start_elsewhere(model_base: Path, table: Path, tmp_path: Path) -> Callable[..., subprocess.Popen]:
+    """Starts `python -m beam_jobs.score` in the directory of the table, with those flags, into `tmp_path / output`."""
 
-    def score(*flags: str, output: str = "scores", source: str = "a.parquet") -> subprocess.CompletedProcess:
+    def start(*flags: str, output: str = "scores", source: str = "a.parquet") -> subprocess.Popen:
         command = [sys.executable, "-m", "beam_jobs.score", f"--model={model_base}", f"--input={source}", "--keep=id"]
-        return subprocess.run(
+        return subprocess.Popen(
             [*command, f"--output={tmp_path / output}", "--batch_size=300", *flags],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=240,
-            check=False,
             cwd=table.parent,
             env=importable(),
         )
+
+    return start
+
+
+@pytest.fixture
+def score_elsewhere(start_elsewhere: Callable) -> Callable[..., subprocess.CompletedProcess]:
+    """The same, to its end."""
+
+    def score(*flags: str, output: str = "scores", source: str = "a.parquet") -> subprocess.CompletedProcess:
+        with start_elsewhere(*flags, output=output, source=source) as process:
+            try:
+                told, complaint = process.communicate(timeout=240)
+            finally:
+                process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, told, complaint)
 
     return score
 
@@ -75,12 +90,32 @@ def assert_same_table(score_elsewhere: Callable, tmp_path: Path) -> Callable[[Pa
 
 
 @pytest.fixture(scope="session")
-def worker_pool(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[str]:
-    """`host:port` of a pool that starts a worker process when asked, in a directory of its own."""
+def running_pool(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[tuple[str, int]]:
+    """`host:port` and process of a pool that starts a worker process when asked, in a directory of its own."""
     port = free_port()
     module = "apache_beam.runners.worker.worker_pool_main"
-    with _running(tmp_path_factory.mktemp("pool"), "-m", module, f"--service_port={port}"):
-        yield f"localhost:{port}"
+    with _running(tmp_path_factory.mktemp("pool"), "-m", module, f"--service_port={port}") as process:
+        yield f"localhost:{port}", process.pid
+
+
+@pytest.fixture(scope="session")
+def worker_pool(running_pool: tuple[str, int]) -> str:
+    """`host:port` of the pool."""
+    return running_pool[0]
+
+
+@pytest.fixture
+def kill_workers(running_pool: tuple[str, int]) -> Callable[[], None]:
+    """SIGKILL to every worker that the pool has started."""
+
+    def kill() -> None:
+        children = Path(f"/proc/{running_pool[1]}/task").glob("*/children")
+        workers = [int(worker) for path in children for worker in path.read_text().split()]
+        assert workers
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+
+    return kill
 
 
 @pytest.fixture(scope="session")
@@ -104,8 +139,8 @@ class _running:  # noqa: N801  # a context manager, and used as one
             [sys.executable, *arguments], cwd=directory, env=importable(), stdout=self._log, stderr=subprocess.STDOUT
         )
 
-    def __enter__(self) -> None:
-        """Started already."""
+    def __enter__(self) -> subprocess.Popen:
+        return self._process
 
     def __exit__(self, *error: object) -> None:
         self._process.terminate()

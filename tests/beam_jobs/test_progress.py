@@ -1,0 +1,40 @@
+"""What the terminal shows while a job runs."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+
+from beam_jobs import progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def shown(terminal, what):
+    deadline = time.monotonic() + 10
+    while what not in terminal.getvalue():
+        assert time.monotonic() < deadline, terminal.getvalue()
+        time.sleep(0.01)
+
+
+def test_a_terminal_shows_rows_and_how_many_were_rejected(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "__stderr__", terminal)
+    progress.count_rejected(5)  # of a job before
+    with progress.progress_bar(1_000):
+        progress.count_rows(250)
+        progress.count_rejected(1_234)
+        shown(terminal, "1,234 rejected")
+        shown(terminal, "25%")
+
+
+def test_a_file_shows_nothing(monkeypatch):
+    file = io.StringIO()
+    monkeypatch.setattr(sys, "__stderr__", file)
+    with progress.progress_bar(10):
+        progress.count_rows(10)
+    assert file.getvalue() == ""
