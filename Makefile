@@ -9,8 +9,8 @@ READY := $(VENV)/ready
 export MPLCONFIGDIR := $(abspath $(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help run train report search export score sample evaluate serve test test-faults test-flink test-prism dataflow-template \
-    bench bench-quick bench-quality check format clean
+.PHONY: help run train report search export score sample evaluate serve test test-faults test-flink test-prism \
+    test-older-tensorflow dataflow-template bench bench-quick bench-quality check format clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-17s %s\n", $$1, $$2}'
@@ -80,6 +80,13 @@ test-prism: $(READY) ## Score on Prism, Beam's portable runner; needs Go the fir
 	@test -x '$(PRISM)' || { echo 'building Prism, some minutes'; \
 	    GOBIN='$(dir $(PRISM))' go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$(BEAM_VERSION); }
 	$(RUN) -m pytest -m prism tests/beam_jobs/portable
+
+OLDER := $(VENV)/tensorflow-2.19
+
+test-older-tensorflow: $(READY) ## Exports in TensorFlow 2.19, as an older server has it; installs it beside
+	@test -x $(OLDER)/bin/python || $(RUN) -m venv $(OLDER)
+	$(OLDER)/bin/python -m pip install --quiet --disable-pip-version-check 'tensorflow==2.19.*' 'tensorflow-serving-api==2.19.*'
+	OLDER_TENSORFLOW=$(abspath $(OLDER))/bin/python $(RUN) -m pytest -m older_tensorflow tests/export
 
 IMAGE ?= maf-serving:dev
 
