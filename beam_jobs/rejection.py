@@ -10,7 +10,8 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-REJECTED_SCHEMA = pa.schema([("file", pa.string()), ("row", pa.int64()), ("reason", pa.string())])
+_FIELDS = (("file", pa.string()), ("row", pa.int64()), ("reason", pa.string()))
+REJECTED_SCHEMA = pa.schema([pa.field(*field, nullable=False) for field in _FIELDS])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -28,13 +28,13 @@ INFINITE_LOG_PROB = "log_prob: +infinite"
 def score_schema(contract: Contract, signature_name: str) -> pa.Schema:
     """The job's own columns: `file`, `row`, `log_prob`; and of `inverse`, `z_<event column>`.
 
-    `log_prob` and `z` are in the model's dtype.
+    `log_prob` and `z` are in the model's dtype. None of them is ever null.
     """
     number = pa.from_numpy_dtype(contract.dtype)
     fields = [("file", pa.string()), ("row", pa.int64()), ("log_prob", number)]
     if "z" in contract.signature(signature_name).outputs:
         fields += [(f"{Z_PREFIX}{name}", number) for name in contract.event_columns]
-    return pa.schema(fields)
+    return pa.schema([pa.field(*field, nullable=False) for field in fields])
 
 
 class ToScoredRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here

@@ -10,9 +10,15 @@ from beam_jobs.errors import UsageError
 from beam_jobs.options.bigquery_table import BigQueryTable
 
 INPUT_FORMATS = ("parquet", "csv", "jsonl", "avro", "tfrecord")
-OUTPUT_FORMATS = ("parquet", "csv", "jsonl")
-COMPRESSIONS = ("snappy", "zstd", "gzip", "lz4", "brotli", "none")
-DEFAULT_COMPRESSION = "snappy"
+# By format of the output, the default first.
+COMPRESSIONS = {
+    "parquet": ("snappy", "zstd", "gzip", "lz4", "brotli", "none"),
+    "csv": ("none", "gzip"),
+    "jsonl": ("none", "gzip"),
+    "avro": ("deflate", "none"),
+    "tfrecord": ("none", "gzip"),
+}
+OUTPUT_FORMATS = tuple(COMPRESSIONS)
 DEFAULT_BATCH_SIZE = 16384
 ALL_COLUMNS = ("*",)
 ExistingOutput = Literal["refuse", "replace"]
@@ -36,7 +42,7 @@ class JobOptions:
       max_rejected: the share of rows that may be rejected before the job fails, from 0 to 1.
       batch_size: rows per Arrow batch, and so per call of the model.
       output_format: one of `OUTPUT_FORMATS`.
-      compression: of Parquet output, one of `COMPRESSIONS`.
+      compression: of the output, one of `COMPRESSIONS[output_format]`; `None` for the first of them.
       rows_per_file: a worker starts another file after that many rows; `None` for no limit.
       existing_output: what to do if `output` exists: refuse to start, or replace it when the job has succeeded.
       num_shards: how many result files there are to be, of as many rows each; `None` for what the workers write.
@@ -52,7 +58,7 @@ class JobOptions:
     max_rejected: float = 1.0
     batch_size: int = DEFAULT_BATCH_SIZE
     output_format: str = "parquet"
-    compression: str = DEFAULT_COMPRESSION
+    compression: str | None = None
     rows_per_file: int | None = None
     existing_output: ExistingOutput = "refuse"
     num_shards: int | None = None
@@ -63,12 +69,7 @@ class JobOptions:
         if self.input_format is not None:
             check_choice("--input_format", self.input_format, INPUT_FORMATS)
         check_choice("--output_format", self.output_format, OUTPUT_FORMATS)
-        check_choice("--compression", self.compression, COMPRESSIONS)
-        if self.output_format != "parquet" and self.compression != DEFAULT_COMPRESSION:
-            raise UsageError(
-                f"--compression is {self.compression!r} and --output_format {self.output_format!r}; "
-                "expected parquet, which alone is compressed"
-            )
+        self._check_compression()
         check_choice("--on_bad_file", self.on_bad_file, ("fail", "reject"))
         if not 0 <= self.max_rejected <= 1:
             raise UsageError(f"--max_rejected is {self.max_rejected}; expected a share of the rows, from 0 to 1")
@@ -79,6 +80,14 @@ class JobOptions:
         check_names("--event_columns", self.event_columns)
         check_names("--conditional_columns", self.conditional_columns)
 
+    def _check_compression(self) -> None:
+        possible = COMPRESSIONS[self.output_format]
+        if self.compression is not None and self.compression not in possible:
+            raise UsageError(
+                f"--compression is {self.compression!r} and --output_format {self.output_format!r}; "
+                f"expected one of {', '.join(possible)}"
+            )
+
     def _check_num_shards(self) -> None:
         if self.num_shards is None:
             return
@@ -88,8 +97,6 @@ class JobOptions:
                 f"--num_shards {self.num_shards} and --rows_per_file {self.rows_per_file} are both given; "
                 "expected at most one"
             )
-        if self.output_format != "parquet":
-            raise UsageError(f"--num_shards came with --output_format {self.output_format}; expected parquet")
 
     def places(self) -> list[tuple[str, str]]:
         """Everything that workers or this command read and write, with its flag."""
