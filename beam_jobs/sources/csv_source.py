@@ -45,7 +45,7 @@ def inspect(path: str) -> InputFile:
             )
             lines = (line for line in csv.reader(text) if line)
             header, first_row = next(lines, []), next(lines, None)
-            damage = None if header else stream.damage
+            damage = _fault_of_header(header) if header else stream.damage
     except (OSError, csv.Error) as error:
         damage = one_line(error)
     if damage is not None:
@@ -57,6 +57,10 @@ def inspect(path: str) -> InputFile:
     units = () if first_row is None and stream.damage is None else (WorkUnit(path=path, format="csv"),)
     schema = pa.schema([(name, pa.string()) for name in header])
     return InputFile(path=path, schema=schema, units=units, untyped=frozenset(header))
+
+
+def _fault_of_header(header: list[str]) -> str | None:
+    return None if _is_utf8("".join(header).encode(errors="surrogateescape")) else f"its header is {NOT_UTF8}"
 
 
 def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:

@@ -99,6 +99,33 @@ def test_unreadable_files_beside_good_ones(columns, score, tmp_path, write_text)
     assert "lost files               7" in result.summary.to_text("out")
 
 
+@pytest.mark.parametrize("extension", FORMATS)
+def test_whatever_is_wrong_with_a_header_the_file_is_read_or_refused(extension, columns, tmp_path):
+    path = tmp_path / f"a.{extension}"
+    write_table(path, {name: values[:20] for name, values in columns.items()}, row_group_size=100)
+    source = SOURCES[extension.removesuffix(".gz")]
+    content = path.read_bytes()
+    for place in range(min(len(content), 300)):
+        for value in (0xFF, ord("y")):
+            path.write_bytes(content[:place] + bytes([value]) + content[place + 1 :])
+            try:
+                units = source.inspect(str(path)).units
+            except UsageError as error:
+                assert "\n" not in str(error)  # noqa: PT017  # most of them raise none
+            else:
+                for unit in units:
+                    rows, _ = read_all(source, unit)
+                    assert len(set(rows)) == len(rows)
+
+
+def test_names_that_are_no_text(score, write_text):
+    path = write_text("a.csv", b"x0,x1,c0,gr\xf6\xdfe\n1,2,3,4\n")
+    with pytest.raises(UsageError, match=r"a\.csv cannot be read as CSV: its header is not UTF-8; see"):
+        score(path)
+    path = write_text("a.jsonl", '{"x0": 1, "x1": 2, "c0": 3, "\\ud800": 4}\n')
+    assert score(path).summary.rows_scored == 1
+
+
 def test_columns_that_no_file_has_are_a_mistake_not_damage(score, write_text):
     path = write_text("a.csv", "x0,x1,age\n1,2,3\n")
     with pytest.raises(UsageError, match=r"input column\(s\) c0 not in"):
