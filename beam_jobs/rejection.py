@@ -35,6 +35,11 @@ class RejectedRows:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
+    @property
+    def last_row(self) -> int:
+        """The number of the last of them."""
+        return int(self.table["row"][-1].as_py())
+
 
 def reject(file: str, rows: pa.Int64Array, reasons: Sequence[str], kinds: Mapping[str, int]) -> RejectedRows:
     """`RejectedRows` of one file: row numbers `[R]`, one reason for each, and the number of each kind."""
