@@ -67,7 +67,7 @@ def split_names(text: str) -> tuple[str, ...]:
 
 
 def add_row_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds `--keep` and `--num_shards`, for jobs that write rows."""
+    """Adds `--keep`, `--num_shards` and `--output_table`, for jobs that write rows."""
     parser.add_argument(
         "--keep",
         default=(),
@@ -80,6 +80,11 @@ def add_row_flags(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="so many result files, of as many rows each: they are written once more (default: as workers write them)",
+    )
+    parser.add_argument(
+        "--output_table",
+        metavar="TABLE",
+        help="bigquery:project.dataset.table, to load the result files into when all is done; needs --output gs://...",
     )
 
 

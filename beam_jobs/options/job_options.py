@@ -19,6 +19,8 @@ COMPRESSIONS = {
     "tfrecord": ("none", "gzip"),
 }
 OUTPUT_FORMATS = tuple(COMPRESSIONS)
+LOADED_FROM = ("gs://",)
+LOADED_FORMATS = ("parquet", "avro")
 DEFAULT_BATCH_SIZE = 16384
 ALL_COLUMNS = ("*",)
 ExistingOutput = Literal["refuse", "replace"]
@@ -46,6 +48,7 @@ class JobOptions:
       rows_per_file: a worker starts another file after that many rows; `None` for no limit.
       existing_output: what to do if `output` exists: refuse to start, or replace it when the job has succeeded.
       num_shards: how many result files there are to be, of as many rows each; `None` for what the workers write.
+      output_table: a table of BigQuery to load the result files into, once they are published; or `None`.
     """
 
     model: str
@@ -62,6 +65,7 @@ class JobOptions:
     rows_per_file: int | None = None
     existing_output: ExistingOutput = "refuse"
     num_shards: int | None = None
+    output_table: str | None = None
 
     def __post_init__(self) -> None:
         if not self.input_patterns or not all(self.input_patterns):
@@ -77,6 +81,7 @@ class JobOptions:
         if self.rows_per_file is not None:
             check_at_least("--rows_per_file", self.rows_per_file, 1)
         self._check_num_shards()
+        self._check_output_table()
         check_names("--event_columns", self.event_columns)
         check_names("--conditional_columns", self.conditional_columns)
 
@@ -96,6 +101,21 @@ class JobOptions:
             raise UsageError(
                 f"--num_shards {self.num_shards} and --rows_per_file {self.rows_per_file} are both given; "
                 "expected at most one"
+            )
+
+    def _check_output_table(self) -> None:
+        if self.output_table is None:
+            return
+        if BigQueryTable.parse(self.output_table) is None:
+            raise UsageError(f"--output_table is {self.output_table!r}; expected bigquery:project.dataset.table")
+        if not self.output.startswith(LOADED_FROM):
+            raise UsageError(
+                f"--output_table came with --output {self.output}; expected {LOADED_FROM[0]}..., where BigQuery reads "
+                "the files"
+            )
+        if self.output_format not in LOADED_FORMATS:
+            raise UsageError(
+                f"--output_table came with --output_format {self.output_format}; expected {' or '.join(LOADED_FORMATS)}"
             )
 
     def places(self) -> list[tuple[str, str]]:
