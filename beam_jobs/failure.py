@@ -12,6 +12,9 @@ _NO_MESSAGE = re.compile(r"\s*(at [\w.$/<>@]+\(|\.\.\. \d+ more|File \"|>$)")
 _STEP = re.compile(r" \[while running '.*|\\n.*")
 _DETAILS = re.compile(r'^\s*details = "(.*)"$', re.MULTILINE)
 
+# What Beam's runners for one machine say when a process that works for them is gone.
+_LOST = "Channel closed prematurely"
+
 
 def describe_failure(error: BaseException) -> str:
     """The message of a failed job: of an error of our own, wherever in the text of a traceback it is, or the last line.
@@ -25,5 +28,7 @@ def describe_failure(error: BaseException) -> str:
     details = _DETAILS.search(text)
     if details:
         return details[1]
+    if _LOST in text:
+        return f"the runner lost a worker ({_LOST}): was it killed, or was there too little memory?"
     lines = [line for line in text.splitlines() if line.strip() and not _NO_MESSAGE.match(line)] or [repr(error)]
     return lines[-1].strip()
