@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from beam_jobs.errors import JobError
+from beam_jobs.worker_processes import LOST_WORKER
 
 _OWN = re.compile(rf"{re.escape(JobError.__module__)}\.\w+: (.*)")
 # Frames of Python and Java, how many Java leaves out, and what closes the text of an error of gRPC.
@@ -29,6 +30,6 @@ def describe_failure(error: BaseException) -> str:
     if details:
         return details[1]
     if _LOST in text:
-        return f"the runner lost a worker ({_LOST}): was it killed, or was there too little memory?"
+        return LOST_WORKER
     lines = [line for line in text.splitlines() if line.strip() and not _NO_MESSAGE.match(line)] or [repr(error)]
     return lines[-1].strip()
