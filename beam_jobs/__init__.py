@@ -2,7 +2,8 @@
 
 Read first: `scoring.py`, a pipeline from end to end; then `reading.py`, `validation.py`, `model_handler.py` and
 `output/writing.py`, its steps. `sampling.py` and `evaluating.py` are the other two jobs, `job.py` runs any of them, and
-`score.py`, `sample.py` and `evaluate.py` are the commands, `python -m beam_jobs.score` and so on.
+`score.py`, `sample.py` and `evaluate.py` are the commands, `python -m beam_jobs.score` and so on. `score_batches.py` is
+a transform for pipelines of your own.
 
 What workers run needs the exported SavedModel, TensorFlow, Arrow and Beam: neither TensorFlow Probability nor the
 model code. Importing this package loads none of them; names are resolved when they are first used.
@@ -21,8 +22,10 @@ __all__ = [
     "SampleOptions",
     "SampleSummary",
     "SavedModelHandler",
+    "ScoreBatches",
     "ScoreOptions",
     "ScoreSummary",
+    "ScoredBatches",
     "UnreadableFileError",
     "UsageError",
     "evaluate_table",
@@ -38,8 +41,10 @@ _HOME = {
     "SampleOptions": "options.sample_options",
     "SampleSummary": "sample_summary",
     "SavedModelHandler": "model_handler",
+    "ScoreBatches": "score_batches",
     "ScoreOptions": "options.score_options",
     "ScoreSummary": "score_summary",
+    "ScoredBatches": "score_batches",
     "UnreadableFileError": "errors",
     "UsageError": "errors",
     "evaluate_table": "evaluating",

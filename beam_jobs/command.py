@@ -58,6 +58,7 @@ def _run(
     from beam_jobs import beam_options  # noqa: PLC0415  # Beam and Arrow: see the module's docstring
     from beam_jobs.interruption import exit_when_interrupted  # noqa: PLC0415
     from beam_jobs.job import prepare_job, run_staged  # noqa: PLC0415
+    from beam_jobs.publishing import publish_job  # noqa: PLC0415
     from beam_jobs.submission import Submission  # noqa: PLC0415
 
     pipeline_options = beam_options.parse_beam_flags(beam_flags, own_flags=own_flags)
@@ -73,7 +74,7 @@ def _run(
     try:
         with exit_when_interrupted(clean_up):
             summary = run_staged(job, staged, pipeline_options, submission)
-        staged.publish(summary.to_json())
+        publish_job(summary, staged, job.plan.options)
     except SubmittedError as submitted:
         return str(submitted)
     except BaseException:
@@ -81,7 +82,7 @@ def _run(
             staged.discard()
         raise
     text: str = summary.to_text(options.output).rstrip("\n")
-    return text
+    return text if options.output_table is None else f"{text}\nloaded into   {options.output_table}"
 
 
 def _log_level(beam_flags: Sequence[str]) -> str | None:

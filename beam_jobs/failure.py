@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 
 from beam_jobs.errors import JobError
+from beam_jobs.worker_processes import LOST_WORKER
 
 _OWN = re.compile(rf"{re.escape(JobError.__module__)}\.\w+: (.*)")
 # Frames of Python and Java, how many Java leaves out, and what closes the text of an error of gRPC.
 _NO_MESSAGE = re.compile(r"\s*(at [\w.$/<>@]+\(|\.\.\. \d+ more|File \"|>$)")
 _STEP = re.compile(r" \[while running '.*|\\n.*")
 _DETAILS = re.compile(r'^\s*details = "(.*)"$', re.MULTILINE)
+
+# What Beam's runners for one machine say when a process that works for them is gone.
+_LOST = "Channel closed prematurely"
 
 
 def describe_failure(error: BaseException) -> str:
@@ -25,5 +29,7 @@ def describe_failure(error: BaseException) -> str:
     details = _DETAILS.search(text)
     if details:
         return details[1]
+    if _LOST in text:
+        return LOST_WORKER
     lines = [line for line in text.splitlines() if line.strip() and not _NO_MESSAGE.match(line)] or [repr(error)]
     return lines[-1].strip()

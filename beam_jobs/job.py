@@ -12,10 +12,11 @@ from apache_beam.io.filesystems import FileSystems
 from beam_jobs import beam_options
 from beam_jobs.errors import ChangedInputError, JobError
 from beam_jobs.options.job_options import JobOptions, is_elsewhere
+from beam_jobs.output.bigquery_load import check_table
 from beam_jobs.output.shard_writer import create_file, naming_failures
 from beam_jobs.output.staging import stage_output
 from beam_jobs.progress import progress_bar
-from beam_jobs.publishing import Publish, finish_job, naming_output, read_published
+from beam_jobs.publishing import Publish, finish_job, naming_output, publish_job, read_published
 from beam_jobs.sources.file_state import check_unchanged
 from beam_jobs.submission import Submission
 from beam_jobs.summary import Summary
@@ -78,7 +79,7 @@ def run_job(
     submission = Submission()
     try:
         summary = run_staged(job, staged, pipeline_options, submission)
-        staged.publish(summary.to_json())
+        publish_job(summary, staged, job.plan.options)
     except BaseException:
         if not submission.goes_on:
             staged.discard()
@@ -94,6 +95,7 @@ def prepare_job(
     FileSystems.set_options(pipeline_options)
     beam_options.check_places(options, pipeline_options)
     job = plan(options if beam_options.runs_here(pipeline_options) else options.with_absolute_paths())
+    check_table(options)
     return job, stage_output(options.output, existing=options.existing_output)
 
 

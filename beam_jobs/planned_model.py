@@ -32,14 +32,23 @@ class PlannedModel:
 
 
 def find_model(options: JobOptions, *, signature_name: str) -> PlannedModel:
+    """The model that the options name. Raises as `match_model`."""
+    return match_model(
+        options.model,
+        signature_name=signature_name,
+        event_columns=options.event_columns,
+        conditional_columns=options.conditional_columns,
+    )
+
+
+def match_model(
+    model: str, *, signature_name: str, event_columns: tuple[str, ...], conditional_columns: tuple[str, ...]
+) -> PlannedModel:
     """Finds the version and reads its contract. Raises `UsageError` if there is none, or it lacks the signature."""
     try:
-        location, contract = find_model_location(options.model)
+        location, contract = find_model_location(model)
         inputs = model_inputs(
-            contract,
-            signature_name,
-            event_columns=options.event_columns,
-            conditional_columns=options.conditional_columns,
+            contract, signature_name, event_columns=event_columns, conditional_columns=conditional_columns
         )
     except ContractError as error:
         raise UsageError(str(error)) from error

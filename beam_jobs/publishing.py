@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import apache_beam as beam
 
 from beam_jobs.errors import JobError
+from beam_jobs.output.bigquery_load import load_table
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import REJECTED_PREFIX
 from beam_jobs.rejection import REJECTED_SCHEMA
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from beam_jobs.job import Job
+    from beam_jobs.options.job_options import JobOptions
     from beam_jobs.output.staging import StagedOutput
     from beam_jobs.tally import Tally
 
@@ -49,10 +51,23 @@ class Publish(beam.PTransform):  # type: ignore[misc]  # Beam is untyped here
 def _publish(tally: Tally, job: Job[Any], staged: StagedOutput, known_rows: int | None, start: float) -> None:
     if staged.published() is not None:  # by a worker that was lost before it could say so
         staged.discard()
+        load_results(job.read_summary(read_published(staged, job.plan.options.output)), job.plan.options)
         return
     with staged.held():
         summary = finish_job(job, staged, tally, known_rows=known_rows, start=start)
-        staged.publish(summary.to_json())
+        publish_job(summary, staged, job.plan.options)
+
+
+def publish_job(summary: Summary, staged: StagedOutput, options: JobOptions) -> None:
+    """Makes the files the output, and loads them into a table if one is asked for. Raises `JobError`."""
+    staged.publish(summary.to_json())
+    load_results(summary, options)
+
+
+def load_results(summary: Summary, options: JobOptions) -> None:
+    """The result files of a published output, into the table that is asked for. Raises `JobError`."""
+    names = [name for name in summary.output_files if not name.startswith(f"{REJECTED_PREFIX}-")]
+    load_table(options, names)
 
 
 def finish_job(

@@ -10,7 +10,8 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-REJECTED_SCHEMA = pa.schema([("file", pa.string()), ("row", pa.int64()), ("reason", pa.string())])
+_FIELDS = (("file", pa.string()), ("row", pa.int64()), ("reason", pa.string()))
+REJECTED_SCHEMA = pa.schema([pa.field(*field, nullable=False) for field in _FIELDS])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,6 +34,11 @@ class RejectedRows:
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+    @property
+    def last_row(self) -> int:
+        """The number of the last of them."""
+        return int(self.table["row"][-1].as_py())
 
 
 def reject(file: str, rows: pa.Int64Array, reasons: Sequence[str], kinds: Mapping[str, int]) -> RejectedRows:

@@ -64,7 +64,8 @@ def plan_sample(options: SampleOptions) -> SampleJob:
     extra = {} if options.key_column is None else {options.key_column: "--key_column"}
     _check_positions(options)
     plan = plan_job(options, model, keep=options.keep, reserved=reserved, extra=extra)
-    schema = pa.schema([*IDENTITY_FIELDS, *plan.kept, *drawn])
+    identified, drawn_fields = ([pa.field(*each, nullable=False) for each in part] for part in (IDENTITY_FIELDS, drawn))
+    schema = pa.schema([*identified, *plan.kept, *drawn_fields])
     TableFormat.of(options).check(schema)
     identity = RowIdentity(
         seed=options.seed,

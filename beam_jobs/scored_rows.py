@@ -20,21 +20,24 @@ if TYPE_CHECKING:
 
     from export.contract import Contract
 
+LOG_PROB = "log_prob"
 Z_PREFIX = "z_"
 NAN_LOG_PROB = "log_prob: NaN"
 INFINITE_LOG_PROB = "log_prob: +infinite"
 
 
 def score_schema(contract: Contract, signature_name: str) -> pa.Schema:
-    """The job's own columns: `file`, `row`, `log_prob`; and of `inverse`, `z_<event column>`.
+    """The job's own columns: `file`, `row`, and those of `score_fields`. None of them is ever null."""
+    place = [("file", pa.string()), ("row", pa.int64())]
+    return pa.schema([*(pa.field(*each, nullable=False) for each in place), *score_fields(contract, signature_name)])
 
-    `log_prob` and `z` are in the model's dtype.
-    """
-    number = pa.from_numpy_dtype(contract.dtype)
-    fields = [("file", pa.string()), ("row", pa.int64()), ("log_prob", number)]
+
+def score_fields(contract: Contract, signature_name: str) -> list[pa.Field]:
+    """What scoring adds to a row: `log_prob`; and of `inverse`, `z_<event column>`; both in the model's dtype."""
+    names = [LOG_PROB]
     if "z" in contract.signature(signature_name).outputs:
-        fields += [(f"{Z_PREFIX}{name}", number) for name in contract.event_columns]
-    return pa.schema(fields)
+        names += [f"{Z_PREFIX}{name}" for name in contract.event_columns]
+    return [pa.field(name, pa.from_numpy_dtype(contract.dtype), nullable=False) for name in names]
 
 
 class ToScoredRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here

@@ -11,6 +11,7 @@ from apache_beam.runners.runner import PipelineState
 from beam_jobs.errors import JobError, SubmittedError
 from beam_jobs.failure import describe_failure
 from beam_jobs.quiet_logs import quiet_beam_workers
+from beam_jobs.worker_processes import watched_workers
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -33,8 +34,9 @@ class Submission:
         """
         self._publishes = publishes
         state = None
+        deaths: list[str] = []
         try:
-            with quiet_beam_workers():
+            with quiet_beam_workers(), watched_workers() as deaths:
                 self._result = pipeline.run()
             has_job = getattr(self._result, "has_job", True)
             if publishes and has_job:
@@ -44,7 +46,9 @@ class Submission:
                     state = self._result.wait_until_finish()
         except Exception as error:  # a runner raises whatever a step raised, or a text of its traceback
             hint = f"; {self._name()} may go on" if self.goes_on else ""
-            raise JobError(f"the job failed: {describe_failure(error)}{hint}") from error
+            # Of a process that died Beam says that a channel was closed.
+            reason = deaths[0] if deaths else describe_failure(error)
+            raise JobError(f"the job failed: {reason}{hint}") from error
         if state is None:
             raise SubmittedError("the job was written as a template; what runs it publishes the output")
         if state != PipelineState.DONE:

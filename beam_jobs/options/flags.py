@@ -10,7 +10,6 @@ from beam_jobs.errors import UsageError
 from beam_jobs.options.job_options import (
     COMPRESSIONS,
     DEFAULT_BATCH_SIZE,
-    DEFAULT_COMPRESSION,
     INPUT_FORMATS,
     OUTPUT_FORMATS,
 )
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _NEAR_MISS = 0.85  # similar enough for a typing error, and to none of Beam's own flags
+_COMPRESSION_NAMES = tuple(dict.fromkeys(name for names in COMPRESSIONS.values() for name in names))
+_COMPRESSION_HELP = "; ".join(f"{name}: {', '.join(names)}" for name, names in COMPRESSIONS.items()) + " (the first)"
 _EPILOG = (
     "Every other flag is a Beam pipeline option: --runner, --direct_num_workers, --temp_location, ... "
     "Without --runner the job runs in this process. Rows that cannot be used go to rejected-* with file, row and "
@@ -66,7 +67,7 @@ def split_names(text: str) -> tuple[str, ...]:
 
 
 def add_row_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds `--keep` and `--num_shards`, for jobs that write rows."""
+    """Adds `--keep`, `--num_shards` and `--output_table`, for jobs that write rows."""
     parser.add_argument(
         "--keep",
         default=(),
@@ -79,6 +80,11 @@ def add_row_flags(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="so many result files, of as many rows each: they are written once more (default: as workers write them)",
+    )
+    parser.add_argument(
+        "--output_table",
+        metavar="TABLE",
+        help="bigquery:project.dataset.table, to load the result files into when all is done; needs --output gs://...",
     )
 
 
@@ -131,7 +137,7 @@ def _add_output_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--output", required=True, metavar="DIR", help="directory or URL to write; it must not exist")
     add("--output_format", choices=OUTPUT_FORMATS, default="parquet", help="default: %(default)s")
-    add("--compression", choices=COMPRESSIONS, default=DEFAULT_COMPRESSION, help="of Parquet (%(default)s)")
+    add("--compression", choices=_COMPRESSION_NAMES, help=_COMPRESSION_HELP)
     add("--rows_per_file", type=int, metavar="ROWS", help="a worker starts another file after that many (no limit)")
     add(
         "--overwrite",

@@ -10,9 +10,17 @@ from beam_jobs.errors import UsageError
 from beam_jobs.options.bigquery_table import BigQueryTable
 
 INPUT_FORMATS = ("parquet", "csv", "jsonl", "avro", "tfrecord")
-OUTPUT_FORMATS = ("parquet", "csv", "jsonl")
-COMPRESSIONS = ("snappy", "zstd", "gzip", "lz4", "brotli", "none")
-DEFAULT_COMPRESSION = "snappy"
+# By format of the output, the default first.
+COMPRESSIONS = {
+    "parquet": ("snappy", "zstd", "gzip", "lz4", "brotli", "none"),
+    "csv": ("none", "gzip"),
+    "jsonl": ("none", "gzip"),
+    "avro": ("deflate", "none"),
+    "tfrecord": ("none", "gzip"),
+}
+OUTPUT_FORMATS = tuple(COMPRESSIONS)
+LOADED_FROM = ("gs://",)
+LOADED_FORMATS = ("parquet", "avro")
 DEFAULT_BATCH_SIZE = 16384
 ALL_COLUMNS = ("*",)
 ExistingOutput = Literal["refuse", "replace"]
@@ -36,10 +44,11 @@ class JobOptions:
       max_rejected: the share of rows that may be rejected before the job fails, from 0 to 1.
       batch_size: rows per Arrow batch, and so per call of the model.
       output_format: one of `OUTPUT_FORMATS`.
-      compression: of Parquet output, one of `COMPRESSIONS`.
+      compression: of the output, one of `COMPRESSIONS[output_format]`; `None` for the first of them.
       rows_per_file: a worker starts another file after that many rows; `None` for no limit.
       existing_output: what to do if `output` exists: refuse to start, or replace it when the job has succeeded.
       num_shards: how many result files there are to be, of as many rows each; `None` for what the workers write.
+      output_table: a table of BigQuery to load the result files into, once they are published; or `None`.
     """
 
     model: str
@@ -52,10 +61,11 @@ class JobOptions:
     max_rejected: float = 1.0
     batch_size: int = DEFAULT_BATCH_SIZE
     output_format: str = "parquet"
-    compression: str = DEFAULT_COMPRESSION
+    compression: str | None = None
     rows_per_file: int | None = None
     existing_output: ExistingOutput = "refuse"
     num_shards: int | None = None
+    output_table: str | None = None
 
     def __post_init__(self) -> None:
         if not self.input_patterns or not all(self.input_patterns):
@@ -63,12 +73,7 @@ class JobOptions:
         if self.input_format is not None:
             check_choice("--input_format", self.input_format, INPUT_FORMATS)
         check_choice("--output_format", self.output_format, OUTPUT_FORMATS)
-        check_choice("--compression", self.compression, COMPRESSIONS)
-        if self.output_format != "parquet" and self.compression != DEFAULT_COMPRESSION:
-            raise UsageError(
-                f"--compression is {self.compression!r} and --output_format {self.output_format!r}; "
-                "expected parquet, which alone is compressed"
-            )
+        self._check_compression()
         check_choice("--on_bad_file", self.on_bad_file, ("fail", "reject"))
         if not 0 <= self.max_rejected <= 1:
             raise UsageError(f"--max_rejected is {self.max_rejected}; expected a share of the rows, from 0 to 1")
@@ -76,8 +81,17 @@ class JobOptions:
         if self.rows_per_file is not None:
             check_at_least("--rows_per_file", self.rows_per_file, 1)
         self._check_num_shards()
+        self._check_output_table()
         check_names("--event_columns", self.event_columns)
         check_names("--conditional_columns", self.conditional_columns)
+
+    def _check_compression(self) -> None:
+        possible = COMPRESSIONS[self.output_format]
+        if self.compression is not None and self.compression not in possible:
+            raise UsageError(
+                f"--compression is {self.compression!r} and --output_format {self.output_format!r}; "
+                f"expected one of {', '.join(possible)}"
+            )
 
     def _check_num_shards(self) -> None:
         if self.num_shards is None:
@@ -88,8 +102,21 @@ class JobOptions:
                 f"--num_shards {self.num_shards} and --rows_per_file {self.rows_per_file} are both given; "
                 "expected at most one"
             )
-        if self.output_format != "parquet":
-            raise UsageError(f"--num_shards came with --output_format {self.output_format}; expected parquet")
+
+    def _check_output_table(self) -> None:
+        if self.output_table is None:
+            return
+        if BigQueryTable.parse(self.output_table) is None:
+            raise UsageError(f"--output_table is {self.output_table!r}; expected bigquery:project.dataset.table")
+        if not self.output.startswith(LOADED_FROM):
+            raise UsageError(
+                f"--output_table came with --output {self.output}; expected {LOADED_FROM[0]}..., where BigQuery reads "
+                "the files"
+            )
+        if self.output_format not in LOADED_FORMATS:
+            raise UsageError(
+                f"--output_table came with --output_format {self.output_format}; expected {' or '.join(LOADED_FORMATS)}"
+            )
 
     def places(self) -> list[tuple[str, str]]:
         """Everything that workers or this command read and write, with its flag."""

@@ -23,14 +23,18 @@ if TYPE_CHECKING:
 LEASE_NAME = "lease.json"
 RENEWED_AFTER = 60.0
 EXPIRED_AFTER = 900.0
+QUEUED_FOR = 86_400.0
 _LONGEST_WRITE = 10.0  # seconds; what takes longer is not waited for
+# Of workers that have begun, and of ones that have not: then nobody but the launcher renews.
 _NOBODYS = json.dumps({"place": None, "process": None}).encode()
+_QUEUED = json.dumps({"place": None, "process": None, "queued": True}).encode()
 _LOGGER = logging.getLogger(__name__)
 
 
 # By directory, when this process renews next.
 _next_renewal: dict[str, float] = {}
 _renewals = threading.Lock()
+_writes = threading.Lock()  # so that a renewal that began before it does not undo a handing over
 
 
 class Lease:
@@ -38,13 +42,14 @@ class Lease:
 
     A directory is abandoned when its process is known to be gone, which a job on the same machine can see at once, or
     when its lease has not been renewed for a quarter of an hour, by the clock of the file system. A lease that was
-    handed to the workers belongs to no process: they renew it as they go (`renew_lease`).
+    handed to the workers belongs to no process: they renew it as they go (`renew_lease`). Until the first of them does,
+    the job waits in the queue of its runner, for a day at most.
     """
 
     def __init__(self, directory: str) -> None:
         """Writes the file. Raises whatever the file system raises."""
         self._path = f"{directory}/{LEASE_NAME}"
-        self._text = json.dumps({"place": _place(), "process": os.getpid()}).encode()
+        self._text: bytes | None = json.dumps({"place": _place(), "process": os.getpid()}).encode()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         write_file(self._path, self._text)
@@ -56,8 +61,9 @@ class Lease:
 
     def hand_over(self) -> None:
         """The directory no longer belongs to this process, which may end; while it lives it goes on renewing."""
-        self._text = _NOBODYS
-        write_file(self._path, self._text)
+        with _writes:
+            self._text = None
+            write_file(self._path, _QUEUED)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -98,7 +104,11 @@ class Lease:
     def _renew(self) -> None:
         while not self._ended.wait(RENEWED_AFTER):
             try:
-                write_file(self._path, self._text)
+                with _writes:
+                    if self._text is not None:
+                        write_file(self._path, self._text)
+                    elif list_files(self._path):  # of the workers: as they left it, and if it is there
+                        write_file(self._path, read_file(self._path))
             except Exception:  # whatever a file system raises: the next time may work
                 _LOGGER.warning("%s could not be renewed", self._path, exc_info=True)
 
@@ -120,7 +130,7 @@ def renew_lease(directory: str) -> None:
         _next_renewal[directory] = now + RENEWED_AFTER
     path = f"{directory}/{LEASE_NAME}"
     try:
-        if list_files(path) and read_file(path) == _NOBODYS:
+        if list_files(path) and read_file(path) in {_NOBODYS, _QUEUED}:
             write_file(path, _NOBODYS)
     except Exception:  # whatever a file system raises: the next time may work
         _LOGGER.warning("%s could not be renewed", path, exc_info=True)
@@ -136,7 +146,7 @@ def _is_abandoned(directory: str, now: float) -> bool:
     if owner["process"] is not None and owner["place"] == _place():
         return not _is_running(owner["process"])
     renewed: float = FileSystems.last_updated(path)
-    return now - renewed > EXPIRED_AFTER
+    return now - renewed > (QUEUED_FOR if owner.get("queued") else EXPIRED_AFTER)
 
 
 def _place() -> str:

@@ -73,10 +73,10 @@ class LocalOutput:
         for stray in set(self._directory.glob(f"{prefix}-*")) - set(shards):
             stray.unlink()
         if not shards:
-            shards = [self._directory / f"{prefix}-empty.{table_format.name}"]
+            shards = [self._directory / f"{prefix}-empty.{table_format.extension}"]
             with shards[0].open("wb") as stream:
                 table_format.write_empty(stream, schema)
-        names = shard_names(prefix, len(shards), table_format.name)
+        names = shard_names(prefix, len(shards), table_format.extension)
         for shard, name in zip(shards, names, strict=True):
             shard.rename(self._directory / name)
         return names

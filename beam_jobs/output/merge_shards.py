@@ -15,6 +15,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs.errors import JobError
 from beam_jobs.output.shard_writer import ROW_GROUP_ROWS, ShardWriter
+from beam_jobs.output.table_format import TableFormat
 from beam_jobs.tally import Tally
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from beam_jobs.output.table_format import TableFormat
+
+# Of the files that are merged, whatever the format of the result: it can be read from any row on.
+MERGED_FORMAT = TableFormat(name="parquet", compression="lz4", rows_per_file=None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,7 @@ class RowRange:
 
 
 class MergeShards(beam.PTransform):  # type: ignore[misc]  # Beam is untyped here
-    """Tallies of `WriteRows`, a Parquet file each, to tallies of `num_shards` files with the same rows."""
+    """Tallies of `WriteRows`, of `MERGED_FORMAT`, to tallies of `num_shards` files with the same rows."""
 
     def __init__(
         self, directory: str, prefix: str, schema: pa.Schema, table_format: TableFormat, *, num_shards: int

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from beam_jobs.output.table_format import TableFormat
 
 _LOGGER = logging.getLogger(__name__)
-_RUN = re.compile(r"-([0-9a-f]{8})(-\d{5}-of-\d{5})?\.[a-z]+$")
+_RUN = re.compile(r"-([0-9a-f]{8})(-\d{5}-of-\d{5})?(\.[a-z]+)+$")
 _COPIED_AT_ONCE = 16
 _COPIERS = 8
 
@@ -95,10 +95,10 @@ class RemoteOutput:
         """See `StagedOutput`."""
         shards = sorted(path for path in paths if posixpath.basename(path).startswith(f"{prefix}-"))
         if not shards:
-            shards = [f"{self._directory}/{prefix}-empty.{table_format.name}"]
+            shards = [f"{self._directory}/{prefix}-empty.{table_format.extension}"]
             with FileSystems.create(shards[0], compression_type=CompressionTypes.UNCOMPRESSED) as stream:
                 table_format.write_empty(stream, schema)
-        names = shard_names(f"{prefix}-{self._run}", len(shards), table_format.name)
+        names = shard_names(f"{prefix}-{self._run}", len(shards), table_format.extension)
         self._moves.update(zip(shards, names, strict=True))
         return names
 

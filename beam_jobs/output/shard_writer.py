@@ -45,13 +45,13 @@ def naming_failures(path: str) -> Iterator[None]:
 
 
 class ShardWriter:
-    """Appends record batches to a file of its own, `<directory>/<prefix>-<unique>.<format>`.
+    """Appends record batches to a file of its own, `<directory>/<prefix>-<unique>.<extension>`.
 
     The name is unique because a runner may run a bundle twice: only the files whose names reach the tally count.
     """
 
     def __init__(self, directory: str, prefix: str, schema: pa.Schema, table_format: TableFormat) -> None:
-        self.path = FileSystems.join(directory, f"{prefix}-{uuid.uuid4().hex}.{table_format.name}")
+        self.path = FileSystems.join(directory, f"{prefix}-{uuid.uuid4().hex}.{table_format.extension}")
         self.rows = 0
         self._directory = directory
         self._schema = schema

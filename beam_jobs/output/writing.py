@@ -12,7 +12,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_jobs import progress
-from beam_jobs.output.merge_shards import MergeShards
+from beam_jobs.output.merge_shards import MERGED_FORMAT, MergeShards
 from beam_jobs.output.shards import Shards
 from beam_jobs.rejection import REJECTED_SCHEMA, RejectedRows
 from beam_jobs.tally import Tally
@@ -78,9 +78,10 @@ class WriteTable(beam.PTransform):  # type: ignore[misc]  # Beam is untyped here
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
         """Adds the steps."""
-        written = batches | "WriteRows" >> beam.ParDo(WriteRows(*self._where))
         if self._num_shards is None:
-            return written
+            return batches | "WriteRows" >> beam.ParDo(WriteRows(*self._where))
+        directory, prefix, schema, _ = self._where
+        written = batches | "WriteRows" >> beam.ParDo(WriteRows(directory, prefix, schema, MERGED_FORMAT))
         return written | "MergeShards" >> MergeShards(*self._where, num_shards=self._num_shards)
 
 

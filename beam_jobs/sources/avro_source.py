@@ -10,6 +10,7 @@ import fastavro
 import pyarrow as pa
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from fastavro.schema import SchemaParseException
 
 from beam_jobs.errors import UnreadableFileError
 from beam_jobs.sources.avro_types import arrow_schema
@@ -34,6 +35,7 @@ _UNREADABLE = (
     StopIteration,
     zlib.error,
     pa.ArrowException,
+    SchemaParseException,
 )
 
 
@@ -41,12 +43,12 @@ def inspect(path: str) -> InputFile:
     """See `TableSource.inspect`. Reads the header alone."""
     try:
         with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
-            schema = fastavro.reader(stream).writer_schema
+            schema = arrow_schema(fastavro.reader(stream).writer_schema)
     except _UNREADABLE as error:
         raise UnreadableFileError(
             f"{path} cannot be read as Avro: {one_line(error)}; see --input_format and --on_bad_file"
         ) from error
-    return InputFile(path=path, schema=arrow_schema(schema), units=(WorkUnit(path=path, format="avro"),))
+    return InputFile(path=path, schema=schema, units=(WorkUnit(path=path, format="avro"),))
 
 
 def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:

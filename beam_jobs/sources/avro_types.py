@@ -24,10 +24,13 @@ _LOGICAL = {
     "time-micros": pa.time64("us"),
     "timestamp-millis": pa.timestamp("ms", tz="UTC"),
     "timestamp-micros": pa.timestamp("us", tz="UTC"),
+    "timestamp-nanos": pa.timestamp("ns", tz="UTC"),
+    "local-timestamp-nanos": pa.timestamp("ns"),
     "local-timestamp-millis": pa.timestamp("ms"),
     "local-timestamp-micros": pa.timestamp("us"),
     "uuid": pa.string(),
 }
+_DECIMAL128_DIGITS = 38
 # What a table of ours cannot hold: it may be in the file, but not be used.
 UNSUPPORTED = pa.struct([])
 
@@ -49,7 +52,8 @@ def _arrow_type(avro_type: Any) -> pa.DataType:
 def _logical(avro_type: dict[str, Any]) -> pa.DataType | None:
     name = avro_type.get("logicalType", "")
     if name == "decimal":
-        return pa.decimal128(avro_type["precision"], avro_type.get("scale", 0))
+        wide = avro_type["precision"] > _DECIMAL128_DIGITS
+        return (pa.decimal256 if wide else pa.decimal128)(avro_type["precision"], avro_type.get("scale", 0))
     return _LOGICAL.get(name)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 UNREADABLE = (OSError, EOFError, zlib.error)
+ENDS_WITHIN_A_ROW = "the file ends within a row"
 CHUNK_BYTES = 1 << 20
 _COMPRESSED_BYTES = 1 << 18
 _SMALLEST_BYTES = 64
@@ -73,12 +74,27 @@ class WholeLines(io.RawIOBase):
 
     Attributes:
       damage: why it ended there, or `None` while all is well.
+      unterminated: whether the last line, once it has been read, lacks its line break.
     """
 
-    def __init__(self, chunks: Iterator[bytes], *, convert: Callable[[bytes], bytes] = bytes) -> None:
-        """See the class; `convert` is applied to some whole lines at a time."""
+    def __init__(
+        self,
+        chunks: Iterator[bytes],
+        *,
+        convert: Callable[[bytes], bytes] = bytes,
+        is_whole: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        """See the class.
+
+        Args:
+          chunks: the bytes.
+          convert: is applied to some whole lines at a time.
+          is_whole: whether a last line that lacks its line break may be one; without it, all may.
+        """
         super().__init__()
         self.damage: str | None = None
+        self.unterminated = False
+        self._is_whole = is_whole
         self._chunks = chunks
         self._convert = convert
         self._whole = memoryview(b"")
@@ -115,6 +131,8 @@ class WholeLines(io.RawIOBase):
             self._at_end = True
             return
         self._at_end = chunk is None
+        if self._at_end:
+            self._check_last_line()
         end = 0 if chunk is None else chunk.rfind(b"\n") + 1
         if self._at_end or end:
             whole = b"".join([*self._rest, (chunk or b"")[:end]])
@@ -122,3 +140,10 @@ class WholeLines(io.RawIOBase):
             self._rest = []
         if chunk is not None:
             self._rest.append(chunk[end:])
+
+    def _check_last_line(self) -> None:
+        last = b"".join(self._rest)
+        self.unterminated = bool(last)
+        if last.strip() and self._is_whole is not None and not self._is_whole(last):
+            self.damage = ENDS_WITHIN_A_ROW
+            self._rest = []

@@ -1,15 +1,15 @@
 """CSV files as Arrow batches of text, read whole. Comma separated, UTF-8, quoted as in RFC 4180, with a header line.
 
 A row is what follows the header, blank lines apart: row 0 is the first of them. Values may hold line breaks inside
-quotes. A row with more or fewer fields than the header is rejected alone. In the raw columns of a condition an empty
-field is null, and so is NA and the like where no text is expected.
+quotes. A row with more or fewer fields than the header is rejected alone; as the last one, with fewer and without its
+line break, it says that the file was cut off. In the raw columns of a condition an empty field is null, and so is NA
+and the like where no text is expected.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,8 @@ import pyarrow.csv
 
 from beam_jobs.errors import UnreadableFileError, UsageError
 from beam_jobs.rejection import RejectedRows, reject
-from beam_jobs.sources.byte_stream import WholeLines, open_chunks
+from beam_jobs.sources.byte_stream import ENDS_WITHIN_A_ROW, WholeLines, open_chunks
+from beam_jobs.sources.ragged_rows import RaggedRows
 from beam_jobs.sources.table_source import Damage, InputBatch, InputFile, ReadPlan, WorkUnit, one_line
 from beam_jobs.sources.utf8_escape import escape, is_marked, restore
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 BLOCK_BYTES = 4 << 20
-RAGGED = "ragged row"
 NOT_UTF8 = "not UTF-8"
 # Arrow's own list where it guesses types, NaN apart; as text, NA may be a country.
 _NULL_NUMBERS = [b"", b"#N/A", b"N/A", b"NA", b"NULL", b"null", b"n/a"]
@@ -45,7 +45,7 @@ def inspect(path: str) -> InputFile:
             )
             lines = (line for line in csv.reader(text) if line)
             header, first_row = next(lines, []), next(lines, None)
-            damage = None if header else stream.damage
+            damage = _fault_of_header(header) if header else stream.damage
     except (OSError, csv.Error) as error:
         damage = one_line(error)
     if damage is not None:
@@ -59,38 +59,37 @@ def inspect(path: str) -> InputFile:
     return InputFile(path=path, schema=schema, units=units, untyped=frozenset(header))
 
 
+def _fault_of_header(header: list[str]) -> str | None:
+    return None if _is_utf8("".join(header).encode(errors="surrogateescape")) else f"its header is {NOT_UTF8}"
+
+
 def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
     """See `TableSource.read`. Columns of the model come as binary, kept ones as string."""
-    ragged: deque[tuple[int, str]] = deque()
-
-    def note_ragged(row: pyarrow.csv.InvalidRow) -> str:
-        # `number` counts the header as 1 and leaves out blank lines.
-        ragged.append((row.number - 2, _describe_ragged(row)))
-        return "skip"
-
     # To Arrow no column means all of them.
     columns = plan.columns or inspect(unit.path).schema.names[:1]
     row = 0
     damage: str | None = None
     with open_chunks(unit.path) as chunks:
         lines = WholeLines(chunks, convert=escape)
+        ragged = RaggedRows(unit.path, lines)
         try:
-            for escaped in _open_csv(lines, columns, note_ragged):
+            for escaped in _open_csv(lines, columns, ragged.note):
                 block = _empty_to_null(_restore(escaped), plan)
-                rows = _number_rows(row, block.num_rows, [number for number, _ in list(ragged)])
+                rows = _number_rows(row, block.num_rows, ragged.numbers())
                 for start in range(0, len(rows), plan.batch_size):
                     part = slice(start, start + plan.batch_size)
                     yield from _decode_kept(unit.path, rows[part], block[part], plan)
                 row = int(rows[-1]) + 1 if len(rows) else row
-                passed = _take_passed(ragged, row)
-                if passed:
-                    yield _reject_ragged(unit.path, passed)
-                    row = max(row, passed[-1][0] + 1)
+                if passed := ragged.take_passed(row):
+                    yield passed
+                    row = max(row, passed.last_row + 1)
         except (OSError, pa.ArrowException) as error:
             damage = _describe(error)
-    if ragged:
-        yield _reject_ragged(unit.path, list(ragged))
-        row = max(row, ragged[-1][0] + 1)
+    if ragged.drop_cut_off(row):
+        damage = damage or ENDS_WITHIN_A_ROW
+    if left := ragged.take_all():
+        yield left
+        row = max(row, left.last_row + 1)
     damage = lines.damage or damage
     if damage is not None:
         yield Damage(file=unit.path, first_row=row, rows=None, reason=damage)
@@ -101,12 +100,6 @@ def _describe(error: Exception) -> str:
     if "straddling" in text:
         return f"a row takes more than {BLOCK_BYTES:,} bytes: is a quote not closed?"
     return text
-
-
-def _describe_ragged(row: pyarrow.csv.InvalidRow) -> str:
-    lines = row.text.count("\n") + 1
-    hint = f", over {lines} lines: is a quote not closed?" if lines > 1 else ""
-    return f"{row.actual_columns} fields where the header has {row.expected_columns}{hint}"
 
 
 def _open_csv(
@@ -150,20 +143,6 @@ def _number_rows(first: int, count: int, ragged: list[int]) -> npt.NDArray[np.in
     """The first `count` row numbers from `first` on that are not in `ragged`; int64 `[count]`."""
     candidates = np.arange(first, first + count + len(ragged))
     return candidates[~np.isin(candidates, ragged)][:count]
-
-
-def _take_passed(ragged: deque[tuple[int, str]], row: int) -> list[tuple[int, str]]:
-    """Removes and returns the ragged rows before `row`, and those that follow without a good row between."""
-    passed = []
-    while ragged and ragged[0][0] <= row:
-        passed.append(ragged.popleft())
-        row = max(row, passed[-1][0] + 1)
-    return passed
-
-
-def _reject_ragged(path: str, ragged: list[tuple[int, str]]) -> RejectedRows:
-    reasons = [f"{RAGGED}: {text}" for _, text in ragged]
-    return reject(path, pa.array([row for row, _ in ragged], pa.int64()), reasons, {RAGGED: len(ragged)})
 
 
 def _decode_kept(

@@ -1,6 +1,7 @@
 """JSON Lines files, one object a line, read whole. Blank lines are no rows: row 0 is the first line that is not.
 
-A line that is no JSON object is rejected alone. A key that is missing is null.
+A line that is no JSON object is rejected alone; as the last one, without its line break, it says that the file was cut
+off. A key that is missing is null.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def inspect(path: str) -> InputFile:
     """See `TableSource.inspect`. Names and types are guessed from the first rows."""
     try:
         with open_chunks(path) as chunks:
-            lines = WholeLines(chunks)
+            lines = WholeLines(chunks, is_whole=_is_object)
             head = list(itertools.islice(_rows(lines), GUESSED_FROM))
             damage = lines.damage
     except UNREADABLE as error:
@@ -46,7 +47,7 @@ def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows |
     """See `TableSource.read`."""
     row = 0
     with open_chunks(unit.path) as chunks:
-        lines = WholeLines(chunks)
+        lines = WholeLines(chunks, is_whole=_is_object)
         rows = _rows(lines)
         while chunk := list(itertools.islice(rows, plan.batch_size)):
             yield from _to_batches(unit.path, row, chunk, plan)
@@ -83,3 +84,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _is_object(line: bytes) -> bool:
+    return _parse(line) is not None

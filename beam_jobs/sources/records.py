@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ WRONG_TYPE = "wrong type"
 # A schema is guessed from so many records where the format has none.
 GUESSED_FROM = 1_000
 _SHOWN_CHARACTERS = 40
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _ARROW_REFUSES = (pa.ArrowException, OverflowError, TypeError, ValueError)
 
 
@@ -58,8 +60,11 @@ def to_batches(
 
 
 def guess_file(path: str, records: Sequence[Mapping[str, Any]], units: tuple[WorkUnit, ...]) -> InputFile:
-    """A file whose columns are those of its first records: names in the order in which they turn up, and types."""
-    names = dict.fromkeys(name for record in records for name in record)
+    """A file whose columns are those of its first records: names in the order in which they turn up, and types.
+
+    A key of JSON may be no text, half a surrogate pair that is escaped, and is no column then.
+    """
+    names = dict.fromkeys(name for record in records for name in record if not _HALF_PAIR.search(name))
     types = {name: _guess_type([record.get(name) for record in records]) for name in names}
     untyped = frozenset(name for name, guessed in types.items() if pa.types.is_null(guessed))
     schema = pa.schema([(name, pa.string() if name in untyped else guessed) for name, guessed in types.items()])

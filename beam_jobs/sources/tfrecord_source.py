@@ -13,7 +13,6 @@ import struct
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import google_crc32c
 import pyarrow as pa
 from google.protobuf.message import DecodeError
 
@@ -23,6 +22,7 @@ from beam_jobs.sources.byte_stream import UNREADABLE, open_chunks
 from beam_jobs.sources.records import GUESSED_FROM, guess_file, to_batches
 from beam_jobs.sources.table_source import Damage, InputBatch, InputFile, ReadPlan, WorkUnit, one_line
 from beam_jobs.sources.tf_example import parse_example
+from beam_jobs.tfrecord_frame import CHECKSUM, HEADER, masked_checksum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 WRONG_CHECKSUM = "wrong checksum"
 NOT_AN_EXAMPLE = "not a tf.Example"
 WRONG_SIZE = "wrong size"
-_HEADER = struct.Struct("<QI")
-_CHECKSUM = struct.Struct("<I")
 # No row is that large; a length that is says that the file is something else.
 _MAX_RECORD_BYTES = 1 << 30
 
@@ -51,16 +49,16 @@ class _Records:
 
     def __iter__(self) -> Iterator[bytes | None]:
         try:
-            while header := self._take(_HEADER.size):
-                length, checksum = _HEADER.unpack(header)
-                if checksum != _masked(header[:8]) or length > _MAX_RECORD_BYTES:
+            while header := self._take(HEADER.size):
+                length, checksum = HEADER.unpack(header)
+                if checksum != masked_checksum(header[:8]) or length > _MAX_RECORD_BYTES:
                     self.damage = "the length of a record does not agree with its checksum"
                     return
-                body = self._take(length + _CHECKSUM.size)
+                body = self._take(length + CHECKSUM.size)
                 if not body:
                     raise EOFError("the file ends within a record")
                 data = body[:length]
-                yield data if _CHECKSUM.unpack(body[length:])[0] == _masked(data) else None
+                yield data if CHECKSUM.unpack(body[length:])[0] == masked_checksum(data) else None
         except (*UNREADABLE, struct.error) as error:
             self.damage = one_line(error)
 
@@ -150,9 +148,3 @@ def _split_vectors(record: dict[str, Any] | str, plan: ReadPlan) -> dict[str, An
             return f"{vector}: {WRONG_SIZE}: expected {len(columns)} values, got {len(values)}"
         record = {**record, **dict(zip(columns, values, strict=True))}
     return record
-
-
-def _masked(data: bytes) -> int:
-    """TFRecord's checksum: CRC-32C, rotated by 15 bits, plus a constant."""
-    crc: int = google_crc32c.value(data)
-    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF

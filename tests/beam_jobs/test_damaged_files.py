@@ -69,6 +69,37 @@ def test_a_truncated_file_is_used_up_to_its_last_whole_row(extension, columns, s
     assert_values(result, columns, density)
 
 
+@pytest.mark.parametrize("extension", ["csv", "jsonl"])
+@pytest.mark.parametrize("rows", [1, 2, 200])
+def test_a_text_file_that_ends_within_a_row_was_cut_off(extension, rows, columns, score, tmp_path):
+    path = tmp_path / f"a.{extension}"
+    write_table(path, {name: values[:rows] for name, values in columns.items()})
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]) + lines[-1][: len(lines[-1]) // 4])
+    refusal = UsageError if (extension, rows) == ("jsonl", 1) else JobError  # nothing is left to tell the columns by
+    with pytest.raises(refusal, match=r"the file ends within a row; see"):
+        score(str(path))
+    result = score(str(path), on_bad_file="reject", batch_size=50)
+    assert (result.summary.rows_scored, result.summary.rows_rejected) == (rows - 1, 1)
+    assert "the file ends within a row" in result.reasons()[str(path), rows - 1]
+    assert len(result.summary.unreadable_files) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "x0,x1,c0\n1,2,3\n1,2\n1,2,3"),
+        ("b.csv", "x0,x1,c0\n1,2,3\n1,2,3\n1,2\n"),
+        ("c.csv", "x0,x1,c0\n1,2,3\n1,2,3\n1,2,3,4"),
+        ("d.jsonl", '{"x0": 1, "x1": 2, "c0": 3}\n{"x0": 1, "x1": 2, "c0": 3}\n{"x0": 1\n'),
+        ("e.jsonl", '{"x0": 1\n{"x0": 1, "x1": 2, "c0": 3}\n{"x0": 1, "x1": 2, "c0": 3}'),
+    ],
+)
+def test_a_bad_row_alone_does_not_say_so(name, text, score, write_text):
+    summary = score(write_text(name, text)).summary
+    assert (summary.rows_scored, summary.rows_rejected, summary.unreadable_files) == (2, 1, ())
+
+
 def test_a_number_cut_in_two_is_not_scored(score, tmp_path):
     path = tmp_path / "a.csv.gz"
     generator = np.random.default_rng(1)
@@ -97,6 +128,33 @@ def test_unreadable_files_beside_good_ones(columns, score, tmp_path, write_text)
     assert "input column(s) c0 not in" in result.reasons()[bad[-1], 0]
     assert result.summary.rejected_by_kind == {"unreadable": len(bad)}
     assert "lost files               7" in result.summary.to_text("out")
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+def test_whatever_is_wrong_with_a_header_the_file_is_read_or_refused(extension, columns, tmp_path):
+    path = tmp_path / f"a.{extension}"
+    write_table(path, {name: values[:20] for name, values in columns.items()}, row_group_size=100)
+    source = SOURCES[extension.removesuffix(".gz")]
+    content = path.read_bytes()
+    for place in range(min(len(content), 300)):
+        for value in (0xFF, ord("y")):
+            path.write_bytes(content[:place] + bytes([value]) + content[place + 1 :])
+            try:
+                units = source.inspect(str(path)).units
+            except UsageError as error:
+                assert "\n" not in str(error)  # noqa: PT017  # most of them raise none
+            else:
+                for unit in units:
+                    rows, _ = read_all(source, unit)
+                    assert len(set(rows)) == len(rows)
+
+
+def test_names_that_are_no_text(score, write_text):
+    path = write_text("a.csv", b"x0,x1,c0,gr\xf6\xdfe\n1,2,3,4\n")
+    with pytest.raises(UsageError, match=r"a\.csv cannot be read as CSV: its header is not UTF-8; see"):
+        score(path)
+    path = write_text("a.jsonl", '{"x0": 1, "x1": 2, "c0": 3, "\\ud800": 4}\n')
+    assert score(path).summary.rows_scored == 1
 
 
 def test_columns_that_no_file_has_are_a_mistake_not_damage(score, write_text):

@@ -23,6 +23,7 @@ GRPC = (
         (JAVA, "a.csv cannot be read from row 0: truncated"),
         (JAVA.replace("beam_jobs.errors.JobError", "KeyError"), "KeyError: a.csv cannot be read from row 0: truncated"),
         (GRPC, "failed to connect"),
+        ("RuntimeError: Channel closed prematurely.", "the runner lost a worker: was it killed"),
         ("first\nlast\n", "last"),
         ("", "RuntimeError('')"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -48,3 +49,31 @@ def test_a_killed_job_shows_nothing_and_can_be_run_again(command, scored_elsewhe
     assert json.loads((output / "summary.json").read_text())["rows_scored"] == ROWS
     table = pq.ParquetDataset(sorted(output.glob("scored-*"))).read(["row"])
     assert sorted(table["row"].to_pylist()) == list(range(ROWS))
+
+
+def worker_processes(process: subprocess.Popen) -> list[int]:
+    """Children of the command that run Beam's worker."""
+    tasks = Path(f"/proc/{process.pid}/task").iterdir()
+    children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    return [child for child in children if b"sdk_worker_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds worker processes in /proc")
+def test_a_job_whose_worker_process_is_killed_says_so_and_ends(command, scored_elsewhere, tmp_path):
+    flags = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    with subprocess.Popen([*command, *flags, *scored_elsewhere], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until_it_writes(process, tmp_path)
+            workers = worker_processes(process)
+            assert len(workers) == 2
+            os.kill(workers[0], signal.SIGKILL)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    (told,) = errors.splitlines()
+    assert told.startswith(
+        "error: the job failed: a worker process was killed by SIGKILL; if memory ran out, use fewer"
+    )
+    assert process.returncode == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.parquet"]
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]

@@ -94,6 +94,50 @@ def test_a_lease_of_the_workers_is_renewed_by_them_and_nobody_else_is_taken_for_
         pass
 
 
+def test_a_job_that_waits_in_the_queue_of_its_runner_is_left_alone(output, tmp_path, monkeypatch):
+    staged = stage_output(output, existing="refuse")
+    staged.hand_over()
+    staged._lease.release()  # as when the launcher is killed
+    (path,) = tmp_path.glob("*/lease.json")
+
+    def is_left_alone(minutes):
+        written = time.time() - 60 * minutes
+        os.utime(path, (written, written))
+        stage_output(output, existing="refuse").discard()
+        return path.exists()
+
+    assert is_left_alone(minutes=16)
+    assert is_left_alone(minutes=23 * 60)
+    lease._next_renewal.clear()
+    lease.renew_lease(staged.directory)  # it has begun
+    assert is_left_alone(minutes=14)
+    assert not is_left_alone(minutes=16)
+    forgotten = stage_output(output, existing="refuse")
+    forgotten.hand_over()
+    forgotten._lease.release()
+    (path,) = tmp_path.glob("*/lease.json")
+    assert not is_left_alone(minutes=25 * 60)
+
+
+def test_a_launcher_that_waits_neither_hides_that_its_job_began_nor_brings_a_lease_back(output, tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "RENEWED_AFTER", 0.02)
+    staged = stage_output(output, existing="refuse")
+    staged.hand_over()
+    (path,) = tmp_path.glob("*/lease.json")
+    lease._next_renewal.clear()
+    lease.renew_lease(staged.directory)
+    os.utime(path, (0, 0))
+    deadline = time.monotonic() + 10
+    while path.stat().st_mtime == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert "queued" not in json.loads(path.read_bytes())
+    path.unlink()
+    time.sleep(0.2)
+    assert not path.exists()
+    staged.discard()
+
+
 def test_an_output_that_appeared_meanwhile_is_not_replaced(output, tmp_path):
     staged = stage_output(output, existing="refuse")
     staged.name_shards([], "scored", REJECTED_SCHEMA, PARQUET)

@@ -65,7 +65,6 @@ def test_samples_too(run_job, model_base, write_parquet, make_columns):
     [
         ({"num_shards": 0}, "--num_shards is 0; expected at least 1"),
         ({"num_shards": 2, "rows_per_file": 5}, "both given"),
-        ({"num_shards": 2, "output_format": "csv"}, "came with --output_format csv; expected parquet"),
     ],
 )
 def test_what_does_not_go_together_is_refused(options, message, score):

@@ -36,7 +36,7 @@ def test_flags_become_options():
         ([*REQUIRED, "--keep=a,a"], "each once"),
         ([*REQUIRED, "--input="], "expected paths or globs"),
         ([*REQUIRED, "--max_rejected=5"], "--max_rejected is 5.0; expected a share of the rows, from 0 to 1"),
-        ([*REQUIRED, "--compression=zstd", "--output_format=csv"], "parquet, which alone is compressed"),
+        ([*REQUIRED, "--compression=zstd", "--output_format=csv"], "'csv'; expected one of none, gzip"),
         ([*REQUIRED, "--rows_per_file=0"], "--rows_per_file is 0; expected at least 1"),
         ([*REQUIRED, "--on_bad_file=skip"], "invalid choice: 'skip'"),
     ],
