@@ -1,9 +1,9 @@
 """Batch jobs on exported flows, as Apache Beam pipelines over Arrow batches.
 
 Read first: `scoring.py`, a pipeline from end to end; then `reading.py`, `validation.py`, `model_handler.py` and
-`output/writing.py`, its steps. `sampling.py` and `evaluating.py` are the other two jobs, `job.py` runs any of them, and
-`score.py`, `sample.py` and `evaluate.py` are the commands, `python -m beam_jobs.score` and so on. `score_batches.py` is
-a transform for pipelines of your own.
+`output/writing.py`, its steps. `sampling.py` and `evaluating.py` are the other two jobs; `job.py` says what a job is,
+`running.py` runs any, and `score.py`, `sample.py` and `evaluate.py` are the commands, `python -m beam_jobs.score` and
+so on. `score_batches.py` is a transform for pipelines of your own.
 
 What workers run needs the exported SavedModel, TensorFlow, Arrow and Beam: neither TensorFlow Probability nor the
 model code. Importing this package loads none of them; names are resolved when they are first used.

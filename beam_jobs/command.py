@@ -57,8 +57,8 @@ def _run(
     configure_logs(_log_level(beam_flags))
     from beam_jobs import beam_options  # noqa: PLC0415  # Beam and Arrow: see the module's docstring
     from beam_jobs.interruption import exit_when_interrupted  # noqa: PLC0415
-    from beam_jobs.job import prepare_job, run_staged  # noqa: PLC0415
     from beam_jobs.publishing import publish_job  # noqa: PLC0415
+    from beam_jobs.running import prepare_job, run_staged  # noqa: PLC0415
     from beam_jobs.submission import Submission  # noqa: PLC0415
 
     pipeline_options = beam_options.parse_beam_flags(beam_flags, own_flags=own_flags)

@@ -25,7 +25,6 @@ from beam_jobs.evaluation.make_result import make_result
 from beam_jobs.evaluation.results import EvaluationResult
 from beam_jobs.evaluation.statistics import MergeStatistics, Statistics
 from beam_jobs.groups import Grouping
-from beam_jobs.job import run_job
 from beam_jobs.job_plan import JobPlan, plan_job
 from beam_jobs.model_handler import SavedModelHandler
 from beam_jobs.output.shard_writer import create_file, naming_failures
@@ -34,6 +33,7 @@ from beam_jobs.output.writing import WriteRejected
 from beam_jobs.planned_model import find_model
 from beam_jobs.reading import ReadTable
 from beam_jobs.report.html_report import make_report
+from beam_jobs.running import run_job
 from beam_jobs.tally import Tally
 from beam_jobs.validation import REJECTED_TAG
 

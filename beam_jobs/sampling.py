@@ -19,7 +19,6 @@ from apache_beam.ml.inference.base import RunInference
 
 from beam_jobs.draws import DRAWN_TAG, AskForDraws, RowIdentity, ToDrawnRows
 from beam_jobs.errors import JobError, UsageError
-from beam_jobs.job import run_job
 from beam_jobs.job_plan import JobPlan, plan_job
 from beam_jobs.model_handler import SavedModelHandler
 from beam_jobs.options.bigquery_table import BigQueryTable
@@ -28,6 +27,7 @@ from beam_jobs.output.writing import WriteRejected, WriteTable
 from beam_jobs.planned_model import find_model
 from beam_jobs.reading import ReadTable
 from beam_jobs.row_seeds import file_names
+from beam_jobs.running import run_job
 from beam_jobs.sample_summary import SampleSummary
 from beam_jobs.validation import REJECTED_TAG
 

@@ -18,12 +18,12 @@ import pyarrow as pa
 from apache_beam.ml.inference.base import RunInference
 
 from beam_jobs.errors import JobError
-from beam_jobs.job import run_job
 from beam_jobs.job_plan import JobPlan, plan_job
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, WriteTable
 from beam_jobs.planned_model import find_model
 from beam_jobs.reading import ReadTable
+from beam_jobs.running import run_job
 from beam_jobs.score_handler import check_endpoint, make_score_handler
 from beam_jobs.score_summary import ScoreSummary
 from beam_jobs.scored_rows import ToScoredRows, score_schema

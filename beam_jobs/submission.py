@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from apache_beam.runners.runner import PipelineState
 
@@ -14,7 +16,11 @@ from beam_jobs.quiet_logs import quiet_beam_workers
 from beam_jobs.worker_processes import watched_workers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import apache_beam as beam
+
+T = TypeVar("T")
 
 
 class Submission:
@@ -43,7 +49,7 @@ class Submission:
                 sys.stderr.write(f"{self._name()} is submitted; it publishes its output by itself, Ctrl-C cancels it\n")
             if has_job:
                 with quiet_beam_workers():
-                    state = self._result.wait_until_finish()
+                    state = _in_another_thread(self._result.wait_until_finish)
         except Exception as error:  # a runner raises whatever a step raised, or a text of its traceback
             hint = f"; {self._name()} may go on" if self.goes_on else ""
             # Of a process that died Beam says that a channel was closed.
@@ -91,3 +97,21 @@ class Submission:
             if name:
                 return f"job {name}"
         return "the job"
+
+
+def _in_another_thread(function: Callable[[], T]) -> T:
+    """What the function returns or raises.
+
+    A signal stops the main thread wherever it is; inside of Beam's client that may be with a lock in its hand, which
+    cancelling the job would wait for.
+    """
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(function())
+        except BaseException as error:  # noqa: BLE001  # it is raised below
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="wait", daemon=True).start()
+    return outcome.result()

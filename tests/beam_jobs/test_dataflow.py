@@ -22,9 +22,9 @@ from apache_beam.transforms.environments import DockerEnvironment
 
 from beam_jobs.beam_options import check_places, parse_beam_flags
 from beam_jobs.errors import UsageError
-from beam_jobs.job import add_steps, prepare_job
 from beam_jobs.options.score_options import ScoreOptions, score_flags
 from beam_jobs.publishing import Publish
+from beam_jobs.running import add_steps, prepare_job
 from beam_jobs.scoring import plan_score
 from tests.beam_jobs.kept_file_system import KeptFileSystem  # noqa: F401  # registers itself with Beam
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from beam_jobs.beam_options import parse_beam_flags
-from beam_jobs.job import prepare_job
 from beam_jobs.options.score_options import ScoreOptions
 from beam_jobs.row_seeds import file_names
+from beam_jobs.running import prepare_job
 from beam_jobs.scoring import plan_score
 from beam_jobs.sources.input_files import find_files
 
