@@ -96,6 +96,7 @@ def _build_encoder(
         kernel_initializer=initializer,
         bins=bins if num_bins else None,
         number_columns=config.number_columns,
+        num_regressions=config.event_size if config.regression == "on" else 0,
     )
 
 
