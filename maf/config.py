@@ -63,7 +63,7 @@ class FlowConfig:
     )
     activation: str = option("relu", "activation of the hidden units", ACTIVATIONS)
     transform: str = option("spline", "transform of each layer; 'affine' is Gaussian for one event column", TRANSFORMS)
-    num_bins: int = option(8, "bins of each spline")
+    num_bins: int | None = option(None, "bins of each spline")
     spline_range: float = option(5.0, "splines act on [-r, r], in standard deviations; beyond it they are the identity")
     log_scale_bound: float = option(5.0, "log-scales lie in (-b, b)")
     base: str = option("normal", "base distribution", BASES)

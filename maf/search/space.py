@@ -58,7 +58,7 @@ def space(config: RunConfig, fixed: Collection[str], rows: int) -> dict[str, Bas
     several = flow.event_size > 1
     candidates: dict[str, tuple[str, BaseDistribution]] = {
         "num_layers": ("num_layers", IntDistribution(max(1, layers - 1 - several), layers + 1 + several)),
-        "num_bins": ("num_bins", CategoricalDistribution(_around(flow.num_bins))),
+        "num_bins": ("num_bins", CategoricalDistribution(_around(chosen(flow.num_bins)))),
         "base": ("base", CategoricalDistribution(("normal", "mixture"))),
         "batch_size": ("batch_size", CategoricalDistribution(_around(chosen(training.batch_size)))),
         "max_epochs": ("max_epochs", IntDistribution(max(1, epochs // 2), 2 * epochs, log=True)),
