@@ -37,6 +37,7 @@ def main() -> int:
             checkpoint=options.checkpoint,
             event=options.event,
             condition=options.condition,
+            condition_columns=options.condition_columns,
         )
         if not is_remote(options.model_base):
             check_base(options.model_base, options.version)
@@ -93,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--event", type=_names, metavar="COLUMN,...", help="event columns, x")
     own.add_argument(
         "--condition", type=_names, metavar="COLUMN,...", help="conditional columns, c; none: unconditional"
+    )
+    own.add_argument(
+        "--condition_columns",
+        type=Path,
+        metavar="FILE",
+        help="instead of --condition where categories or nulls are among them: the raw columns, a JSON list",
     )
     parser.add_argument(
         "--model_base",

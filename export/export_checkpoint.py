@@ -12,6 +12,8 @@ from export.batching import BatchingParameters
 from export.builder import build
 from export.check_model import check_model, check_weights
 from export.checkpoint import check_checkpoint, restore
+from export.contract import ConditionColumn
+from export.encoded_columns import read_columns
 from export.masks import check_masks
 from export.saved_model import ExportedVersion, export_and_report
 from maf.routing import make_bijector_kwargs
@@ -24,6 +26,7 @@ def export_checkpoint(
     *,
     event_columns: Sequence[str],
     conditional_columns: Sequence[str] = (),
+    condition_columns: Sequence[ConditionColumn] = (),
     version: int | None = None,
     warmup_batch_sizes: Sequence[int] = (1,),
     batching: BatchingParameters | None = None,
@@ -37,11 +40,13 @@ def export_checkpoint(
       model_base: directory of the model's versions, local or remote.
       event_columns: names of the D columns of `x`, in order.
       conditional_columns: names of the C columns of `conditional_input`, in order.
+      condition_columns: instead of these, the raw columns of the condition, as in `export_saved_model`.
       version: number of the version; `None` for one more than the greatest there is.
       warmup_batch_sizes: numbers of rows of the warm-up requests, as in `export_saved_model`.
       batching: parameters of this model's batching, as in `export_saved_model`.
 
     Raises:
+      ContractError: if of the condition both lists are given.
       OptionError: if there is no such function or checkpoint.
       ModelError: if the function does not return a distribution of these columns, or its masks were not kept.
       CheckpointError: if not every variable gets a value, or not every value of the model a variable.
@@ -49,9 +54,10 @@ def export_checkpoint(
     """
     path = Path(checkpoint)
     check_checkpoint(path)
+    encoded = read_columns(conditional_columns, condition_columns).conditional_columns
     built = build(builder)
-    check_model(built.distribution, event_columns, conditional_columns)  # layers have no variables before their call
-    used = used_variables(built.distribution, len(event_columns), len(conditional_columns))
+    check_model(built.distribution, event_columns, encoded)  # layers have no variables before their call
+    used = used_variables(built.distribution, len(event_columns), len(encoded))
     restore(built, path, used)
     check_weights(used)
     check_masks(used)
@@ -60,6 +66,7 @@ def export_checkpoint(
         model_base,
         event_columns=event_columns,
         conditional_columns=conditional_columns,
+        condition_columns=condition_columns,
         version=version,
         warmup_batch_sizes=warmup_batch_sizes,
         batching=batching,

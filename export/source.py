@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.builder import parse_builder
-from export.contract import check_columns
+from export.condition_columns_file import read_condition_columns
+from export.contract import ConditionColumn, check_columns
 from export.errors import OptionError
 from maf.run_directory import RunDirectory
 
@@ -33,16 +34,17 @@ class RunSource:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointSource:
-    """A builder, a checkpoint, and the names of the columns."""
+    """A builder, a checkpoint, and the columns; those of the condition by name, or raw ones."""
 
     builder: str
     checkpoint: Path
     event: tuple[str, ...]
-    condition: tuple[str, ...]
+    condition: tuple[str, ...] = ()
+    condition_columns: tuple[ConditionColumn, ...] = ()
 
     def __post_init__(self) -> None:
         parse_builder(self.builder)
-        check_columns(self.event, self.condition)
+        check_columns(self.event, self.condition or [column.name for column in self.condition_columns])
 
     def export(self, model_base: str, **options: Any) -> ExportedVersion:
         """Exports it; TensorFlow is loaded here."""
@@ -54,6 +56,7 @@ class CheckpointSource:
             model_base,
             event_columns=self.event,
             conditional_columns=self.condition,
+            condition_columns=self.condition_columns,
             **options,
         )
 
@@ -65,9 +68,16 @@ def read_source(
     checkpoint: Path | None,
     event: tuple[str, ...] | None,
     condition: tuple[str, ...] | None,
+    condition_columns: Path | None,
 ) -> RunSource | CheckpointSource:
     """The source that the options of the command name. Raises `OptionError` if they name none, or two."""
-    others = {"builder": builder, "checkpoint": checkpoint, "event": event, "condition": condition}
+    others = {
+        "builder": builder,
+        "checkpoint": checkpoint,
+        "event": event,
+        "condition": condition,
+        "condition_columns": condition_columns,
+    }
     given = [f"--{name}" for name, value in others.items() if value is not None]
     if run is not None:
         if given:
@@ -78,6 +88,17 @@ def read_source(
     if builder is None or checkpoint is None or event is None:
         raise OptionError(
             f"got {', '.join(given) or 'no model'}; expected --run DIRECTORY, or --builder package.module:function "
-            "--checkpoint PATH --event COLUMN,... [--condition COLUMN,...]"
+            "--checkpoint PATH --event COLUMN,... [--condition COLUMN,... | --condition_columns FILE]"
         )
-    return CheckpointSource(builder=builder, checkpoint=checkpoint, event=event, condition=condition or ())
+    if condition is not None and condition_columns is not None:
+        raise OptionError(
+            "got --condition and --condition_columns; expected --condition for plain numbers, or --condition_columns "
+            "for all columns where categories or nulls are among them"
+        )
+    return CheckpointSource(
+        builder=builder,
+        checkpoint=checkpoint,
+        event=event,
+        condition=condition or (),
+        condition_columns=read_condition_columns(condition_columns) if condition_columns is not None else (),
+    )

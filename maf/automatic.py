@@ -26,12 +26,13 @@ def size_flow(config: FlowConfig, rows: int) -> FlowConfig:
     """`config` with nothing automatic left, for a table of `rows` training rows.
 
     One event column needs few layers, since a spline is as flexible as it has bins and all else is in the condition's
-    network. Several columns need layers in both orders.
+    network. Several columns need layers in both orders, two or three also finer splines if there are rows for them.
     """
     columns = config.condition_size
     width = min(128 if rows < FEW_ROWS else 256, {0: 64, 1: 64, 2: 128}.get(columns, 256))
     depth = 2 if rows < MANY_ROWS or columns < 3 else 3
     automatic: dict[str, Any] = {
+        "num_bins": 16 if config.event_size in {2, 3} and rows >= MANY_ROWS else 8,
         "num_layers": (1 if rows < FEW_ROWS else 2) if config.event_size == 1 else 4,
         "condition_units": (width,) * depth,
         "condition_bins": next((bins for bins in (32, 16, 8) if bins * config.num_numbers <= MOST_BINS), 4),

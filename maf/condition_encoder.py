@@ -35,12 +35,15 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
 
     With `bins` the network sees each number twice: standardised, and where it lies in each of its quantile bins.
     Columns that are 0 or 1, of which a category brings many, need no bins.
+    With `num_regressions` the last entries of the encoding are linear functions of the standardised columns, which are
+    set before training and not trained: what a line predicts of each event column need not be learnt.
     All layers of a flow share one encoder.
 
     Attributes:
       loc, scale: `[C]`, mean and standard deviation of the conditional columns, not trained.
       bin_low, bin_rate: `[Kn, T]`, the bins of the numbers among the columns, not trained; `None` without.
       number_columns: which columns these are.
+      regression_kernel, regression_bias: `[C, R]` and `[R]`, of these functions; not trained.
       num_hidden: number of hidden units, of all layers.
       layers: dense layers, `condition_units` wide; without any the encoder only standardises.
     """
@@ -56,6 +59,7 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
         kernel_initializer: Any,
         bins: ConditionBins | None = None,
         number_columns: Sequence[int] | None = None,
+        num_regressions: int = 0,
     ) -> None:
         super().__init__(name="condition_encoder")
         self.loc = tf.Variable(loc, dtype=dtype, trainable=False, name="condition_loc")
@@ -74,7 +78,12 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
         for layer in self.layers:
             layer.build([None, size])
             size = layer.units
-        self.output_size = size
+        self.regression_kernel = self.regression_bias = None
+        if num_regressions:
+            shape = (len(loc), num_regressions)
+            self.regression_kernel = tf.Variable(tf.zeros(shape, dtype), trainable=False, name="regression")
+            self.regression_bias = tf.Variable(tf.zeros(shape[1:], dtype), trainable=False, name="regression_bias")
+        self.output_size = size + num_regressions
         self.num_hidden = sum(units)
         self._pass = _Pass()
 
@@ -87,9 +96,16 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
         for layer in self.layers:
             encoding = self._drop(layer(encoding), first)
             first += layer.units
+        if self.regression_kernel is not None:
+            predictions = self.standardized(conditional_input) @ self.regression_kernel + self.regression_bias
+            encoding = tf.concat([encoding, predictions], axis=-1)
         if self._pass.encoded is not None:
             self._pass.encoded.append((conditional_input, encoding))
         return encoding
+
+    def standardized(self, conditional_input: tf.Tensor) -> tf.Tensor:
+        """`conditional_input` `[..., C]` in deviations, as the regressions take it: none is drowned by what is far."""
+        return tf.clip_by_value((conditional_input - self.loc) / self.scale, -FARTHEST, FARTHEST)
 
     @contextlib.contextmanager
     def encoding_once(self) -> Iterator[None]:

@@ -24,8 +24,11 @@ BASES = ("normal", "mixture")
 ORDERS = ("reverse", "random", "same")
 DTYPES = ("float32", "float64")
 NULLS = ("auto", "state", "drop")
+SWITCH = ("on", "off")
 SCHEDULES = ("plateau", "cosine", "constant")
-BEFORE_THERE_WERE = {"flow": {"condition_bins": 0, "heavy_tailed": []}}  # what a stored config without the keys means
+BEFORE_THERE_WERE = {
+    "flow": {"condition_bins": 0, "heavy_tailed": [], "regression": "off"}
+}  # what a stored config without the keys means
 
 
 def option(default: Any, help_text: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -55,9 +58,12 @@ class FlowConfig:
     hidden_units: tuple[int, ...] = option((64, 64), "hidden units of each layer's autoregressive network")
     condition_units: tuple[int, ...] | None = option(None, "hidden units of the encoder of the condition; none: ''")
     condition_bins: int | None = option(None, "bins of the encoding of each conditional column; none: 0")
+    regression: str = option(
+        "on", "the condition's encoding has a linear prediction of each event column, where training starts", SWITCH
+    )
     activation: str = option("relu", "activation of the hidden units", ACTIVATIONS)
     transform: str = option("spline", "transform of each layer; 'affine' is Gaussian for one event column", TRANSFORMS)
-    num_bins: int = option(8, "bins of each spline")
+    num_bins: int | None = option(None, "bins of each spline")
     spline_range: float = option(5.0, "splines act on [-r, r], in standard deviations; beyond it they are the identity")
     log_scale_bound: float = option(5.0, "log-scales lie in (-b, b)")
     base: str = option("normal", "base distribution", BASES)
@@ -197,7 +203,7 @@ class TrainingConfig:
         0.1, "share of the rows that have some categories taken for unknown ones at each step"
     )
     weight_average: float = option(0.1, "the weights kept are a running mean over this share of the steps; none: 0")
-    jit_compile: str = option("on", "compile the training step with XLA", ("on", "off"))
+    jit_compile: str = option("on", "compile the training step with XLA", SWITCH)
     checkpoint_seconds: float = option(30.0, "most seconds of work that a kill can lose")
     seed: int = option(0, "seed of the split, the initial weights and the shuffling")
 

@@ -13,7 +13,9 @@ FEW_VALUES = 100  # distinct values that splines could put a peak on each
 SPIKE_SHARE = 0.005  # of the rows, that one value has
 FEWEST_REPEATS = 12
 OUTSTANDING = 4  # times as often as the value that comes tenth: rounding alone repeats all values alike
-EXACT = 1e-4  # share of a column's variance that another column leaves unexplained
+EXACT = 1e-4  # share of a column's variance that others leave unexplained
+MANY = 10  # times as many rows as columns: fewer can be explained by any columns
+SOME = 0.01  # of a column's deviation, that a column must explain to be named
 
 
 def describe_degeneracies(rows: Array, event: Sequence[str], condition: Sequence[str]) -> list[str]:
@@ -39,6 +41,8 @@ def describe_degeneracies(rows: Array, event: Sequence[str], condition: Sequence
                     f"leave one out, or add noise with --dequantize {name}=WIDTH"
                 )
                 break
+        else:
+            lines += _linear(sample, column, names)
     return lines
 
 
@@ -68,3 +72,23 @@ def _is_function(values: Array, of: Array) -> bool:
         return False
     steps = np.diff(values[np.argsort(of, kind="stable")])
     return bool(0.5 * np.median(steps**2) < 0.45 * EXACT * variance and 0.5 * (steps**2).mean() < EXACT * variance)
+
+
+def _linear(sample: Array, column: int, names: Sequence[str]) -> Iterator[str]:
+    """A line if an event column is a linear function of several of the columns after it."""
+    values, others = sample[:, column], sample[:, column + 1 :]
+    varying = np.flatnonzero(others.std(axis=0) > 0)
+    if values.std() == 0 or len(varying) == 0 or len(values) < MANY * len(varying):
+        return
+    standard = (others[:, varying] - others[:, varying].mean(axis=0)) / others[:, varying].std(axis=0)
+    centred = values - values.mean()
+    weights = np.linalg.lstsq(standard, centred, rcond=None)[0]
+    squares = (centred - standard @ weights) ** 2
+    low, high = np.quantile(values, [0.25, 0.75])
+    middle = (high - low) / 1.349  # a few values far out are no reason to call all others explained
+    if squares.mean() < EXACT * values.var() and np.median(squares) < 0.45 * EXACT * middle**2:
+        used = [names[column + 1 + varying[i]] for i in np.flatnonzero(np.abs(weights) > SOME * values.std())]
+        yield (
+            f"event column {names[column]!r} is a linear function of {', '.join(map(repr, used))}: given these, it has "
+            f"no density; leave one out, or add noise with --dequantize {names[column]}=WIDTH"
+        )

@@ -96,6 +96,7 @@ def _build_encoder(
         kernel_initializer=initializer,
         bins=bins if num_bins else None,
         number_columns=config.number_columns,
+        num_regressions=config.event_size if config.regression == "on" else 0,
     )
 
 
@@ -106,7 +107,7 @@ def _build_conditioner(
     network = build_network(
         # with one event column no hidden unit reaches the output: only the encoding of the condition does
         config.hidden_units if config.event_size > 1 else (),
-        num_parameters=SplineConditioner.num_parameters(config.num_bins) if spline else 2,
+        num_parameters=SplineConditioner.num_parameters(chosen(config.num_bins)) if spline else 2,
         event_size=config.event_size,
         condition_size=encoder.output_size if encoder else 0,
         activation=config.activation,
@@ -120,7 +121,7 @@ def _build_conditioner(
         network,
         encoder,
         log_scale_bound=config.log_scale_bound,
-        num_bins=config.num_bins,
+        num_bins=chosen(config.num_bins),
         spline_range=config.spline_range,
     )
 

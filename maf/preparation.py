@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from maf.automatic import chosen, size_training
 from maf.condition_bins import ConditionBins
@@ -16,9 +17,13 @@ from maf.degeneracy import describe_degeneracies
 from maf.flow import build_flow, resolve
 from maf.heavy_tails import find_heavy_tails
 from maf.identity_start import start_at_identity
+from maf.linear_start import start_at_regression
 from maf.rows import Rows
 
+Array = np.ndarray[Any, Any]
 MOST_ROWS = 200_000  # looked at for quantiles
+REGRESSION_ROWS = 20_000
+MOST_REGRESSORS = 500  # entries of the condition; with more the regression would take memory and time
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,7 +61,15 @@ def prepare(config: RunConfig, rows: Rows) -> Prepared:
     bins = ConditionBins.fit(sample[:, numbers], chosen(flow.condition_bins)) if flow.condition_bins else None
     distribution = build_flow(flow, standardization=standardization, bins=bins, seed=training.seed)
     start_at_identity(distribution)
+    if 0 < flow.condition_size <= MOST_REGRESSORS:
+        few = sample[:: -(-len(sample) // REGRESSION_ROWS)]
+        start_at_regression(distribution, few[:, :d], _encoded(rows, few[:, d:]))
     return Prepared(dataclasses.replace(config, flow=flow, training=training), distribution)
+
+
+def _encoded(rows: Rows, condition: Array) -> Array:
+    """`conditional_input` `[N, C]` of raw columns `[N, K]`."""
+    return condition if rows.condition is None else np.asarray(rows.condition.encode(tf.constant(condition)))
 
 
 def describe_columns(config: RunConfig, rows: Rows) -> RunConfig:

@@ -18,8 +18,10 @@ DESCRIPTION = """Trains many configurations on a table, judges them by validatio
   python -m export --run search/demo/best --model_base models/demo
 
 The first trial has the default settings, those after it change one of them at a time, then several around what was
-good. A trial replaces the best one if its gain on the validation rows is more than noise. An option of the flow or the
-training that is given here is kept as it is in every trial. The same command goes on where a search was cut short."""
+good. A trial replaces the best one if its gain on the validation rows is more than noise. Where rows are few, each
+trial is trained on several splits and judged by the validation rows of all; the run that is kept is that of the first
+split. An option of the flow or the training that is given here is kept as it is in every trial. The same command goes
+on where a search was cut short."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class SearchArguments:
       fixed: names of the options that were given.
       time_budget: seconds of training, those before an interruption included.
       max_trials: most trials.
+      folds: in how many splits each trial is trained; `None` for a number that the rows decide.
     """
 
     output: Path
@@ -39,12 +42,15 @@ class SearchArguments:
     fixed: frozenset[str]
     time_budget: float
     max_trials: int
+    folds: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.time_budget < math.inf:
             raise ConfigError(f"time_budget is {self.time_budget:g}; expected seconds, more than 0")
         if self.max_trials < 1:
             raise ConfigError(f"max_trials is {self.max_trials}; expected at least 1")
+        if self.folds is not None and self.folds < 1:
+            raise ConfigError(f"folds is {self.folds}; expected at least 1")
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> SearchArguments:
@@ -62,7 +68,15 @@ def parse_arguments(argv: Sequence[str] | None = None) -> SearchArguments:
     group.add_argument("--output", required=True, type=Path, metavar="DIRECTORY", help="trials, and the best run")
     group.add_argument("--time_budget", type=float, default=1800.0, metavar="SECONDS", help="(default 1800)")
     group.add_argument("--max_trials", type=int, default=100, metavar="NUMBER", help="(default 100)")
+    group.add_argument(
+        "--folds",
+        type=int,
+        default=None,
+        metavar="NUMBER",
+        help="splits in which each trial is trained, to be judged by the validation rows of all (default: 5 below "
+        "3,000 training rows, else 1)",
+    )
     add_config_options(parser)
     values = vars(parser.parse_args(argv))
-    own = {name: values.pop(name) for name in ("output", "time_budget", "max_trials")}
+    own = {name: values.pop(name) for name in ("output", "time_budget", "max_trials", "folds")}
     return SearchArguments(config=make_config(values, "--output DIRECTORY"), fixed=frozenset(values), **own)

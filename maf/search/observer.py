@@ -24,11 +24,13 @@ class TrialObserver:
     Attributes:
       epochs: most epochs of the trial.
       deadline: on the clock; `None` for a trial that may take as long as it likes.
+
+    Of a trial that is trained on several splits, Optuna compares the first; `trial` is `None` for the others.
     """
 
     def __init__(
         self,
-        trial: optuna.Trial,
+        trial: optuna.Trial | None,
         *,
         epochs: int,
         deadline: float | None,
@@ -48,7 +50,7 @@ class TrialObserver:
     def on_epoch(self, history: list[EpochRecord], *, is_best: bool) -> None:  # noqa: ARG002  # an Observer
         """Reports the best NLL so far at each checkpoint."""
         checkpoint = len(history) * CHECKPOINTS // self._epochs
-        if checkpoint <= self._told:
+        if self._trial is None or checkpoint <= self._told:
             return
         self._told = checkpoint
         self._trial.report(min(record.validation_nll for record in history), checkpoint)

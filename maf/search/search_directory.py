@@ -3,6 +3,7 @@
 trials.journal  Optuna's record of all trials
 rows/           the split rows, the same for every trial
 trial/          the run directory of the trial that goes on
+fold/           the run directory of the same trial on another split
 best/           the run directory of the best trial so far, for `python -m export --run`
 search.json     the configuration that the trials have in common
 """
@@ -36,6 +37,7 @@ class SearchDirectory:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._trial = RunDirectory(path / "trial")
+        self._fold = RunDirectory(path / "fold")
         self._config = path / "search.json"
         self.journal = path / "trials.journal"
         self.best = RunDirectory(path / "best")
@@ -43,11 +45,16 @@ class SearchDirectory:
 
     def open(self, arguments: SearchArguments) -> None:
         """Makes the directory, or checks that it belongs to this search."""
-        asked = {"config": json.loads(arguments.config.to_json()), "fixed": sorted(arguments.fixed)}
+        asked = {
+            "config": json.loads(arguments.config.to_json()),
+            "fixed": sorted(arguments.fixed),
+            "folds": arguments.folds,
+        }
         if self._config.exists():
             stored = json.loads(self._config.read_text(encoding="utf-8"))
             config = RunConfig.from_json(json.dumps(stored["config"]))  # options that are new since have their defaults
-            if (config, stored["fixed"]) != (arguments.config, asked["fixed"]):
+            own = (config, stored["fixed"], stored.get("folds", 1))  # before there were folds there was one
+            if own != (arguments.config, asked["fixed"], arguments.folds):
                 raise SearchError(
                     f"{self._path} holds a search with other options; continue it with its own, or name a new --output"
                 )
@@ -86,12 +93,15 @@ class SearchDirectory:
 
     def new_trial(self, config: RunConfig) -> RunDirectory:
         """An empty run directory for the next trial."""
-        shutil.rmtree(self._trial.path, ignore_errors=True)
-        self._trial.create(config)
-        return self._trial
+        return _emptied(self._trial, config)
+
+    def new_fold(self, config: RunConfig) -> RunDirectory:
+        """An empty run directory for the trial on another split."""
+        return _emptied(self._fold, config)
 
     def finish_trial(self, number: int, validation_log_prob: Array) -> None:
-        """Notes which trial the run is, and how likely the validation rows are under it, `[N]`."""
+        """Notes which trial the run is, and how likely the validation rows of all folds are under it, `[N]`."""
+        shutil.rmtree(self._fold.path, ignore_errors=True)
         np.save(self._trial.path / LOG_PROB, validation_log_prob)
         (self._trial.path / NUMBER).write_text(f"{number}\n", encoding="utf-8")
 
@@ -111,6 +121,12 @@ class SearchDirectory:
     def best_number(self) -> int | None:
         """Which trial's run is the best; `None` before there is one."""
         return _number(self.best)
+
+
+def _emptied(run: RunDirectory, config: RunConfig) -> RunDirectory:
+    shutil.rmtree(run.path, ignore_errors=True)
+    run.create(config)
+    return run
 
 
 def _number(run: RunDirectory) -> int | None:

@@ -58,7 +58,7 @@ def space(config: RunConfig, fixed: Collection[str], rows: int) -> dict[str, Bas
     several = flow.event_size > 1
     candidates: dict[str, tuple[str, BaseDistribution]] = {
         "num_layers": ("num_layers", IntDistribution(max(1, layers - 1 - several), layers + 1 + several)),
-        "num_bins": ("num_bins", CategoricalDistribution(_around(flow.num_bins))),
+        "num_bins": ("num_bins", CategoricalDistribution(_around(chosen(flow.num_bins)))),
         "base": ("base", CategoricalDistribution(("normal", "mixture"))),
         "batch_size": ("batch_size", CategoricalDistribution(_around(chosen(training.batch_size)))),
         "max_epochs": ("max_epochs", IntDistribution(max(1, epochs // 2), 2 * epochs, log=True)),
@@ -73,7 +73,7 @@ def space(config: RunConfig, fixed: Collection[str], rows: int) -> dict[str, Bas
             "condition_width": ("condition_units", CategoricalDistribution(_around(_width(units)))),
             "condition_depth": ("condition_units", IntDistribution(max(1, depth - 1), depth + 1)),
             "condition_bins": ("condition_bins", CategoricalDistribution((0, *_around(bins or 16)))),
-            "dropout": ("dropout", FloatDistribution(0.0, max(0.3, 2 * chosen(training.dropout)))),
+            "dropout": ("dropout", FloatDistribution(0.0, min(0.9, max(0.3, 3 * chosen(training.dropout))))),
         }
     return {name: distribution for name, (option, distribution) in candidates.items() if option not in fixed}
 
@@ -87,6 +87,7 @@ def first_values(config: RunConfig, fixed: Collection[str], rows: int) -> list[V
     start, distributions = defaults(config, rows), space(config, fixed, rows)
     start = {name: start[name] for name in distributions}
     changes: list[tuple[str, Callable[[Any], Any]]] = [
+        ("dropout", lambda dropout: min(0.9, 3 * dropout) or 0.2),
         ("condition_width", lambda width: 2 * width),
         ("weight_decay", lambda decay: max(decay / 3, _least(decay))),
         ("condition_bins", lambda bins: 2 * (bins or 16)),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -19,6 +20,7 @@ from maf.preparation import describe_columns
 from maf.rows import Rows
 from maf.rows_likelihood import RowsLikelihood
 from maf.search.arguments import SearchArguments
+from maf.search.folds import count_folds, other_folds
 from maf.search.observer import CHECKPOINTS, TrialObserver, TrialStopped
 from maf.search.search_directory import SearchDirectory
 from maf.search.space import configure, first_values, space
@@ -49,6 +51,10 @@ def search(
     distributions = space(arguments.config, arguments.fixed, len(rows.training))
     first = first_values(arguments.config, arguments.fixed, len(rows.training))
     study = _open_study(directory, arguments.config.training.seed)
+    count = count_folds(rows, arguments.folds)
+    folds = [rows, *other_folds(rows, count, seed=arguments.config.training.seed)]
+    if count > 1:
+        announce(f"each trial is trained on {count} splits, and judged by the validation rows of all")
     table = TrialTable(distributions)
     announce(table.header)
     for trial in _finished(study):
@@ -56,7 +62,7 @@ def search(
     while len(_finished(study)) < arguments.max_trials and _seconds_used(study) < arguments.time_budget:
         _enqueue(study, first)
         left = arguments.time_budget - _seconds_used(study)
-        _run_trial(study, distributions, arguments.config, rows, directory, left=left, clock=clock)
+        _run_trial(study, distributions, arguments.config, folds, directory, left=left, clock=clock)
         announce(_line(table, directory, _finished(study)[-1]))
     return _describe(study, directory)
 
@@ -96,34 +102,36 @@ def _run_trial(
     study: optuna.Study,
     distributions: dict[str, Any],
     base: RunConfig,
-    rows: Rows,
+    folds: Sequence[Rows],
     directory: SearchDirectory,
     *,
     left: float,
     clock: Callable[[], float],
 ) -> None:
-    """Trains the next configuration, and keeps its run if it is the best."""
+    """Trains the next configuration on each of the splits, and keeps the run on the first if it is the best."""
     started = clock()
     trial = study.ask(distributions)
     config = configure(base, trial.params)
     nobody_finished = not study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    sized = size_training(config.training, len(rows.training), config.flow.condition_size)
-    observer = TrialObserver(
-        trial,
-        epochs=chosen(sized.max_epochs),
-        deadline=None if nobody_finished else started + left,  # a search leaves a run, whatever its budget
-        clock=clock,
-    )
-    run = directory.new_trial(config)
+    deadline = None if nobody_finished else started + left  # a search leaves a run, whatever its budget
+    sized = size_training(config.training, len(folds[0].training), config.flow.condition_size)
+    log_probs = []
     try:
-        trained = train_on(rows, config, run, announce=_silent, observer=observer)
+        for fold, rows in enumerate(folds):
+            observer = TrialObserver(
+                None if fold else trial, epochs=chosen(sized.max_epochs), deadline=deadline, clock=clock
+            )
+            run = directory.new_fold(config) if fold else directory.new_trial(config)
+            trained = train_on(rows, config, run, announce=_silent, observer=observer)
+            likelihood = RowsLikelihood(trained.distribution, len(config.data.event), rows.condition)
+            log_probs.append(likelihood.evaluate(rows.validation))
     except (TrialStopped, TrainingError) as end:
         reason = "failed" if isinstance(end, TrainingError) else str(end)
         outcome = {"seconds": clock() - started, "end": reason, "pruned": bool(trial.should_prune())}
     else:
-        likelihood = RowsLikelihood(trained.distribution, len(config.data.event), rows.condition)
-        directory.finish_trial(trial.number, likelihood.evaluate(rows.validation))
-        outcome = {"seconds": clock() - started, "validation_nll": trained.training_summary.validation_nll}
+        log_prob = np.concatenate(log_probs)
+        directory.finish_trial(trial.number, log_prob)
+        outcome = {"seconds": clock() - started, "validation_nll": float(-log_prob.mean())}
     trial.set_user_attr(OUTCOME, outcome)
     _settle(study, directory, trial.number, outcome)
 

@@ -21,6 +21,8 @@ def place(tmp_path_factory):
     """A directory with the files of the guide, each named in its first line."""
     root = tmp_path_factory.mktemp("project")
     for language, block in BLOCKS:
+        if language == "json":
+            (root / "columns.json").write_text(block)
         if language == "python":
             (root / block.splitlines()[0].removeprefix("# ")).write_text(block)
     return root
@@ -39,6 +41,7 @@ def run(place, command):
 
 def test_the_guide_has_files_and_commands(place):
     assert sorted(path.name for path in place.iterdir()) == [
+        "columns.json",
         "in_python.py",
         "keras_prices.py",
         "keras_train.py",
@@ -46,7 +49,7 @@ def test_the_guide_has_files_and_commands(place):
         "train.py",
         "with_categories.py",
     ]
-    assert len(COMMANDS) == 4
+    assert len(COMMANDS) == 5
 
 
 @pytest.mark.slow
@@ -71,6 +74,9 @@ def test_the_lines_with_categories_export_what_the_table_says(place):
     contract = read_contract(place / "models" / "with_categories" / "1")
     named = [name for name in contract.conditional_columns if f"`{name}`" in GUIDE]
     assert named == list(contract.conditional_columns)
+    printed = run(place, COMMANDS[4])
+    assert printed.splitlines()[-1] == "version: models/from_checkpoint/1"
+    assert read_contract(place / "models" / "from_checkpoint" / "1").condition_columns == contract.condition_columns
 
 
 @pytest.mark.slow

@@ -24,6 +24,17 @@ def test_few_rows_get_small_networks_strong_decay_and_many_passes():
     assert small.num_layers < large.num_layers
 
 
+def test_two_event_columns_of_many_rows_get_fine_splines():
+    bins = {
+        (event, rows): size_flow(FlowConfig(event_size=event, condition_size=1), rows).num_bins
+        for event in (1, 2, 8)
+        for rows in (5_000, 50_000)
+    }
+    assert {where for where, number in bins.items() if number == 16} == {(2, 50_000)}
+    assert set(bins.values()) == {8, 16}
+    assert size_flow(FlowConfig(event_size=2, num_bins=5), 50_000).num_bins == 5
+
+
 @pytest.mark.parametrize("condition_size", [1, 5, 20, 64, 500])
 def test_encodings_of_many_columns_stay_moderate(condition_size):
     bins = size_flow(FlowConfig(event_size=1, condition_size=condition_size), 10_000).condition_bins

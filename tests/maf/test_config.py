@@ -36,9 +36,9 @@ def test_json_that_is_not_ours_is_refused(section, change, message):
 
 def test_a_run_from_before_there_were_bins_has_none():
     data = json.loads(CONFIG.to_json())
-    del data["flow"]["condition_bins"], data["flow"]["heavy_tailed"]
+    del data["flow"]["condition_bins"], data["flow"]["heavy_tailed"], data["flow"]["regression"]
     flow = RunConfig.from_json(json.dumps(data)).flow
-    assert (flow.condition_bins, flow.heavy_tailed) == (0, ())
+    assert (flow.condition_bins, flow.heavy_tailed, flow.regression) == (0, (), "off")
 
 
 def test_missing_keys_and_broken_json_are_refused():

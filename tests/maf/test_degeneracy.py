@@ -46,5 +46,22 @@ def test_two_event_columns_that_are_functions_of_each_other_give_one_line():
     assert "'a' is a function of 'b'" in lines[0]
 
 
+def test_a_linear_function_of_several_columns_is_said_with_their_names():
+    other = RNG.normal(size=N)
+    rows = np.stack([NOISE, 3 * C - 2 * other + 7, C, RNG.normal(size=N), other, np.ones(N)], axis=1)
+    (line,) = describe_degeneracies(rows, ["x", "y"], ["c0", "c1", "c2", "c3"])
+    assert line.startswith("event column 'y' is a linear function of 'c0', 'c2': given these, it has no density; ")
+    (line,) = describe_degeneracies(np.stack([C + other, C, other], axis=1), ["a", "b", "c"], [])
+    assert line.startswith("event column 'a' is a linear function of 'b', 'c'")
+
+
+def test_what_is_nearly_linear_or_has_few_rows_or_heavy_tails_is_not_complained_of():
+    heavy, other = RNG.standard_cauchy(N) ** 3, RNG.normal(size=N)
+    for y, c in ((C + other + 0.03 * NOISE, C), (heavy + NOISE, heavy)):
+        assert describe_degeneracies(np.stack([y, c, other], axis=1), ["y"], ["c0", "c1"]) == []
+    few = RNG.normal(size=(40, 30))
+    assert describe_degeneracies(few, ["y"], [f"c{i}" for i in range(29)]) == []
+
+
 def test_a_condition_that_is_a_function_of_another_is_no_matter():
     assert describe_degeneracies(np.stack([NOISE, C, C**3], axis=1), ["y"], ["c0", "c1"]) == []

@@ -6,7 +6,6 @@ from maf.report.calibration import DRAWS, LEVELS, Calibration
 from maf.report.drawing.calibration_charts import coverage_chart, rank_chart
 from maf.report.drawing.heading import verdict
 from maf.report.drawing.markup import Element, element, figure, table
-from maf.report.drawing.wording import percent
 from maf.report.report import Report
 
 MAX_CHARTS = 12
@@ -44,10 +43,10 @@ def calibration_section(report: Report) -> Element:
 
 def _table(report: Report) -> Element:
     calibration = report.calibration
-    header = ("share of rows in", *(f"{100 * level:g} %" for level in LEVELS), "KS")
-    joint = ("densest region", *(percent(share) for share in calibration.covered), f"{calibration.distance:.3f}")
+    header = ("% of rows in", *(f"{100 * level:g} %" for level in LEVELS), "KS")
+    joint = ("densest region", *(f"{100 * share:.1f}" for share in calibration.covered), f"{calibration.distance:.3f}")
     rows = [
-        (column.column, *(percent(share) for share in column.covered), f"{column.distance:.3f}")
+        (column.column, *(f"{100 * share:.1f}" for share in column.covered), f"{column.distance:.3f}")
         for column in calibration.columns
     ]
     return table("Shares of rows in regions and intervals", header, [joint, *rows])

@@ -22,7 +22,6 @@ def likelihood_chart(likelihoods: Likelihoods, exact_entropy: float | None) -> E
     for index, one in enumerate(each):
         y = head + ROW_HEIGHT * index + 34
         kind = "model" if index == 0 else "other"
-        anchor, place = ("start", x.start) if x.place(one.nll) > WIDTH / 2 else ("end", x.end)
         parts += [
             line(x.start, y, x.end, y, "rule"),
             line(
@@ -35,9 +34,9 @@ def likelihood_chart(likelihoods: Likelihoods, exact_entropy: float | None) -> E
             element("circle", cx=x.place(one.nll), cy=y, r=5, class_=f"{kind}-dot"),
             text(
                 f"{one.name}: {one.nll:.4f}",
-                place,
+                x.place(one.nll),
                 y - 11,
-                anchor=anchor,
+                anchor=_anchor(x.place(one.nll)),
                 class_="over strong" if index == 0 else "over",
             ),
         ]
@@ -56,6 +55,11 @@ def likelihood_chart(likelihoods: Likelihoods, exact_entropy: float | None) -> E
         ]
     label = "Mean NLL: " + ", ".join(f"{one.name} {one.nll:.4f}" for one in each) + " nats"
     return svg(label, WIDTH, bottom + 38, *parts, *bottom_axis(x, bottom, "mean NLL, nats per row; less is better"))
+
+
+def _anchor(place: float) -> str:
+    """To which side of a dot there is room for its words."""
+    return "start" if place < 0.4 * WIDTH else "end" if place > 0.6 * WIDTH else "middle"
 
 
 def _known(value: float | None) -> list[float]:

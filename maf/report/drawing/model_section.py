@@ -72,12 +72,13 @@ def _facts(report: Report) -> Element:
     dropped = f", {summary.dropped_rows:,} dropped" if summary.dropped_rows else ""
     spline = f", {flow.num_bins} bins" if flow.transform == "spline" else ""
     condition = f"{_entries(report)}: {listed(report.conditional_columns)}" if flow.condition_size else "none"
+    hidden = flow.hidden_units if flow.event_size > 1 else ()  # one column has nothing to depend on
     facts = {
         "event size D": f"{len(report.config.data.event)}: {listed(report.config.data.event)}",
         "condition size C": condition,
         "dtype": flow.dtype,
         "layers": f"{flow.num_layers} {flow.transform}{spline}",
-        "hidden units": f"{_widths(flow.hidden_units)} for x, {_widths(flow.condition_units)} for the condition",
+        "hidden units": f"{_widths(hidden)} for x, {_widths(flow.condition_units)} for the condition",
         "base": flow.base,
         "parameters": f"{report.parameters:,}",
         "rows": f"{summary.training_rows:,} training, {summary.validation_rows:,} validation, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from maf.report.drawing.likelihood_chart import likelihood_chart
 from maf.report.drawing.markup import Element, element, figure, table
-from maf.report.drawing.training_chart import training_chart
+from maf.report.drawing.training_chart import is_cut_off, training_chart
 from maf.report.drawing.wording import nats
 from maf.report.report import Report
 
@@ -12,6 +12,7 @@ from maf.report.report import Report
 def quality_section(report: Report) -> Element:
     """NLL beside baselines, and the curves."""
     best = min(report.history, key=lambda record: record.validation_nll)
+    cut_off = is_cut_off(report.history)
     seconds = sum(record.seconds for record in report.history)
     return element(
         "section",
@@ -27,7 +28,7 @@ def quality_section(report: Report) -> Element:
             figure(
                 "Training",
                 f"Mean NLL by epoch. The weights are those after epoch {best.epoch} of {len(report.history)}; "
-                f"{_duration(seconds)} of training.",
+                f"{_duration(seconds)} of training." + (" The start is above the chart." if cut_off else ""),
                 _key(("soft", "training rows"), ("model", "validation rows")),
                 training_chart(report.history),
             ),
@@ -48,12 +49,12 @@ def _explanation(report: Report) -> str:
 
 def _likelihood_table(report: Report) -> Element:
     model, *others = report.likelihoods.each
-    rows = [(model.name, f"{nats(model.nll)} ± {nats(model.standard_error)}", "")]
+    rows = [(model.name, f"{nats(model.nll)} ±\u00a0{nats(model.standard_error)}", "")]
     rows += [
         (
             each.name,
-            f"{nats(each.nll)} ± {nats(each.standard_error)}",
-            f"{each.excess:+.4f} ± {nats(each.excess_error)}",
+            f"{nats(each.nll)} ±\u00a0{nats(each.standard_error)}",
+            f"{each.excess:+.4f} ±\u00a0{nats(each.excess_error)}",
         )
         for each in others
     ]

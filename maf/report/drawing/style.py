@@ -59,6 +59,8 @@ th:last-child, td:last-child { padding-right: 0; }
 thead th { color: var(--soft); font-size: .82rem; vertical-align: bottom; }
 th:first-child { text-align: left; } tbody th { font-weight: 600; min-width: 5.5rem; overflow-wrap: break-word; }
 tbody tr:last-child > * { border-bottom: 0; } td { white-space: nowrap; }
+@media screen and (max-width: 34rem) { table { font-size: .8rem; } thead th { font-size: .76rem; }
+  th, td { padding-right: .5rem; } tbody th { min-width: 4rem; } td { white-space: normal; } }
 dl { display: grid; grid-template-columns: minmax(6rem, auto) 1fr; gap: .3rem 1.2rem; margin: .5rem 0 0;
   font-size: .92rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; min-width: 0; }

@@ -8,8 +8,10 @@ import tensorflow as tf
 from maf.report.drawing.axis import Axis, widen
 from maf.report.drawing.png import opacity_png
 from maf.report.drawing.style import STYLE
+from maf.report.drawing.training_chart import is_cut_off, training_chart
 from maf.report.drawing.wording import heading_of, listed, number, short
 from maf.report.histograms import plot_range, shared_ranges
+from maf.training_state import EpochRecord
 
 
 def test_axis_places_values_and_labels_round_ones():
@@ -52,6 +54,20 @@ def test_ranges_leave_outliers_out_and_are_shared_unless_one_would_vanish():
     assert plot_range(np.full(10, 7.0)) == pytest.approx((6.65, 7.35))
     assert shared_ranges([(0, 1), (1, 3)]) == [(0, 3), (0, 3)]
     assert shared_ranges([(0, 1), (0, 300)]) == [(0, 1), (0, 300)]
+
+
+def test_a_high_start_is_cut_off_and_not_drawn_flat():
+    validation = [2.9, 2.5, 2.45, 2.42, 2.41, 2.4]
+    history = [
+        EpochRecord(epoch=i + 1, training_nll=nll + 30 * (i == 0), validation_nll=nll, learning_rate=0.1, seconds=1.0)
+        for i, nll in enumerate(validation)
+    ]
+    assert is_cut_off(history)
+    assert not is_cut_off(history[1:])
+    curve = next(part for part in training_chart(history).iter("polyline") if "soft" in part.get("class"))
+    heights = [float(point.split(",")[1]) for point in curve.get("points").split()]
+    assert heights[0] < -100  # far above the frame, which the curve enters where it does
+    assert min(heights[1:]) > 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -72,7 +72,7 @@ def test_figures_on_the_page_are_those_of_the_report(report_of):
     report = report_of("two", exact_entropy=3.25)
     text = Page(make_page(report)).text
     for each in report.likelihoods.each:
-        assert f"{each.nll:.4f} ± {each.standard_error:.4f}" in text
+        assert f"{each.nll:.4f} ±\u00a0{each.standard_error:.4f}" in text
     assert f"{report.likelihoods.each[0].nll - 3.25:+.4f}" in text
     assert f"{report.summary.training_rows:,} training" in text
     assert "1 more condition" in text

@@ -40,7 +40,7 @@ def arguments(table, output, **other):
         training=TrainingConfig(max_epochs=2, batch_size=256, jit_compile="off"),
     )
     return SearchArguments(
-        **{"output": output, "config": config, "fixed": FIXED, "time_budget": 1e6, "max_trials": 2, **other}
+        **{"output": output, "config": config, "fixed": FIXED, "time_budget": 1e6, "max_trials": 2, "folds": 1, **other}
     )
 
 
@@ -66,7 +66,7 @@ def test_the_best_trial_is_left_as_a_run_and_a_second_search_goes_on(table, tmp_
 def test_a_search_that_is_killed_goes_on_with_the_trial_that_was_cut_short(table, tmp_path):
     output = tmp_path / "s"
     options = ["--event=y", "--condition=c", "--num_layers=1", "--num_bins=4", "--condition_units=8", "--batch_size=64"]
-    argv = [f"--data={table}", f"--output={output}", *options, "--max_epochs=60", "--jit_compile=off"]
+    argv = [f"--data={table}", f"--output={output}", *options, "--max_epochs=60", "--jit_compile=off", "--folds=1"]
     command = [sys.executable, "-u", "-m", "maf.search", *argv, "--max_trials=9"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         before = next(line.rstrip("\n") for line in process.stdout if line.startswith("    0 "))
@@ -132,7 +132,7 @@ def test_a_trial_that_ended_when_the_kill_came_is_settled_and_not_repeated(table
     said = []
     search(arguments(table, output, max_trials=1), announce=said.append)
     assert [line.split()[0] for line in said if line.split()[0].isdigit()] == ["0"]
-    assert load_run(output / "best").training_summary.validation_nll == trials_of(output)[0].value
+    assert load_run(output / "best").training_summary.validation_nll == pytest.approx(trials_of(output)[0].value)
     assert (output / "best" / "trial.json").read_text() == "0\n"
 
 
@@ -146,6 +146,19 @@ def test_a_trial_that_is_worse_than_the_others_is_stopped_and_stays_so(table, tm
     lines = [line for line in said if line.split()[0].isdigit()]
     assert ["worse than hal" in line for line in lines] == [False, True, False] * 2
     assert [trial.state.name for trial in trials_of(tmp_path / "s")] == ["COMPLETE", "PRUNED", "COMPLETE"]
+
+
+def test_a_trial_on_several_splits_is_judged_by_the_validation_rows_of_all(table, tmp_path):
+    said = []
+    search(arguments(table, tmp_path / "s", max_trials=1, folds=3), announce=said.append)
+    assert "each trial is trained on 3 splits, and judged by the validation rows of all" in said
+    judged = np.load(tmp_path / "s" / "best" / "validation_log_prob.npy")
+    first = load_run(tmp_path / "s" / "best").training_summary
+    assert len(judged) == 3 * first.validation_rows
+    assert -judged[: first.validation_rows].mean() == pytest.approx(first.validation_nll, abs=1e-3)
+    (trial,) = trials_of(tmp_path / "s")
+    assert trial.value == pytest.approx(-judged.mean())
+    assert not (tmp_path / "s" / "fold").exists()
 
 
 class Killed(BaseException):
@@ -170,8 +183,9 @@ def test_the_time_budget_ends_a_trial_but_never_the_first(table, tmp_path):
 def test_a_search_with_other_options_is_refused(table, tmp_path):
     output = tmp_path / "s"
     search(arguments(table, output, max_trials=1), announce=lambda _: None)
-    with pytest.raises(SearchError, match="with other options"):
-        search(arguments(table, output, fixed=frozenset()), announce=lambda _: None)
+    for other in ({"fixed": frozenset()}, {"folds": 2}):
+        with pytest.raises(SearchError, match="with other options"):
+            search(arguments(table, output, **other), announce=lambda _: None)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes").write_text("")
     with pytest.raises(SearchError, match="holds no search"):
@@ -234,6 +248,8 @@ def test_values_that_make_no_sense_are_refused():
         parse_arguments([*argv, "--time_budget", "0"])
     with pytest.raises(ConfigError, match="max_trials is 0"):
         parse_arguments([*argv, "--max_trials", "0"])
+    with pytest.raises(ConfigError, match="folds is 0"):
+        parse_arguments([*argv, "--folds", "0"])
     with pytest.raises(ConfigError, match="--data is missing"):
         parse_arguments(["--output", "s"])
 
