@@ -114,7 +114,7 @@ def _add_options(group: Any, cls: type) -> None:
         shown = "automatic" if default is None else shown
         help_text = field.metadata["help"] + (f" (default {shown})" if shown != "" else "")
         flag = f"--{field.name}"
-        if field.name == "categorical":
+        if field.name in {"categorical", "nullable"}:
             group.add_argument(flag, type=_names, metavar="COLUMN,...", help=help_text)
             continue
         if kind == tuple[str, ...]:

@@ -129,6 +129,9 @@ class DataConfig:
         "null in a conditional column: 'state' of its own, 'drop' the row, or 'auto', a state from 20 training rows on",
         NULLS,
     )
+    nullable: tuple[str, ...] = option(
+        (), "conditional columns that may be null later, though hardly a training row is: null is trained as a state"
+    )
     condition_columns: tuple[ConditionColumn, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -159,11 +162,12 @@ class DataConfig:
         for name in columns:
             if columns.count(name) > 1:
                 raise ConfigError(f"column {name!r} is named {columns.count(name)} times; name every column once")
-        for name in self.categorical:
-            if name not in self.condition:
-                raise ConfigError(
-                    f"categorical has {name!r}; expected one of the conditional columns {', '.join(self.condition)}"
-                )
+        for field in ("categorical", "nullable"):
+            for name in getattr(self, field):
+                if name not in self.condition:
+                    raise ConfigError(
+                        f"{field} has {name!r}; expected one of the conditional columns {', '.join(self.condition)}"
+                    )
 
     @property
     def columns(self) -> tuple[ConditionColumn, ...]:
@@ -200,7 +204,7 @@ class TrainingConfig:
     weight_decay: float | None = option(None, "share of a kernel taken off at each step, times the learning rate")
     dropout: float | None = option(None, "share of the condition encoder's units left out at each step")
     unknown_share: float = option(
-        0.1, "share of the rows that have some categories taken for unknown ones at each step"
+        0.1, "share of the rows that have some categories taken for unknown, nullable values for null, at each step"
     )
     weight_average: float = option(0.1, "the weights kept are a running mean over this share of the steps; none: 0")
     jit_compile: str = option("on", "compile the training step with XLA", SWITCH)

@@ -92,7 +92,7 @@ def fit(
         if condition is None:
             return rows, None
         seed = (config.seed, *place, UNKNOWN_STREAM)
-        return condition.with_unknown(rows, config.unknown_share, event_size=event_size, seed=seed)
+        return condition.with_hidden(rows, config.unknown_share, event_size=event_size, seed=seed)
 
     while state.epoch < chosen(config.max_epochs) and state.epochs_since_best < chosen(config.patience):
         _run_epoch(state, training_rows, disturbed, train_step, config, state_path, observer, clock)

@@ -24,17 +24,22 @@ class RawCondition:
     Attributes:
       columns: the raw columns.
       null_values: `[Kn]`, what stands for a null of each number, beside its indicator: its mean.
+      nullable: names of the columns whose nulls are trained by hiding values.
     """
 
     columns: tuple[ConditionColumn, ...]
     null_values: Array
+    nullable: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, columns: Sequence[ConditionColumn], condition_loc: Array) -> RawCondition | None:
+    def of(
+        cls, columns: Sequence[ConditionColumn], condition_loc: Array, *, nullable: Sequence[str] = ()
+    ) -> RawCondition | None:
         """That of columns whose encoding has the means `condition_loc` `[C]`; `None` if all are plain numbers."""
         if all(column.is_plain for column in columns):
             return None
-        return cls(columns=tuple(columns), null_values=np.asarray(condition_loc)[list(number_entries(columns))])
+        null_values = np.asarray(condition_loc)[list(number_entries(columns))]
+        return cls(columns=tuple(columns), null_values=null_values, nullable=tuple(nullable))
 
     def encode(self, rows: tf.Tensor) -> tf.Tensor:
         """`conditional_input` `[B, C]` of `rows` `[B, K]`."""
@@ -51,22 +56,29 @@ class RawCondition:
                 pieces.append(tf.cast(null, rows.dtype)[:, tf.newaxis])
         return tf.concat(pieces, axis=1)
 
-    def with_unknown(self, rows: Array, share: float, *, event_size: int, seed: Sequence[int]) -> tuple[Array, Array]:
-        """`rows` `[N, D + K]`, a share of them with some categories taken for unknown ones, decided by `seed`.
+    def with_hidden(self, rows: Array, share: float, *, event_size: int, seed: Sequence[int]) -> tuple[Array, Array]:
+        """`rows` `[N, D + K]`, in a share of which some categories are unknown and some `nullable` values null.
 
-        So the entry of unknown categories is trained, and means what is true on average over all of them. In a row that
-        is chosen one category may be hidden, or several, or all: each number of them as often as any other.
+        So the entries of unknown categories and of nulls are trained, and mean what is true on average over all values.
+        In a row that is chosen, by `seed`, one value may be hidden, or several, or all: each number of them as often as
+        any other.
 
         Returns:
           The rows, and which of them are as they were, `[N]`.
         """
-        categories = [(i, column) for i, column in enumerate(self.columns, event_size) if column.is_category]
+        unknown = [(i, len(c.vocabulary)) for i, c in enumerate(self.columns, event_size) if c.is_category]
+        nulls = [
+            (i, NULL_CODE if column.is_category else np.nan)
+            for i, column in enumerate(self.columns, event_size)
+            if column.name in self.nullable
+        ]
         rng = np.random.default_rng(list(seed))
         # a rate that is uniform for each row makes the number of successes uniform
         rates = np.where(rng.random(len(rows)) < share, rng.random(len(rows)), 0.0)
         changed, same = np.array(rows), np.ones(len(rows), bool)
-        for index, column in categories:
-            hidden = (rng.random(len(rows)) < rates) & (rows[:, index] != NULL_CODE)
-            changed[hidden, index] = len(column.vocabulary)
+        for index, stand_in in (*unknown, *nulls):
+            is_null = np.isnan(rows[:, index]) if np.isnan(stand_in) else rows[:, index] == NULL_CODE
+            hidden = (rng.random(len(rows)) < rates) & ~is_null
+            changed[hidden, index] = stand_in
             same &= ~hidden
         return changed, same

@@ -43,6 +43,7 @@ class Rows:
       constant: names of the conditional columns that have one value in all training rows.
       columns: the raw columns of the condition.
       findings: what there is to say of categories and nulls, a line each.
+      nullable: names of the columns that may be null though hardly a training row is.
     """
 
     training: Array
@@ -53,11 +54,12 @@ class Rows:
     constant: tuple[str, ...]
     columns: tuple[ConditionColumn, ...]
     findings: tuple[str, ...]
+    nullable: tuple[str, ...] = ()
 
     @property
     def condition(self) -> RawCondition | None:
         """Encodes the condition of rows; `None` where all its columns are plain numbers."""
-        return RawCondition.of(self.columns, self.standardization.condition_loc)
+        return RawCondition.of(self.columns, self.standardization.condition_loc, nullable=self.nullable)
 
 
 def split_rows(
@@ -129,4 +131,5 @@ def _open_rows(directory: Path, config: DataConfig, dtype: str) -> Rows:
         ),
         columns=settled.columns,
         findings=settled.findings,
+        nullable=config.nullable,
     )

@@ -72,7 +72,7 @@ def _decide(
             vocabulary, places[index] = codes[name].choose(
                 writer.code_counts[index], most=config.max_categories, least=config.min_category_rows
             )
-        nullable = bool(writer.nulls[index] >= least)
+        nullable = bool(writer.nulls[index] >= least) or name in config.nullable
         columns.append(
             ConditionColumn(name=name, kind=kinds.get(name, "number"), vocabulary=vocabulary, nullable=nullable)
         )
@@ -166,7 +166,9 @@ def _findings(
                 f"{column.vocabulary[0]!r}; {_share(others, rows)} are of others"
             )
         nulls = int(writer.nulls[index])
-        if nulls and column.nullable:
+        if column.name in config.nullable:
+            yield f"column {column.name!r}: {_share(nulls, rows)} are null; it is trained as one by hiding values too"
+        elif nulls and column.nullable:
             yield (
                 f"column {column.name!r}: {_share(nulls, rows)} are null, which is a state of its own; "
                 "--nulls drop leaves such rows out"

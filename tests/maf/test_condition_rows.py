@@ -182,7 +182,7 @@ def test_a_column_without_values_is_refused(tmp_path):
 def test_a_share_of_categories_is_taken_for_unknown(tmp_path):
     rows = split(tmp_path, config(write(tmp_path / "a.parquet", make_table())))
     seen = np.array(rows.training)
-    changed, same = rows.condition.with_unknown(seen, 0.6, event_size=1, seed=(0, 1))
+    changed, same = rows.condition.with_hidden(seen, 0.6, event_size=1, seed=(0, 1))
     region, store = (changed[:, 1:3] != seen[:, 1:3]).T
     known = (seen[:, 1] < 3) & (seen[:, 2] >= 0)
     assert (changed[region, 1] == 3).all()
@@ -194,4 +194,4 @@ def test_a_share_of_categories_is_taken_for_unknown(tmp_path):
     null = seen[:, 2] == -1
     np.testing.assert_array_equal(changed[null, 2], -1)  # null is known
     np.testing.assert_array_equal(changed[:, [0, 3, 4]], seen[:, [0, 3, 4]])
-    np.testing.assert_array_equal(rows.condition.with_unknown(seen, 0.6, event_size=1, seed=(0, 1))[0], changed)
+    np.testing.assert_array_equal(rows.condition.with_hidden(seen, 0.6, event_size=1, seed=(0, 1))[0], changed)
