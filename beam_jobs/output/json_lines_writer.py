@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, BinaryIO
+
+from beam_jobs.output.byte_columns import contents
+from beam_jobs.output.json_encoding import encode_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_ROWS_AT_ONCE = 16384
 
 
 class JsonLinesWriter:
@@ -17,12 +21,8 @@ class JsonLinesWriter:
 
     def write_table(self, table: pa.Table) -> None:
         """See `TableWriter`."""
-        lines = [json.dumps(row, default=_as_text, ensure_ascii=False) for row in table.to_pylist()]
-        self._stream.write("".join(f"{line}\n" for line in lines).encode())
+        for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
+            self._stream.write(contents(encode_lines(batch)))
 
     def close(self) -> None:
         """A line is complete in itself."""
-
-
-def _as_text(value: object) -> str:
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
