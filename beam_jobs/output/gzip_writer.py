@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from beam_jobs.output.table_format import TableWriter
+    from beam_jobs.output.table_writer import TableWriter
 
 _LEVEL = 6  # as the program gzip has it
 

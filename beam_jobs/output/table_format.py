@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,19 +19,10 @@ from beam_jobs.output.tfrecord_writer import TFRecordWriter
 
 if TYPE_CHECKING:
     from beam_jobs.options.job_options import JobOptions
+    from beam_jobs.output.table_writer import TableWriter
 
 _CHECKS = {"csv": check_csv, "avro": avro_schema, "tfrecord": check_features}
 _COMPRESS_THEMSELVES = ("parquet", "avro")
-
-
-class TableWriter(Protocol):
-    """Appends tables to a stream that somebody else closes."""
-
-    def write_table(self, table: pa.Table) -> None:
-        """Appends the rows."""
-
-    def close(self) -> None:
-        """Writes what the format wants at the end."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
