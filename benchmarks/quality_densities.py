@@ -139,9 +139,28 @@ def _banana_log_prob(x: Array, c: Array) -> Array:  # noqa: ARG001  # unconditio
     return _normal(x[:, 0], 0.0, 2.0) + _normal(x[:, 1] - 0.25 * x[:, 0] ** 2, 0.0, 1.0)
 
 
+def _gamma(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Shapes of 0.2 to 4.5: below 1 the density has no limit at zero."""
+    c = rng.uniform(-1, 1, (n, 2))
+    shape, scale = _gamma_parameters(c)
+    return rng.gamma(shape, scale)[:, None], c
+
+
+def _gamma_log_prob(x: Array, c: Array) -> Array:
+    shape, scale = _gamma_parameters(c)
+    y = x[:, 0] / scale
+    result: Array = (shape - 1) * np.log(y) - y - np.log(scale) - np.vectorize(math.lgamma)(shape)
+    return result
+
+
+def _gamma_parameters(c: Array) -> tuple[Array, Array]:
+    return np.exp(1.55 * c[:, 0] - 0.05), np.exp(c[:, 1])
+
+
 DENSITIES = {
     "conditional mixture": KnownDensity(_mixture, _mixture_log_prob),
     "two moons": KnownDensity(_moons, _moons_log_prob),
     "heteroscedastic skew": KnownDensity(_skewed, _skewed_log_prob),
     "banana": KnownDensity(_banana, _banana_log_prob),
+    "conditional gamma": KnownDensity(_gamma, _gamma_log_prob),
 }

@@ -37,6 +37,7 @@ def size_flow(config: FlowConfig, rows: int) -> FlowConfig:
         "condition_units": (width,) * depth,
         "condition_bins": next((bins for bins in (32, 16, 8) if bins * config.num_numbers <= MOST_BINS), 4),
         "heavy_tailed": (),
+        "logarithmic": (),
         "number_columns": tuple(range(columns)),
     }
     return dataclasses.replace(config, **_missing(config, automatic))

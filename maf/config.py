@@ -27,7 +27,7 @@ NULLS = ("auto", "state", "drop")
 SWITCH = ("on", "off")
 SCHEDULES = ("plateau", "cosine", "constant")
 BEFORE_THERE_WERE = {
-    "flow": {"condition_bins": 0, "heavy_tailed": [], "regression": "off"}
+    "flow": {"condition_bins": 0, "heavy_tailed": [], "logarithmic": [], "regression": "off"}
 }  # what a stored config without the keys means
 
 
@@ -46,6 +46,7 @@ class FlowConfig:
       input_orders: for each layer, the degree (1 to D) of each event column in its autoregressive order; `None` until
         `resolve` has derived them from `order`, so that a saved model never depends on a random generator.
       heavy_tailed: indices of the event columns that are modelled on an asinh scale; `None` until the rows are known.
+      logarithmic: indices of those that are modelled on a log scale, and are positive; `None` as above.
       number_columns: indices of the conditional columns that are numbers, the others being 0 or 1; `None`
         until the rows are known, and for all.
 
@@ -72,6 +73,7 @@ class FlowConfig:
     dtype: str = option("float32", "floating-point type of the model", DTYPES)
     input_orders: tuple[tuple[int, ...], ...] | None = None
     heavy_tailed: tuple[int, ...] | None = None
+    logarithmic: tuple[int, ...] | None = None
     number_columns: tuple[int, ...] | None = None
 
     @property
@@ -86,8 +88,10 @@ class FlowConfig:
         for field in ("hidden_units", "condition_units"):
             if any(units < 1 for units in getattr(self, field) or ()):
                 raise ConfigError(f"{field} is {list(getattr(self, field))}; expected positive numbers")
-        if any(not 0 <= column < self.event_size for column in self.heavy_tailed or ()):
-            raise ConfigError(f"heavy_tailed is {self.heavy_tailed}; expected indices below {self.event_size}")
+        for field in ("heavy_tailed", "logarithmic"):
+            columns = getattr(self, field)
+            if any(not 0 <= column < self.event_size for column in columns or ()):
+                raise ConfigError(f"{field} is {columns}; expected indices below {self.event_size}")
         if any(not 0 <= column < self.condition_size for column in self.number_columns or ()):
             raise ConfigError(f"number_columns is {self.number_columns}; expected indices below {self.condition_size}")
         if self.input_orders is not None and self.num_layers is None:

@@ -18,6 +18,7 @@ from maf.conditioners import AffineConditioner, SplineConditioner
 from maf.config import FlowConfig
 from maf.heavy_tails import HeavyTails
 from maf.layers import build_network, maf_layer
+from maf.logarithmic import Logarithmic
 from maf.standardization import Standardization
 
 
@@ -30,9 +31,9 @@ def build_flow(
 ) -> tfd.TransformedDistribution:
     """The distribution p(x | c) of `config`, with new weights.
 
-    From raw x to base space z: standardise x, take heavy-tailed columns to an asinh scale, then `num_layers`
-    autoregressive layers, each named and, if `condition_size > 0`, each to be given the raw `conditional_input`
-    `[B, C]` through `make_bijector_kwargs`.
+    From raw x to base space z: take logarithmic columns to a log scale, standardise, take heavy-tailed columns to an
+    asinh scale, then `num_layers` autoregressive layers, each named and, if `condition_size > 0`, each to be given the
+    raw `conditional_input` `[B, C]` through `make_bijector_kwargs`.
 
     Args:
       config: what to build; `config.input_orders` decides the orders if it is there, else `config.order`.
@@ -54,9 +55,10 @@ def build_flow(
     ]
     loc = tf.Variable(standardization.event_loc, dtype=config.dtype, trainable=False, name="event_loc")
     scale = tf.Variable(standardization.event_scale, dtype=config.dtype, trainable=False, name="event_scale")
+    logs = [Logarithmic(config.logarithmic, config.event_size)] if config.logarithmic else []
     tails = [HeavyTails(config.heavy_tailed, config.event_size)] if config.heavy_tailed else []
     affine = [tfb.Shift(loc, name="event_loc"), tfb.Scale(scale, name="event_scale")]
-    bijector = tfb.Chain([*affine, *tails, *layers], name="flow")
+    bijector = tfb.Chain([*logs, *affine, *tails, *layers], name="flow")
     return tfd.TransformedDistribution(_build_base(config, seed), bijector, name="maf")
 
 

@@ -1,9 +1,9 @@
-"""What a model takes from its training rows before the fit: sizes, moments, bins, which columns have heavy tails."""
+"""What a model takes from its training rows before the fit: sizes, moments, bins, the scale of each column."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,14 @@ import tensorflow as tf
 from maf.automatic import chosen, size_training
 from maf.condition_bins import ConditionBins
 from maf.condition_columns import number_entries
+from maf.condition_encoder import FARTHEST
 from maf.config import RunConfig
 from maf.degeneracy import describe_degeneracies
 from maf.flow import build_flow, resolve
 from maf.heavy_tails import find_heavy_tails
 from maf.identity_start import start_at_identity
 from maf.linear_start import start_at_regression
+from maf.logarithmic import find_logarithmic, least_positive
 from maf.rows import Rows
 
 Array = np.ndarray[Any, Any]
@@ -45,18 +47,26 @@ def prepare(config: RunConfig, rows: Rows) -> Prepared:
     sample = np.asarray(rows.training[:: -(-len(rows.training) // MOST_ROWS)], np.float64)
     numbers = [index for index, column in enumerate(rows.columns, d) if not column.is_category]
     config = describe_columns(config, rows)
-    heavy, median, middle = find_heavy_tails(sample[:, :d])
+    logarithmic = config.flow.logarithmic
+    if logarithmic is None:
+        logarithmic = _find_logarithmic(config, rows, sample)
+    event = _on_log_scale(sample[:, :d], logarithmic)
+    heavy, median, middle = find_heavy_tails(event)
     if config.flow.heavy_tailed is not None:
         heavy = config.flow.heavy_tailed
     flow = resolve(
-        dataclasses.replace(config.flow, heavy_tailed=heavy), seed=config.training.seed, rows=len(rows.training)
+        dataclasses.replace(config.flow, heavy_tailed=heavy, logarithmic=logarithmic),
+        seed=config.training.seed,
+        rows=len(rows.training),
     )
     training = size_training(config.training, len(rows.training), flow.condition_size)
-    is_heavy = np.isin(np.arange(d), heavy)
+    is_heavy, is_logarithmic = np.isin(np.arange(d), heavy), np.isin(np.arange(d), logarithmic)
     standardization = dataclasses.replace(
         rows.standardization,
-        event_loc=np.where(is_heavy, median, rows.standardization.event_loc),
-        event_scale=np.where(is_heavy, middle, rows.standardization.event_scale),
+        event_loc=np.select([is_heavy, is_logarithmic], [median, event.mean(axis=0)], rows.standardization.event_loc),
+        event_scale=np.select(
+            [is_heavy, is_logarithmic], [middle, event.std(axis=0)], rows.standardization.event_scale
+        ),
     )
     bins = ConditionBins.fit(sample[:, numbers], chosen(flow.condition_bins)) if flow.condition_bins else None
     distribution = build_flow(flow, standardization=standardization, bins=bins, seed=training.seed)
@@ -65,6 +75,32 @@ def prepare(config: RunConfig, rows: Rows) -> Prepared:
         few = sample[:: -(-len(sample) // REGRESSION_ROWS)]
         start_at_regression(distribution, few[:, :d], _encoded(rows, few[:, d:]))
     return Prepared(dataclasses.replace(config, flow=flow, training=training), distribution)
+
+
+def _find_logarithmic(config: RunConfig, rows: Rows, sample: Array) -> tuple[int, ...]:
+    """The columns that `find_logarithmic` finds, but those with noise, or with a value that is too small in any row.
+
+    The rows of all splits are asked for their sign, since a single zero among them would leave no likelihood.
+    """
+    event, condition_size = config.data.event, config.flow.condition_size
+    few = sample[:: -(-len(sample) // REGRESSION_ROWS)]
+    regressors = np.empty((len(few), 0))
+    if 0 < condition_size <= MOST_REGRESSORS:
+        loc, scale = rows.standardization.condition_loc, rows.standardization.condition_scale
+        regressors = np.clip((_encoded(rows, few[:, len(event) :]) - loc) / scale, -FARTHEST, FARTHEST)
+    least = least_positive(config.flow.dtype)
+    return tuple(
+        index
+        for index in find_logarithmic(few[:, : len(event)], regressors)
+        if event[index] not in config.data.dequantization_widths
+        and all(split[:, index].min(initial=np.inf) >= least for split in (rows.training, rows.validation, rows.test))
+    )
+
+
+def _on_log_scale(event: Array, columns: Sequence[int]) -> Array:
+    logs = np.array(event)
+    logs[:, columns] = np.log(event[:, columns])
+    return logs
 
 
 def _encoded(rows: Rows, condition: Array) -> Array:

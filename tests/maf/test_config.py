@@ -36,9 +36,14 @@ def test_json_that_is_not_ours_is_refused(section, change, message):
 
 def test_a_run_from_before_there_were_bins_has_none():
     data = json.loads(CONFIG.to_json())
-    del data["flow"]["condition_bins"], data["flow"]["heavy_tailed"], data["flow"]["regression"]
+    del (
+        data["flow"]["condition_bins"],
+        data["flow"]["heavy_tailed"],
+        data["flow"]["regression"],
+        data["flow"]["logarithmic"],
+    )
     flow = RunConfig.from_json(json.dumps(data)).flow
-    assert (flow.condition_bins, flow.heavy_tailed, flow.regression) == (0, (), "off")
+    assert (flow.condition_bins, flow.heavy_tailed, flow.logarithmic, flow.regression) == (0, (), (), "off")
 
 
 def test_missing_keys_and_broken_json_are_refused():
@@ -69,6 +74,7 @@ def test_missing_keys_and_broken_json_are_refused():
         (lambda: TrainingConfig(dropout=1.0), "dropout is 1.0; expected a share"),
         (lambda: TrainingConfig(weight_decay=-1.0), "weight_decay is -1.0; expected at least 0"),
         (lambda: FlowConfig(event_size=1, heavy_tailed=(1,)), "heavy_tailed is .1,.; expected indices below 1"),
+        (lambda: FlowConfig(event_size=1, logarithmic=(-1,)), "logarithmic is .-1,.; expected indices below 1"),
         (lambda: FlowConfig(event_size=1, input_orders=((1,),)), "input_orders came without num_layers"),
         (lambda: TrainingConfig(learning_rate=float("nan")), "learning_rate is nan"),
     ],

@@ -17,8 +17,9 @@ def test_the_exact_densities_integrate_to_one(name):
             assert np.nansum(np.exp(log_prob)) * (x[1, 0] - x[0, 0]) == pytest.approx(1, abs=1e-3)
 
 
-def test_a_short_fit_with_default_settings_comes_near_the_truth():
-    nll, truth = train_on_density(DENSITIES["conditional mixture"], rows=10_000, max_epochs=20)
+@pytest.mark.parametrize("name", ["conditional mixture", "conditional gamma"])
+def test_a_short_fit_with_default_settings_comes_near_the_truth(name):
+    nll, truth = train_on_density(DENSITIES[name], rows=10_000, max_epochs=20)
     assert truth - 0.01 < nll < truth + 0.06
 
 

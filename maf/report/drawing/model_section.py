@@ -87,6 +87,8 @@ def _facts(report: Report) -> Element:
     }
     if flow.heavy_tailed:
         facts["on an asinh scale"] = listed(tuple(report.config.data.event[i] for i in flow.heavy_tailed))
+    if flow.logarithmic:
+        facts["on a log scale"] = listed(tuple(report.config.data.event[i] for i in flow.logarithmic))
     if report.config.data.dequantize:
         facts["uniform noise on"] = listed(report.config.data.dequantize)
     parts = [part for name, value in facts.items() for part in (element("dt", name), element("dd", value))]
