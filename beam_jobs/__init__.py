@@ -11,11 +11,25 @@ model code. Importing this package loads none of them; names are resolved when t
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+from maf_serving.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from beam_jobs.errors import JobError, UnreadableFileError, UsageError
+    from beam_jobs.evaluate_summary import EvaluateSummary
+    from beam_jobs.evaluating import evaluate_table
+    from beam_jobs.model_handler import SavedModelHandler
+    from beam_jobs.options.evaluate_options import EvaluateOptions
+    from beam_jobs.options.sample_options import SampleOptions
+    from beam_jobs.options.score_options import ScoreOptions
+    from beam_jobs.sample_summary import SampleSummary
+    from beam_jobs.sampling import sample_table
+    from beam_jobs.score_batches import ScoreBatches, ScoredBatches
+    from beam_jobs.score_summary import ScoreSummary
+    from beam_jobs.scoring import score_table
 
 __all__ = [
-    "BatchJobError",
     "EvaluateOptions",
     "EvaluateSummary",
     "JobError",
@@ -33,31 +47,20 @@ __all__ = [
     "score_table",
 ]
 
-_HOME = {
-    "BatchJobError": "errors",
-    "EvaluateOptions": "options.evaluate_options",
-    "EvaluateSummary": "evaluate_summary",
-    "JobError": "errors",
-    "SampleOptions": "options.sample_options",
-    "SampleSummary": "sample_summary",
-    "SavedModelHandler": "model_handler",
-    "ScoreBatches": "score_batches",
-    "ScoreOptions": "options.score_options",
-    "ScoreSummary": "score_summary",
-    "ScoredBatches": "score_batches",
-    "UnreadableFileError": "errors",
-    "UsageError": "errors",
-    "evaluate_table": "evaluating",
-    "sample_table": "sampling",
-    "score_table": "scoring",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "beam_jobs.errors": ["JobError", "UnreadableFileError", "UsageError"],
+        "beam_jobs.evaluate_summary": ["EvaluateSummary"],
+        "beam_jobs.evaluating": ["evaluate_table"],
+        "beam_jobs.model_handler": ["SavedModelHandler"],
+        "beam_jobs.options.evaluate_options": ["EvaluateOptions"],
+        "beam_jobs.options.sample_options": ["SampleOptions"],
+        "beam_jobs.options.score_options": ["ScoreOptions"],
+        "beam_jobs.sample_summary": ["SampleSummary"],
+        "beam_jobs.sampling": ["sample_table"],
+        "beam_jobs.score_batches": ["ScoreBatches", "ScoredBatches"],
+        "beam_jobs.score_summary": ["ScoreSummary"],
+        "beam_jobs.scoring": ["score_table"],
+    },
+)

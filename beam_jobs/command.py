@@ -10,9 +10,10 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from beam_jobs.errors import BatchJobError, SubmittedError
+from beam_jobs.errors import SubmittedError
 from beam_jobs.quiet_logs import configure_logs
 from beam_jobs.standard_output import open_stderr, show
+from maf_serving.errors import MafServingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,7 +45,7 @@ def run_command(
     try:
         options, beam_flags = parse(sys.argv[1:] if arguments is None else arguments)
         return show(_run(options, beam_flags, flags().names(), plan))
-    except BatchJobError as error:
+    except MafServingError as error:
         logging.getLogger(__name__).info("the job did not complete", exc_info=error)
         sys.stderr.write(f"error: {error}\n")
         return error.exit_status

@@ -1,6 +1,6 @@
 """What a batch job raises: each message is one line that a user can act on.
 
-BatchJobError
+MafServingError
 ├── UsageError                what was asked for cannot be done, seen before the pipeline started (exit status 2)
 │   └── UnreadableFileError   an input file is no table of its format
 ├── SubmittedError            the job is somebody else's now: a template was written, nothing was run
@@ -12,29 +12,25 @@ BatchJobError
 
 from __future__ import annotations
 
+from maf_serving.errors import JobError, MafServingError, UsageError
 
-class BatchJobError(Exception):
-    """A batch job could not be started or completed."""
-
-    exit_status = 1
-
-
-class UsageError(BatchJobError):
-    """The options, the model and the input do not fit together; nothing was started."""
-
-    exit_status = 2
+__all__ = [
+    "ChangedInputError",
+    "EndpointBusyError",
+    "EndpointError",
+    "JobError",
+    "SubmittedError",
+    "UnreadableFileError",
+    "UsageError",
+]
 
 
 class UnreadableFileError(UsageError):
     """An input file cannot be read as a table of its format."""
 
 
-class SubmittedError(BatchJobError):
+class SubmittedError(MafServingError):
     """The job was written as a template, and is run by somebody else: there is no summary to return."""
-
-
-class JobError(BatchJobError):
-    """The job failed; nothing was published."""
 
 
 class ChangedInputError(JobError):

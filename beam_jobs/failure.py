@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-from beam_jobs.errors import JobError
+from beam_jobs.errors import EndpointError, JobError
 from beam_jobs.worker_processes import LOST_WORKER
 
-_OWN = re.compile(rf"{re.escape(JobError.__module__)}\.\w+: (.*)")
+# By the module of its class, an error of ours in the text of a traceback.
+_MODULES = "|".join(re.escape(kind.__module__) for kind in (JobError, EndpointError))
+_OWN = re.compile(rf"(?:{_MODULES})\.\w+: (.*)")
 # Frames of Python and Java, how many Java leaves out, and what closes the text of an error of gRPC.
 _NO_MESSAGE = re.compile(r"\s*(at [\w.$/<>@]+\(|\.\.\. \d+ more|File \"|>$)")
 _STEP = re.compile(r" \[while running '.*|\\n.*")

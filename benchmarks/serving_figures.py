@@ -20,10 +20,10 @@ import numpy as np
 
 from benchmarks.case import Case
 from benchmarks.measurement import Measurement
+from maf_serving.errors import MafServingError
 from serving_config.client import Client
 from serving_config.client.model_status import AVAILABLE
 from serving_config.client.retry import RetryPolicy
-from serving_config.errors import ServingConfigError
 
 MODEL = "benchmark"
 SUBJECTS = {"true": "warm-up", "false": "no warm-up"}
@@ -126,7 +126,7 @@ def _wait(client: Client, port: int, process: subprocess.Popen[bytes], started: 
     while time.perf_counter() - started < PATIENCE:
         if process.poll() is not None:
             raise ServerError(f"the server ended with status {process.returncode}")
-        with contextlib.suppress(ServingConfigError, ConnectionError):
+        with contextlib.suppress(MafServingError, ConnectionError):
             socket.create_connection(("localhost", port)).close()
             if any(version.state == AVAILABLE for version in client.model_status()):
                 return

@@ -12,8 +12,9 @@ Importing the package loads no TensorFlow: the names below are resolved when the
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from maf_serving.lazy import lazy_names
 
 if TYPE_CHECKING:
     from export.batching import BatchingParameters
@@ -37,20 +38,19 @@ __all__ = [
     "read_contract",
 ]
 
-_MODULES = {
-    "export.batching": ("BatchingParameters",),
-    "export.contract": ("ConditionColumn", "Contract", "ContractError", "TrainingSummary", "read_contract"),
-    "export.errors": ("ExportError", "ExportWarning", "ModelError", "OptionError", "PublishError", "VerificationError"),
-    "export.saved_model": ("export_saved_model",),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(importlib.import_module(module), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "export.batching": ["BatchingParameters"],
+        "export.contract": ["ConditionColumn", "Contract", "ContractError", "TrainingSummary", "read_contract"],
+        "export.errors": [
+            "ExportError",
+            "ExportWarning",
+            "ModelError",
+            "OptionError",
+            "PublishError",
+            "VerificationError",
+        ],
+        "export.saved_model": ["export_saved_model"],
+    },
+)

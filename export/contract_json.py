@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from maf_serving.errors import UsageError
 
-class ContractError(ValueError):
+
+class ContractError(UsageError, ValueError):
     """A contract, or the place where one should be, is not what it must be."""
 
 

@@ -8,17 +8,20 @@
     ├── CheckpointError     a checkpoint does not hold the weights of the model that it is said to be of
     └── VerificationError   the exported version does not compute what the model computes
 
+`OptionError` is a `maf_serving.errors.UsageError` (exit status 2), the others are `JobError`s (exit status 1).
 Columns that make no sense raise `export.contract.ContractError`. `ExportWarning` is what an export says that went well.
 """
 
 from __future__ import annotations
 
+from maf_serving.errors import JobError, MafServingError, UsageError
 
-class ExportError(ValueError):
+
+class ExportError(MafServingError, ValueError):
     """Base of the errors below: a one-line message that says what came, what was expected and what to do."""
 
 
-class ModelError(ExportError):
+class ModelError(ExportError, JobError):
     """The distribution cannot be exported as it is."""
 
 
@@ -26,19 +29,19 @@ class CompileError(ModelError):
     """A part of the distribution is unknown to the compiler; it runs as TFP's graph."""
 
 
-class OptionError(ExportError):
+class OptionError(ExportError, UsageError):
     """An option of the export cannot be what it is."""
 
 
-class PublishError(ExportError):
+class PublishError(ExportError, JobError):
     """The base directory cannot take the new version."""
 
 
-class CheckpointError(ExportError):
+class CheckpointError(ExportError, JobError):
     """A checkpoint does not hold the weights of the model that it is said to be of."""
 
 
-class VerificationError(ExportError):
+class VerificationError(ExportError, JobError):
     """The exported version does not compute what the model computes."""
 
 

@@ -6,30 +6,49 @@ Read first: `layers.py` and `routing.py`, the two functions that everything rest
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "FlowConfig": "maf.config",
-    "DataConfig": "maf.config",
-    "TrainingConfig": "maf.config",
-    "RunConfig": "maf.config",
-    "MafError": "maf.errors",
-    "create_named_maf": "maf.layers",
-    "make_bijector_kwargs": "maf.routing",
-    "build_flow": "maf.flow",
-    "log_prob": "maf.likelihood",
-    "fit": "maf.fit",
-    "evaluate": "maf.fit",
-    "start_run": "maf.train",
-    "resume_run": "maf.train",
-    "load_run": "maf.run_directory",
-}
-__all__ = sorted(_HOME)  # noqa: PLE0605  # a list of the names above
+from maf_serving.lazy import lazy_names
 
+if TYPE_CHECKING:
+    from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
+    from maf.errors import MafError
+    from maf.fit import evaluate, fit
+    from maf.flow import build_flow
+    from maf.layers import create_named_maf
+    from maf.likelihood import log_prob
+    from maf.routing import make_bijector_kwargs
+    from maf.run_directory import load_run
+    from maf.train import resume_run, start_run
 
-def __getattr__(name: str) -> Any:
-    """Public names are imported when asked for: TensorFlow takes seconds."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+__all__ = [
+    "DataConfig",
+    "FlowConfig",
+    "MafError",
+    "RunConfig",
+    "TrainingConfig",
+    "build_flow",
+    "create_named_maf",
+    "evaluate",
+    "fit",
+    "load_run",
+    "log_prob",
+    "make_bijector_kwargs",
+    "resume_run",
+    "start_run",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "maf.config": ["DataConfig", "FlowConfig", "RunConfig", "TrainingConfig"],
+        "maf.errors": ["MafError"],
+        "maf.fit": ["evaluate", "fit"],
+        "maf.flow": ["build_flow"],
+        "maf.layers": ["create_named_maf"],
+        "maf.likelihood": ["log_prob"],
+        "maf.routing": ["make_bijector_kwargs"],
+        "maf.run_directory": ["load_run"],
+        "maf.train": ["resume_run", "start_run"],
+    },
+)

@@ -7,34 +7,38 @@ MafError
 ├── RunError        a run directory is not one, is taken, or belongs to other options
 ├── SearchError     a search's directory is not one, is taken, or what it needs is not installed
 └── TrainingError   the fit did not work
+
+The last is a `maf_serving.errors.JobError` (exit status 1), the others are `UsageError`s (exit status 2).
 """
 
 from __future__ import annotations
 
+from maf_serving.errors import JobError, MafServingError, UsageError
 
-class MafError(ValueError):
+
+class MafError(MafServingError, ValueError):
     """Base of the errors below: a one-line message that says what came, what was expected and what to do."""
 
 
-class ConfigError(MafError):
+class ConfigError(MafError, UsageError):
     """An option has a value that makes no sense."""
 
 
-class DataError(MafError):
+class DataError(MafError, UsageError):
     """The table given for training cannot be used."""
 
 
-class RoutingError(MafError):
+class RoutingError(MafError, UsageError):
     """A flow's layers cannot be given their conditional input."""
 
 
-class RunError(MafError):
+class RunError(MafError, UsageError):
     """A run directory is not one, is taken, or belongs to other options."""
 
 
-class SearchError(MafError):
+class SearchError(MafError, UsageError):
     """A search's directory is not one, is taken, or what it needs is not installed."""
 
 
-class TrainingError(MafError):
+class TrainingError(MafError, JobError):
     """The fit did not work: the loss is no number."""

@@ -10,14 +10,15 @@ loads nothing; names are resolved when they are first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from maf_serving.lazy import lazy_names
 
 if TYPE_CHECKING:
     from serving_config.batching_parameters import BatchingParameters
     from serving_config.client.client import Client
     from serving_config.configuration import build_files
-    from serving_config.errors import JobError, ServingConfigError, ServingError, UsageError
+    from serving_config.errors import JobError, ServingError, UsageError
     from serving_config.spec import ClusterSpec, ServedModel, ServingSpec, TlsFiles
     from serving_config.version_policy import VersionPolicy
 
@@ -27,7 +28,6 @@ __all__ = [
     "ClusterSpec",
     "JobError",
     "ServedModel",
-    "ServingConfigError",
     "ServingError",
     "ServingSpec",
     "TlsFiles",
@@ -36,27 +36,14 @@ __all__ = [
     "build_files",
 ]
 
-_HOME = {
-    "BatchingParameters": "batching_parameters",
-    "Client": "client.client",
-    "ClusterSpec": "spec",
-    "JobError": "errors",
-    "ServedModel": "spec",
-    "ServingConfigError": "errors",
-    "ServingError": "errors",
-    "ServingSpec": "spec",
-    "TlsFiles": "spec",
-    "UsageError": "errors",
-    "VersionPolicy": "version_policy",
-    "build_files": "configuration",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "serving_config.batching_parameters": ["BatchingParameters"],
+        "serving_config.client.client": ["Client"],
+        "serving_config.configuration": ["build_files"],
+        "serving_config.errors": ["JobError", "ServingError", "UsageError"],
+        "serving_config.spec": ["ClusterSpec", "ServedModel", "ServingSpec", "TlsFiles"],
+        "serving_config.version_policy": ["VersionPolicy"],
+    },
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from serving_config.errors import ServingConfigError
+from maf_serving.errors import MafServingError
 from serving_config.interruption import interrupted, unwind_when_interrupted
 from serving_config.options import parse_config
 from serving_config.standard_output import show
@@ -19,7 +19,7 @@ def main() -> int:
             from serving_config.generate import generate  # noqa: PLC0415
 
             result = generate(options)
-    except ServingConfigError as error:
+    except MafServingError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt as interrupt:

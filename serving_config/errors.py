@@ -1,6 +1,6 @@
 """What the serving tools raise: each message is one line that a user can act on.
 
-ServingConfigError
+MafServingError
 ├── UsageError                  what was asked for cannot be done; nothing was started (exit status 2)
 │   └── InputError              arrays or columns that do not fit the model; nothing was sent
 ├── JobError                    a command started and failed (exit status 1)
@@ -20,32 +20,35 @@ ServingConfigError
 
 from __future__ import annotations
 
+from maf_serving.errors import JobError, MafServingError, UsageError
 
-class ServingConfigError(Exception):
-    """A serving tool could not do what it was asked for."""
-
-    exit_status = 1
-
-
-class UsageError(ServingConfigError):
-    """The options do not fit together, or not with the model; nothing was started."""
-
-    exit_status = 2
+__all__ = [
+    "DeadlineExceededError",
+    "InputError",
+    "InvalidArgumentError",
+    "JobError",
+    "ModelNotFoundError",
+    "PermissionDeniedError",
+    "ResourceExhaustedError",
+    "ResponseError",
+    "RetriableError",
+    "ServerError",
+    "ServingError",
+    "StartError",
+    "UnavailableError",
+    "UsageError",
+]
 
 
 class InputError(UsageError, ValueError):
     """The given arrays or columns do not fit the model; nothing was sent."""
 
 
-class JobError(ServingConfigError):
-    """A command started and failed."""
-
-
 class StartError(JobError):
     """A local server could not start: a model does not load, or a port is taken."""
 
 
-class ServingError(ServingConfigError):
+class ServingError(MafServingError):
     """A server refused a request, or could not be reached. The message holds the server's own."""
 
 

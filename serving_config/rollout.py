@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from serving_config.errors import ServingConfigError
+from maf_serving.errors import MafServingError
 from serving_config.interruption import interrupted, unwind_when_interrupted
 from serving_config.labels.options import parse_rollout
 from serving_config.standard_output import show
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from serving_config.labels.rollout import Rollout  # noqa: PLC0415
 
             move = Rollout(options, say=show).run()
-    except ServingConfigError as error:
+    except MafServingError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_status
     except KeyboardInterrupt as interrupt:

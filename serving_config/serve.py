@@ -9,8 +9,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from maf_serving.errors import MafServingError
 from serving_config.docker_command import docker_command
-from serving_config.errors import ServingConfigError, UsageError
+from serving_config.errors import UsageError
 from serving_config.interruption import interrupted
 from serving_config.serve_flags import parse_serve_flags
 from serving_config.serving_backend import PROGRAM, Backend, choose_backend
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             return run_local(options, backend.reason)
         _become(backend, options)
-    except ServingConfigError as error:
+    except MafServingError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return error.exit_status
     except KeyboardInterrupt as interrupt:

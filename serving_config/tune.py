@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from serving_config.errors import ServingConfigError
+from maf_serving.errors import MafServingError
 from serving_config.interruption import interrupted, unwind_when_interrupted
 from serving_config.standard_output import show
 from serving_config.tuning.options import parse_tune
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with unwind_when_interrupted():
             _tune(parse_tune(sys.argv[1:] if arguments is None else arguments))
-    except ServingConfigError as error:
+    except MafServingError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_status
     except KeyboardInterrupt as interrupt:

@@ -12,8 +12,9 @@ Importing this package loads neither; names are resolved when they are first use
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from maf_serving.lazy import lazy_names
 
 if TYPE_CHECKING:
     from serving_config.client.client import Client
@@ -22,24 +23,23 @@ if TYPE_CHECKING:
     from serving_config.client.retry import RetryPolicy
     from serving_config.client.tls import Tls
 
-__all__ = ["Client", "ModelMetadata", "RetryPolicy", "SignatureInfo", "TensorInfo", "Tls", "VersionStatus"]
+__all__ = [
+    "Client",
+    "ModelMetadata",
+    "RetryPolicy",
+    "SignatureInfo",
+    "TensorInfo",
+    "Tls",
+    "VersionStatus",
+]
 
-_HOME = {
-    "Client": "client",
-    "ModelMetadata": "metadata",
-    "RetryPolicy": "retry",
-    "SignatureInfo": "metadata",
-    "TensorInfo": "metadata",
-    "Tls": "tls",
-    "VersionStatus": "model_status",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "serving_config.client.client": ["Client"],
+        "serving_config.client.metadata": ["ModelMetadata", "SignatureInfo", "TensorInfo"],
+        "serving_config.client.model_status": ["VersionStatus"],
+        "serving_config.client.retry": ["RetryPolicy"],
+        "serving_config.client.tls": ["Tls"],
+    },
+)

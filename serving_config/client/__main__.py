@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from maf_serving.errors import MafServingError
 from serving_config.client.options import parse_call
-from serving_config.errors import ServingConfigError
 from serving_config.interruption import interrupted
 from serving_config.standard_output import show
 
@@ -26,7 +26,7 @@ def main() -> int:
         if options.output_path is not None:
             return show(f"{options.operation}: {rows:,} rows of {options.input_path} -> {options.output_path}")
         sys.stdout.flush()
-    except ServingConfigError as error:
+    except MafServingError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt as interrupt:

@@ -10,23 +10,26 @@ laptop, for tests and for demonstrations: the real server is faster, and the one
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-__all__ = ["LocalServer", "RequestError", "ServerOptions"]
+from maf_serving.lazy import lazy_names
 
-_HOME = {
-    "LocalServer": "server",
-    "RequestError": "errors",
-    "ServerOptions": "server_options",
-}
+if TYPE_CHECKING:
+    from serving_config.local_server.errors import RequestError
+    from serving_config.local_server.server import LocalServer
+    from serving_config.local_server.server_options import ServerOptions
 
+__all__ = [
+    "LocalServer",
+    "RequestError",
+    "ServerOptions",
+]
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "serving_config.local_server.errors": ["RequestError"],
+        "serving_config.local_server.server": ["LocalServer"],
+        "serving_config.local_server.server_options": ["ServerOptions"],
+    },
+)

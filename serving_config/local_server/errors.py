@@ -5,11 +5,11 @@ What keeps the server from starting is told by the errors of all serving tools, 
 
 from __future__ import annotations
 
-from serving_config.errors import ServingConfigError
+from maf_serving.errors import MafServingError
 from serving_config.local_server.codes import Code
 
 
-class RequestError(ServingConfigError):
+class RequestError(MafServingError):
     """One request cannot be answered.
 
     Attributes:

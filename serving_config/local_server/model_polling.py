@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from serving_config.errors import ServingConfigError
+from maf_serving.errors import MafServingError
 from serving_config.local_server.model_config import ModelConfig, read_model_configs
 from serving_config.local_server.model_manager import ModelManager
 
@@ -35,7 +35,7 @@ class ModelPolling:
                     self._manager.configure(configs)
                     known[0] = configs
                     self._log(f"{path} is applied")
-            except ServingConfigError as error:
+            except MafServingError as error:
                 self._log(f"{path} is not applied: {error}")
 
         self._every(seconds, reread)

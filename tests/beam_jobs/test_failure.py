@@ -20,6 +20,8 @@ GRPC = (
 @pytest.mark.parametrize(
     ("text", "line"),
     [
+        (JAVA.replace("beam_jobs.errors.JobError", "maf_serving.errors.JobError"), "a.csv cannot be read from row 0"),
+        (JAVA.replace("JobError", "EndpointBusyError"), "a.csv cannot be read from row 0"),
         (JAVA, "a.csv cannot be read from row 0: truncated"),
         (JAVA.replace("beam_jobs.errors.JobError", "KeyError"), "KeyError: a.csv cannot be read from row 0: truncated"),
         (GRPC, "failed to connect"),

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.errors import BatchJobError
 from beam_jobs.options.score_options import ScoreOptions
 from beam_jobs.scoring import score_table
 from export.contract import CONTRACT_PATH
+from maf_serving.errors import MafServingError
 from tests.beam_jobs.conftest import log_prob
 from tests.beam_jobs.write_table import FORMATS, write_table
 from tests.faults.conftest import ENV, ROOT
@@ -129,7 +129,7 @@ def test_random_damage_in_a_table(extension, sound, model_base, tmp_path):
         )
         try:
             summary = score_table(options)
-        except BatchJobError as error:
+        except MafServingError as error:
             assert "\n" not in str(error), (seed, kind)  # noqa: PT017  # if it is refused at all
             assert not output.exists()
             continue
