@@ -12,9 +12,9 @@ from apache_beam.pvalue import TaggedOutput
 
 from beam_jobs.output.writing import at_end
 from beam_jobs.rejection import file_column, reject
-from beam_jobs.row_seeds import Words, draw_seeds, row_keys_in_file, row_keys_of_values
 from beam_jobs.tally import Tally
 from beam_jobs.validation import REJECTED_TAG
+from maf_serving.row_seeds import Words, draw_seeds, row_keys, row_keys_in_file, row_keys_of_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,20 +61,24 @@ class RowIdentity:
 
     Attributes:
       seed: of the job.
-      file_names: what each file is called, by its path.
+      file_names: what each of several files is called, by its path; `None` for a single one, whose rows need no more
+        than their number.
       key_column: the column that identifies a row instead of file and row number, or `None`.
     """
 
     seed: int
-    file_names: Mapping[str, str]
+    file_names: Mapping[str, str] | None
     key_column: str | None
 
     def keys(self, batch: ScoreableRows) -> Words:
         """Keys `[B]` of the rows; no key is null."""
-        if self.key_column is None:
-            return row_keys_in_file(self.seed, self.file_names[batch.file], batch.rows.to_numpy())
-        values = batch.columns.column(self.key_column)
-        return row_keys_of_values(self.seed, values.cast(pa.string()).to_pylist())
+        if self.key_column is not None:
+            values = batch.columns.column(self.key_column)
+            return row_keys_of_values(self.seed, values.cast(pa.string()).to_pylist())
+        rows = batch.rows.to_numpy()
+        if self.file_names is None:
+            return row_keys(self.seed, rows)
+        return row_keys_in_file(self.seed, self.file_names[batch.file], rows)
 
 
 class AskForDraws(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here

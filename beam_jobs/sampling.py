@@ -5,7 +5,8 @@
         +-------------+------------------------------+------> WriteRejected
 
 As in `scoring.py`, all of it is one stage: a batch of rows is drawn for, at most `batch_size` draws at a time, before
-the next one is read. A draw depends on its conditions, the job's seed and the row's identity alone; see `row_seeds.py`.
+the next one is read. A draw depends on its conditions, the job's seed and the row's identity alone; see
+`maf_serving/row_seeds.py`.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, WriteTable
 from beam_jobs.planned_model import find_model
 from beam_jobs.reading import ReadTable
-from beam_jobs.row_seeds import file_names
 from beam_jobs.running import run_job
 from beam_jobs.sample_summary import SampleSummary
 from beam_jobs.validation import REJECTED_TAG
+from maf_serving.row_seeds import file_names, is_one_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,7 +70,7 @@ def plan_sample(options: SampleOptions) -> SampleJob:
     TableFormat.of(options).check(schema)
     identity = RowIdentity(
         seed=options.seed,
-        file_names={} if extra else file_names(plan.input_files),
+        file_names=None if extra or is_one_input(plan.input_files) else file_names(plan.input_files),
         key_column=options.key_column,
     )
     for name in extra:

@@ -9,7 +9,7 @@ from apache_beam.ml.inference.base import PredictionResult
 
 from beam_jobs.model_handler import LoadedModel, SavedModelHandler
 from beam_jobs.raw_condition import encode_rows
-from beam_jobs.row_seeds import draw_seeds, row_keys_in_file
+from maf_serving.row_seeds import draw_seeds, row_keys_in_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

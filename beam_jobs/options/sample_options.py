@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from beam_jobs.options.flags import JobFlags, add_row_flags
 from beam_jobs.options.job_options import JobOptions, check_at_least, check_keep
+from maf_serving.row_seeds import check_seed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,8 @@ class SampleOptions(JobOptions):
     Attributes:
       num_samples: draws for each row of conditions.
       seed: of the whole table of draws: the same seed and the same rows give the same draws.
-      key_column: the input column that says which row is which; without it, file and row number do.
+      key_column: the input column that says which row is which; without it, the row number does, and among several
+        files, or ones that a glob finds, the name of the file too.
       keep: input columns to carry through to each draw, unchanged in type; `("*",)` is all of them.
     """
 
@@ -31,6 +33,7 @@ class SampleOptions(JobOptions):
     def __post_init__(self) -> None:
         super(SampleOptions, self).__post_init__()  # see `ScoreOptions`
         check_at_least("--num_samples", self.num_samples, 1)
+        check_seed(self.seed)
         check_keep(self.keep)
 
 
@@ -45,7 +48,8 @@ def sample_flags() -> JobFlags:
     parser = JobFlags(
         prog="python -m beam_jobs.sample",
         description="Draws from p(x | c) for every row of a table of conditions, with Apache Beam. "
-        "The same seed and rows give the same draws, whatever the runner, the workers and the batch size.",
+        "The same seed and rows give the same draws, whatever the runner, the workers and the batch size; "
+        "of a single file also in the client and in Python.",
     )
     add = parser.add_argument
     add("--num_samples", type=int, required=True, metavar="DRAWS", help="draws for each row")
@@ -54,7 +58,8 @@ def sample_flags() -> JobFlags:
         "--key_column",
         metavar="COLUMN",
         help="column that identifies a row, whole numbers or text; its draws then follow it through any reordering "
-        "(default: name of the file, from the last directory of --input without a wildcard, and row number)",
+        "(default: row number; with several files or a glob, also the name of the file from the last directory of "
+        "--input without a wildcard on)",
     )
     add_row_flags(parser)
     return parser

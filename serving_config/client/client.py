@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from maf_serving.row_seeds import draw_seeds, row_keys
 from serving_config.client.fan_out import fan_out
 from serving_config.client.model_spec import ModelSpec
 from serving_config.client.raw_condition import raw_condition_inputs
 from serving_config.client.request_inputs import empty_outputs, given_inputs, request_inputs
 from serving_config.client.retry import RetryPolicy
-from serving_config.client.row_seeds import row_seeds
 from serving_config.client.transports import open_transport
 from serving_config.errors import InputError, ResponseError, UsageError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from export.contract import ConditionColumn
+    from maf_serving.row_seeds import Words
     from serving_config.client.metadata import ModelMetadata, SignatureInfo
     from serving_config.client.model_status import VersionStatus
     from serving_config.client.tls import Tls
@@ -94,7 +95,12 @@ class Client:
         """Draws `[N, B, D]`: `num_samples` for each row of `conditional_input [B, C]`.
 
         An unconditional model takes no `conditional_input` and gives `[N, D]`. With a `seed`, draw n of row i is the
-        same at each call, whatever `num_samples` and the split into requests; without one, draws are fresh.
+        same at each call, whatever `num_samples` and the split into requests, and the same as in a batch job on a file
+        of these rows; without one, draws are fresh.
+
+        Raises:
+          InputError: the conditions do not fit the model; nothing was sent.
+          UsageError: the seed has more than 64 bits.
         """
         return self.sample_with_log_prob(conditional_input, num_samples=num_samples, seed=seed)[0]
 
@@ -104,9 +110,12 @@ class Client:
         *,
         num_samples: int = 1,
         seed: int | None = None,
-        first_row: int = 0,
+        keys: Words | None = None,
     ) -> tuple[Array, Array]:
-        """As `sample`, with the draws' log-densities `[N, B]` (`[N]`); `first_row` is the number of the first row."""
+        """As `sample`, with the draws' log-densities `[N, B]` (`[N]`).
+
+        `keys` `[B]`, of `maf_serving.row_seeds`, stand in for `seed` where rows are not simply numbered from 0.
+        """
         if num_samples < 0:
             raise InputError(f"num_samples is {num_samples}; expected at least 0")
         rows = 1 if conditional_input is None else len(np.atleast_1d(np.asarray(conditional_input)))
@@ -115,13 +124,11 @@ class Client:
             condition = np.asarray(conditional_input)
             inputs["conditional_input"] = np.tile(condition, (num_samples, *(1 for _ in condition.shape[1:])))
         signature_name = "sample"
-        if seed is not None or conditional_input is None:
+        if keys is None and (seed is not None or conditional_input is None):
+            keys = row_keys(secrets.randbits(63) if seed is None else seed, np.arange(rows))
+        if keys is not None:
             signature_name = "sample_with_seed"
-            draws = np.arange(num_samples)[:, None]
-            seeds = row_seeds(
-                secrets.randbits(63) if seed is None else seed, first_row + np.arange(rows)[None, :], draws
-            )
-            inputs["seed"] = seeds.reshape(-1)
+            inputs["seed"] = draw_seeds(np.tile(keys, num_samples), np.repeat(np.arange(num_samples), rows))
         outputs = self.predict(signature_name, inputs)
         x, log_prob = outputs["x"], outputs["log_prob"]
         if conditional_input is None:

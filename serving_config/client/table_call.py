@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
+from maf_serving.row_seeds import row_keys
 from serving_config.client.client import Client
 from serving_config.client.columns import Columns, resolve_columns
 from serving_config.client.retry import RetryPolicy
@@ -115,9 +116,8 @@ def _sample(
 ) -> pa.RecordBatch:
     """The draws of a batch: all of the first row, then all of the second; `row` counts the input's rows from 0."""
     draws = options.num_samples
-    x, log_prob = client.sample_with_log_prob(
-        inputs["conditional_input"], num_samples=draws, seed=options.seed, first_row=first_row
-    )
+    keys = None if options.seed is None else row_keys(options.seed, first_row + np.arange(rows))
+    x, log_prob = client.sample_with_log_prob(inputs["conditional_input"], num_samples=draws, keys=keys)
     number = np.repeat(np.arange(rows), draws)
     values = {"row": first_row + number, "draw": np.tile(np.arange(draws), rows)}
     values |= dict(zip(columns.event, x.transpose(1, 0, 2).reshape(rows * draws, len(columns.event)).T, strict=True))
