@@ -11,9 +11,9 @@ import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
 from beam_jobs.output.writing import at_end
-from beam_jobs.rejection import file_column, reject
 from beam_jobs.tally import Tally
 from beam_jobs.validation import REJECTED_TAG
+from maf_serving.rejection import file_column, reject
 from maf_serving.row_seeds import Words, draw_seeds, row_keys, row_keys_in_file, row_keys_of_values
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from apache_beam.ml.inference.base import PredictionResult
 
-    from beam_jobs.numeric_columns import Floats
-    from beam_jobs.raw_condition import RawCondition
-    from beam_jobs.validation import ScoreableRows
+    from maf_serving.arrow_columns import Floats
+    from maf_serving.model_inputs import RawCondition
+    from maf_serving.validation import ScoreableRows
 
 DRAWN_TAG = "tally"
 NULL_KEY = "null key"

@@ -10,7 +10,7 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 from beam_jobs.errors import JobError
 from beam_jobs.model_location import ModelLocation
 from beam_jobs.quiet_logs import quiet_native_log
-from beam_jobs.raw_condition import count_bytes, encode_rows
+from maf_serving.model_inputs import count_bytes, encode_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from beam_jobs.raw_condition import ModelRows
+    from maf_serving.model_inputs import ModelRows
 
 _LOGGER = logging.getLogger(__name__)
 _OF_TWO_EXPORTS = "its contract.json says otherwise: the two are not of one export; export the model again"

@@ -6,9 +6,9 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from beam_jobs.errors import UsageError
-from beam_jobs.model_inputs import ModelInputs, model_inputs
 from beam_jobs.model_location import ModelLocation, find_model_location
 from export.contract import Contract, ContractError
+from maf_serving.model_inputs import ModelInputs, model_inputs
 
 if TYPE_CHECKING:
     from beam_jobs.options.job_options import JobOptions

@@ -13,9 +13,9 @@ from beam_jobs.errors import JobError
 from beam_jobs.output.bigquery_load import load_table
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import REJECTED_PREFIX
-from beam_jobs.rejection import REJECTED_SCHEMA
 from beam_jobs.sources.file_state import check_unchanged
 from beam_jobs.summary import Summary
+from maf_serving.rejection import REJECTED_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,12 +11,12 @@ from apache_beam.pvalue import TaggedOutput
 from beam_jobs import progress
 from beam_jobs.errors import JobError
 from beam_jobs.output.lease import renew_lease
-from beam_jobs.rejection import RejectedRows, reject_all
 from beam_jobs.sources.input_files import SOURCES
 from beam_jobs.sources.table_source import Damage
 from beam_jobs.tally import Tally, UnreadableFile
 from beam_jobs.unknown_categories import CountUnknown
 from beam_jobs.validation import REJECTED_TAG, Validate
+from maf_serving.rejection import RejectedRows, reject_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apache_beam as beam
@@ -15,21 +14,22 @@ from apache_beam.pvalue import TaggedOutput
 from beam_jobs.errors import JobError, UsageError
 from beam_jobs.options.job_options import DEFAULT_BATCH_SIZE, check_at_least
 from beam_jobs.planned_model import match_model
-from beam_jobs.rejection import RejectedRows
 from beam_jobs.score_handler import check_endpoint, make_score_handler
-from beam_jobs.scored_rows import LOG_PROB, is_failed, reject_failed, score_fields
+from beam_jobs.scored_rows import LOG_PROB, score_fields
 from beam_jobs.sources.column_check import check_columns
 from beam_jobs.sources.table_source import InputBatch, InputFile
-from beam_jobs.validation import REJECTED_TAG, ScoreableRows, Validate
+from beam_jobs.validation import REJECTED_TAG, Validate
+from maf_serving.rejection import RejectedRows, is_failed, reject_failed
+from maf_serving.validation import ScoreableRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from apache_beam.ml.inference.base import PredictionResult
 
-    from beam_jobs.model_inputs import ModelInputs
     from beam_jobs.options.endpoint_options import EndpointOptions
     from beam_jobs.options.score_options import ScoreSignature
+    from maf_serving.model_inputs import ModelInputs
 
 REASON = "reason"
 _BATCH = "the batch"
@@ -161,8 +161,7 @@ class _AddScores(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         added = [pa.array(log_prob), *(pa.array(each) for each in result.inference.get("z", np.empty((0, 0))).T)]
         schema = _extend(batch.columns.schema, self._added)
         table = pa.Table.from_arrays([*batch.columns.columns, *added], schema=schema)
-        numbered = dataclasses.replace(batch, rows=pa.array(np.arange(len(batch))))
-        rejected = reject_failed(numbered, log_prob)
+        rejected = reject_failed(batch.file, pa.array(np.arange(len(batch))), log_prob)
         if rejected is not None:
             yield _add_reasons(batch.columns, rejected)
             table = table.filter(pa.array(~is_failed(log_prob)))

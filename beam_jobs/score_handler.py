@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from beam_jobs.endpoint.endpoint_handler import EndpointHandler
 from beam_jobs.model_handler import SavedModelHandler
-from beam_jobs.raw_condition import ENCODE_CONDITION
+from maf_serving.model_inputs import ENCODE_CONDITION
 
 if TYPE_CHECKING:
     from beam_jobs.options.endpoint_options import EndpointOptions

@@ -9,9 +9,8 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
-from beam_jobs.numeric_columns import Floats, Mask
-from beam_jobs.rejection import RejectedRows, file_column, reject
-from beam_jobs.validation import REJECTED_TAG, ScoreableRows
+from beam_jobs.validation import REJECTED_TAG
+from maf_serving.rejection import file_column, is_failed, reject_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,11 +18,10 @@ if TYPE_CHECKING:
     from apache_beam.ml.inference.base import PredictionResult
 
     from export.contract import Contract
+    from maf_serving.validation import ScoreableRows
 
 LOG_PROB = "log_prob"
 Z_PREFIX = "z_"
-NAN_LOG_PROB = "log_prob: NaN"
-INFINITE_LOG_PROB = "log_prob: +infinite"
 
 
 def score_schema(contract: Contract, signature_name: str) -> pa.Schema:
@@ -60,25 +58,9 @@ class ToScoredRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         columns += [pa.array(dimension) for dimension in result.inference.get("z", np.empty((len(batch), 0))).T]
         columns += [batch.columns.column(field.name).cast(field.type) for field in self._kept]
         scored = pa.RecordBatch.from_arrays(columns, schema=self._schema)
-        rejected = reject_failed(batch, log_prob)
+        rejected = reject_failed(batch.file, batch.rows, log_prob)
         if rejected is not None:
             yield TaggedOutput(REJECTED_TAG, rejected)
             scored = scored.filter(pa.array(~is_failed(log_prob)))
         if scored.num_rows:
             yield scored
-
-
-def is_failed(log_prob: Floats) -> Mask:
-    """Where the model has failed: log_prob `[B]` is NaN or plus infinity, from finite values."""
-    failed: Mask = np.isnan(log_prob) | np.isposinf(log_prob)
-    return failed
-
-
-def reject_failed(batch: ScoreableRows, log_prob: Floats) -> RejectedRows | None:
-    """The rows for which the model has failed, if there are any."""
-    failed = is_failed(log_prob)
-    if not failed.any():
-        return None
-    reasons = [NAN_LOG_PROB if np.isnan(value) else INFINITE_LOG_PROB for value in log_prob[failed]]
-    kinds = {reason: reasons.count(reason) for reason in set(reasons)}
-    return reject(batch.file, batch.rows.filter(pa.array(failed)), reasons, kinds)

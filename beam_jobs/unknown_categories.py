@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from apache_beam.utils.windowed_value import WindowedValue
 
-    from beam_jobs.validation import ScoreableRows
+    from maf_serving.validation import ScoreableRows
 
 
 class CountUnknown(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here

@@ -11,7 +11,7 @@ from apache_beam.ml.inference.base import PredictionResult, RemoteModelHandler
 from beam_jobs.endpoint.predict_client import PredictClient
 from beam_jobs.endpoint.row_rate import RowRate
 from beam_jobs.errors import EndpointBusyError, EndpointError, UsageError
-from beam_jobs.raw_condition import count_bytes, encode_rows
+from maf_serving.model_inputs import count_bytes, encode_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from beam_jobs.options.endpoint_options import EndpointOptions
-    from beam_jobs.raw_condition import ModelRows
     from export.contract import Signature, TensorSpec
+    from maf_serving.model_inputs import ModelRows
 
     Arrays = Mapping[str, npt.NDArray[Any]]
 

@@ -13,16 +13,16 @@ from apache_beam.pvalue import TaggedOutput
 from beam_jobs.evaluation.statistics import Statistics, finite_points
 from beam_jobs.groups import Grouping, count_groups, group_names
 from beam_jobs.output.writing import at_end
-from beam_jobs.scored_rows import is_failed, reject_failed
 from beam_jobs.tally import Tally
 from beam_jobs.validation import REJECTED_TAG
+from maf_serving.rejection import is_failed, reject_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from apache_beam.ml.inference.base import PredictionResult
 
-    from beam_jobs.validation import ScoreableRows
+    from maf_serving.validation import ScoreableRows
 
 USED_TAG = "tally"
 
@@ -47,7 +47,7 @@ class Accumulate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         log_prob, z = result.inference["log_prob"], result.inference["z"]
         column = self._grouping.column
         groups = None if column is None else group_names(batch.columns.column(column))
-        rejected = reject_failed(batch, log_prob)
+        rejected = reject_failed(batch.file, batch.rows, log_prob)
         if rejected is not None:
             failed = is_failed(log_prob)
             if groups is not None:

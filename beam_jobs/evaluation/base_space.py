@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_jobs.evaluation.chi_square import chi_square_cdf, chi_square_quantile, rough_quantile
-from beam_jobs.numeric_columns import Floats
+from maf_serving.arrow_columns import Floats
 
 Values = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]

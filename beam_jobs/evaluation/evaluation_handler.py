@@ -8,14 +8,14 @@ import numpy as np
 from apache_beam.ml.inference.base import PredictionResult
 
 from beam_jobs.model_handler import LoadedModel, SavedModelHandler
-from beam_jobs.raw_condition import encode_rows
+from maf_serving.model_inputs import encode_rows
 from maf_serving.row_seeds import draw_seeds, row_keys_in_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from beam_jobs.model_location import ModelLocation
-    from beam_jobs.validation import ScoreableRows
+    from maf_serving.validation import ScoreableRows
 
 INVERSE = "inverse"
 SAMPLE_WITH_SEED = "sample_with_seed"

@@ -11,7 +11,7 @@ from beam_jobs.evaluation.moments import Moments
 from beam_jobs.evaluation.value_sketch import ValueSketch
 
 if TYPE_CHECKING:
-    from beam_jobs.numeric_columns import Floats
+    from maf_serving.arrow_columns import Floats
 
 
 class GroupStatistics:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from beam_jobs.numeric_columns import Floats
+    from maf_serving.arrow_columns import Floats
 
 Vector = npt.NDArray[np.float64]
 

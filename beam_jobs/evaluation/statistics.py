@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from beam_jobs.numeric_columns import Floats
+    from maf_serving.arrow_columns import Floats
 
 
 class Statistics:

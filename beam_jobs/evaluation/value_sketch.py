@@ -17,7 +17,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from beam_jobs.numeric_columns import Floats
+    from maf_serving.arrow_columns import Floats
 
 _MANTISSA_BITS = 52
 _KEPT_BITS = 11

@@ -14,8 +14,8 @@ from apache_beam.utils.windowed_value import WindowedValue
 from beam_jobs import progress
 from beam_jobs.output.merge_shards import MERGED_FORMAT, MergeShards
 from beam_jobs.output.shards import Shards
-from beam_jobs.rejection import REJECTED_SCHEMA, RejectedRows
 from beam_jobs.tally import Tally
+from maf_serving.rejection import REJECTED_SCHEMA, RejectedRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

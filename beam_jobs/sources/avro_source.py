@@ -20,7 +20,7 @@ from beam_jobs.sources.table_source import Damage, InputBatch, InputFile, ReadPl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from beam_jobs.rejection import RejectedRows
+    from maf_serving.rejection import RejectedRows
 
 # What the decoder raises on bytes that are not what the schema says.
 _UNREADABLE = (

@@ -20,8 +20,8 @@ from beam_jobs.sources.table_source import InputBatch, InputFile, ReadPlan, Work
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from beam_jobs.rejection import RejectedRows
     from beam_jobs.sources.table_source import Damage
+    from maf_serving.rejection import RejectedRows
 
 ROWS_OF_A_STREAM = 10**12
 _MAX_STREAMS = 1000

@@ -19,11 +19,11 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from beam_jobs.errors import UnreadableFileError, UsageError
-from beam_jobs.rejection import RejectedRows, reject
 from beam_jobs.sources.byte_stream import ENDS_WITHIN_A_ROW, WholeLines, open_chunks
 from beam_jobs.sources.ragged_rows import RaggedRows
 from beam_jobs.sources.table_source import Damage, InputBatch, InputFile, ReadPlan, WorkUnit, one_line
 from beam_jobs.sources.utf8_escape import escape, is_marked, restore
+from maf_serving.rejection import RejectedRows, reject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -27,9 +27,9 @@ from beam_jobs.sources.table_source import InputFile, WorkUnit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from beam_jobs.model_inputs import ModelInputs
     from beam_jobs.options.job_options import OnBadFile
     from beam_jobs.sources.table_source import ReadPlan, TableSource
+    from maf_serving.model_inputs import ModelInputs
 
 SOURCES: Mapping[str, TableSource] = {
     "parquet": parquet_source,

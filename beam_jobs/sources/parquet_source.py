@@ -16,7 +16,7 @@ from beam_jobs.sources.table_source import Damage, InputBatch, InputFile, ReadPl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from beam_jobs.rejection import RejectedRows
+    from maf_serving.rejection import RejectedRows
 
 # Row groups smaller than this are read together: a unit costs a shuffled element and an opened file.
 MIN_UNIT_ROWS = 1 << 18

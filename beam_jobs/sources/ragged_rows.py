@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.csv
 
-from beam_jobs.rejection import RejectedRows, reject
+from maf_serving.rejection import RejectedRows, reject
 
 if TYPE_CHECKING:
     from beam_jobs.sources.byte_stream import WholeLines

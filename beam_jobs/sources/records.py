@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from beam_jobs.rejection import RejectedRows, reject
 from beam_jobs.sources.table_source import InputBatch, InputFile, ReadPlan, WorkUnit
+from maf_serving.rejection import RejectedRows, reject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from beam_jobs.rejection import RejectedRows
+    from maf_serving.rejection import RejectedRows
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_jobs.errors import JobError, UsageError
-from beam_jobs.rejection import RejectedRows
 from beam_jobs.sources.input_files import SOURCES
 from beam_jobs.sources.table_source import Damage, ReadPlan
+from maf_serving.rejection import RejectedRows
 from tests.beam_jobs.write_table import FORMATS, write_table
 
 PLAN = ReadPlan(model_columns=("x0", "x1", "c0"), kept=pa.schema([]), batch_size=64)

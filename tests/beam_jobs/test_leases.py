@@ -15,7 +15,7 @@ from beam_jobs.output import lease
 from beam_jobs.output.shard_writer import ShardWriter
 from beam_jobs.output.staging import stage_output
 from beam_jobs.output.table_format import TableFormat
-from beam_jobs.rejection import REJECTED_SCHEMA
+from maf_serving.rejection import REJECTED_SCHEMA
 from tests.beam_jobs import kept_file_system
 
 PARQUET = TableFormat(name="parquet", compression="snappy", rows_per_file=None)

@@ -14,7 +14,7 @@ from beam_jobs.errors import JobError, UsageError
 from beam_jobs.output.shard_writer import ShardWriter
 from beam_jobs.output.staging import stage_output
 from beam_jobs.output.table_format import TableFormat
-from beam_jobs.rejection import REJECTED_SCHEMA
+from maf_serving.rejection import REJECTED_SCHEMA
 
 PARQUET = TableFormat(name="parquet", compression="snappy", rows_per_file=None)
 

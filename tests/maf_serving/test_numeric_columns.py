@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pyarrow as pa
 
-from beam_jobs.numeric_columns import to_floats
+from maf_serving.arrow_columns import to_floats
 
 
 def reads_as_number(text: str) -> bool:

@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_jobs.category_columns import to_categories
-from beam_jobs.numeric_columns import Fault
+from maf_serving.arrow_columns import Fault, to_categories
 
 BIG = 9007199254740993  # 2^53 + 1: no double is that
 D = decimal.Decimal

@@ -1,0 +1,288 @@
+"""Columns of a table to what a model takes, and rows that it cannot take to rejected ones with their reasons.
+
+    columns: pa.RecordBatch  ->  validate()  ->  ScoreableRows   ->  the model
+                                            ->  RejectedRows    "price: null", "age: not a number: 'abc'"
+
+The same for a batch job, the client's files and a model in this process. `check_columns` comes before, once for a
+table: what no row of it could pass is refused there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from maf_serving.arrow_columns import (
+    Fault,
+    Floats,
+    Mask,
+    describe,
+    find_faults,
+    is_convertible,
+    is_text,
+    is_whole,
+    to_categories,
+    to_floats,
+)
+from maf_serving.errors import UsageError
+from maf_serving.model_inputs import RawColumn, RawCondition
+from maf_serving.rejection import RejectedRows, reject
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from maf_serving.model_inputs import ModelInputs
+
+    Faults = Mapping[Fault, Mask]
+
+_EXPECTED = {"number": "numbers or text", "string": "text", "integer": "whole numbers"}
+# What stands where there is no value; `null_categories` says so.
+_NO_CATEGORY = b""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreableRows:
+    """Rows of one file that the model can take.
+
+    Attributes:
+      file: path of the file, or what else the rows are from.
+      rows: row numbers in the file, from 0; int64 `[B]`.
+      inputs: by name of the signature's input, numbers `[B, size]` in the model's dtype, all finite.
+      columns: the columns as they were read, of B rows.
+      condition: what the model is to make `conditional_input` of, where that is not among the inputs.
+      unknown: by name of a column of categories, where its value is none of the model's: a mask `[B]`.
+    """
+
+    file: str
+    rows: pa.Int64Array
+    inputs: Mapping[str, Floats]
+    columns: pa.RecordBatch
+    condition: RawCondition | None = None
+    unknown: Mapping[str, Mask] = dataclasses.field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def filter(self, mask: Mask) -> ScoreableRows:
+        """The rows where the mask `[B]` is true."""
+        chosen = pa.array(mask)
+        return ScoreableRows(
+            file=self.file,
+            rows=self.rows.filter(chosen),
+            inputs={name: tensor[mask] for name, tensor in self.inputs.items()},
+            columns=self.columns.filter(chosen),
+            condition=None if self.condition is None else self.condition.filter(mask),
+            unknown={name: unknown[mask] for name, unknown in self.unknown.items()},
+        )
+
+
+def validate(
+    columns: pa.RecordBatch, *, rows: pa.Int64Array, file: str, inputs: ModelInputs
+) -> tuple[ScoreableRows | None, RejectedRows | None]:
+    """Splits rows into those that the model can take and those that it cannot; `None` where there are none of a kind.
+
+    A row is refused for its first column, in the model's order, that holds null, NaN, an infinite value, one that
+    overflows the model's dtype, or text that is no number. Of raw columns of the condition, null and NaN are values
+    where the contract says nullable; a category that the model does not know is one too. Cost: one pass over the
+    columns; a second where something is wrong.
+
+        >>> from maf_serving.model_inputs import make_inputs
+        >>> inputs = make_inputs(["x"], event=("price",), condition=(), encodes=False, dtype="float32")
+        >>> batch = pa.record_batch({"price": ["9.5", None, "", "cheap"]})
+        >>> good, bad = validate(batch, rows=pa.array(range(4)), file="a.csv", inputs=inputs)
+        >>> good.inputs["x"], bad.table["reason"].to_pylist()
+        (array([[9.5]], dtype=float32), ['price: null', 'price: null', "price: not a number: 'cheap'"])
+
+    Args:
+      columns: those of the model, by their names, and any others; of types that `check_columns` lets pass.
+      rows: the numbers of the rows in their file, from 0; int64 `[B]`, ascending.
+      file: path of the file, or what else they are from.
+      inputs: which columns the model takes.
+    """
+    floats = {name: to_floats(columns.column(name)) for name in inputs.numeric_names}
+    tensors = {name: _stack(floats, names, len(rows), inputs.dtype) for name, names in inputs.columns.items()}
+    raw = _read_condition(columns, inputs.condition, inputs.dtype) if inputs.condition else None
+    scoreable = ScoreableRows(
+        file=file,
+        rows=rows,
+        inputs=tensors,
+        columns=columns,
+        condition=None if raw is None else raw.condition,
+        unknown={} if raw is None else raw.unknown,
+    )
+    if all(np.isfinite(tensor).all() for tensor in tensors.values()) and (raw is None or not raw.faults):
+        return (scoreable if len(rows) else None), None
+    usable = [np.isfinite(tensor).all(axis=1) for tensor in tensors.values()]
+    good = np.logical_and.reduce(usable if raw is None else [*usable, *raw.usable()])
+    rejected = _reject(scoreable, _find_faults(columns, inputs, floats, raw), ~good, inputs)
+    return (scoreable.filter(good) if good.any() else None), rejected
+
+
+def check_columns(
+    schema: pa.Schema,
+    inputs: ModelInputs,
+    *,
+    where: str,
+    untyped: Collection[str] = (),
+    optional: Collection[str] = (),
+) -> None:
+    """Refuses a table whose columns cannot serve, whatever its rows are.
+
+    Args:
+      schema: names and types of its columns.
+      inputs: which of them the model takes.
+      where: what the table is called, in errors.
+      untyped: columns whose type says nothing, as in a file of text.
+      optional: columns of the model that may be missing.
+
+    Raises:
+      UsageError: naming every column that is missing, there twice, or of a type that cannot hold what the model takes.
+    """
+    columns = [name for name in inputs.names if name in schema.names or name not in optional]
+    missing = [name for name in columns if name not in schema.names]
+    if missing:
+        raise UsageError(
+            f"input column(s) {', '.join(missing)} not in {where}; it has: {', '.join(schema.names)}; "
+            f"the model expects: {', '.join(inputs.names)}"
+        )
+    for name in columns:
+        if schema.names.count(name) > 1:
+            raise UsageError(f"{where} has more than one column {name}; expected each name once")
+    types = {name: schema.field(name).type for name in columns if name not in untyped}
+    kinds = {name: inputs.categories.get(name, "number") for name in columns}
+    misfits = [name for name, column_type in types.items() if not _holds(column_type, kinds[name])]
+    if misfits:
+        first, *others = [f"is {types[name]}; expected {_EXPECTED[kinds[name]]}" for name in misfits]
+        more = "".join(f"; and {name} {told}" for name, told in zip(misfits[1:], others, strict=True))
+        raise UsageError(f"input column {misfits[0]} of {where} {first}{more}")
+
+
+def _holds(column_type: pa.DataType, kind: str) -> bool:
+    """Whether a column of that type can hold values of that kind."""
+    if pa.types.is_dictionary(column_type):
+        return _holds(column_type.value_type, kind)
+    if pa.types.is_null(column_type) or kind == "number":
+        return is_convertible(column_type)
+    return is_text(column_type) if kind == "string" else is_whole(column_type)
+
+
+def _stack(floats: Mapping[str, Floats], columns: Sequence[str], rows: int, dtype: str) -> Floats:
+    tensor = np.empty((rows, len(columns)), dtype)
+    # A number too large for float32 becomes infinite, and is rejected for it.
+    with np.errstate(over="ignore"):
+        for index, name in enumerate(columns):
+            tensor[:, index] = floats[name]
+    return tensor
+
+
+def _find_faults(
+    columns: pa.RecordBatch, inputs: ModelInputs, floats: Mapping[str, Floats], raw: _ReadCondition | None
+) -> Iterator[tuple[str, Faults]]:
+    """What is wrong in each column, in the model's order."""
+    for name in inputs.numeric_names:
+        with np.errstate(over="ignore"):
+            converted = floats[name].astype(inputs.dtype)
+        yield name, find_faults(columns.column(name), floats[name], converted)
+    if raw is not None:
+        yield from raw.faults.items()
+
+
+def _reject(batch: ScoreableRows, faults: Iterator[tuple[str, Faults]], bad: Mask, inputs: ModelInputs) -> RejectedRows:
+    reasons: dict[int, str] = {}
+    kinds: Counter[str] = Counter()
+    for name, found in faults:
+        column = batch.columns.column(name)
+        dtype = "int64" if inputs.categories.get(name) == "integer" else inputs.dtype
+        for fault, mask in found.items():
+            for index in np.flatnonzero(mask & bad):
+                reasons[int(index)] = describe(name, fault, column[int(index)], dtype)
+                kinds[fault.value] += 1
+        bad = bad & ~np.logical_or.reduce(list(found.values()))
+    refused = sorted(reasons)
+    return reject(batch.file, batch.rows.take(pa.array(refused, pa.int64())), [reasons[i] for i in refused], kinds)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _ReadCondition:
+    """The raw conditions of B rows, and what is wrong with some of them.
+
+    Attributes:
+      condition: of all rows; of those with a fault it means nothing.
+      faults: by name of the column, where a value cannot be used: a mask `[B]` for each fault. Columns without are not
+        in it.
+      unknown: by name of the column, where a category is none of the model's: a mask `[B]`.
+    """
+
+    condition: RawCondition
+    faults: Mapping[str, Faults]
+    unknown: Mapping[str, Mask]
+
+    def usable(self) -> list[Mask]:
+        """For each column with a fault, a mask `[B]` of the rows without."""
+        return [~np.logical_or.reduce(list(found.values())) for found in self.faults.values()]
+
+
+def _read_condition(batch: pa.RecordBatch, columns: Sequence[RawColumn], dtype: str) -> _ReadCondition:
+    """Reads the columns of a batch; `dtype` is the model's. Cost: a pass over each column, no loop over rows."""
+    faults: dict[str, Faults] = {}
+    unknown: dict[str, Mask] = {}
+    numbers: list[Floats] = []
+    categories: list[npt.NDArray[Any]] = []
+    null_categories: list[Mask] = []
+    for raw in columns:
+        column = batch.column(raw.name)
+        if raw.column.is_category:
+            values, null, unknown[raw.name], found = _read_categories(column, raw)
+            categories.append(values)
+            null_categories.append(null)
+        else:
+            values, found = _read_numbers(column, raw, dtype)
+            numbers.append(values)
+        if found:
+            faults[raw.name] = found
+    inputs: dict[str, npt.NDArray[Any]] = {}
+    if numbers:
+        inputs["numbers"] = np.stack(numbers, axis=1)
+    if categories:
+        inputs["categories"] = np.stack(categories, axis=1)
+    if any(raw.column.is_category and raw.column.nullable for raw in columns):
+        inputs["null_categories"] = np.stack(null_categories, axis=1)
+    return _ReadCondition(condition=RawCondition(inputs=inputs), faults=faults, unknown=unknown)
+
+
+def _read_numbers(column: pa.Array, raw: RawColumn, dtype: str) -> tuple[Floats, Faults]:
+    floats = to_floats(column)
+    # A number too large for float32 becomes infinite, and is rejected for it.
+    with np.errstate(over="ignore"):
+        converted: Floats = floats.astype(dtype)
+    if np.isfinite(converted).all():
+        return converted, {}
+    faults = find_faults(column, floats, converted)
+    states = {Fault.NULL, Fault.NAN} if raw.column.nullable else set()
+    return converted, {fault: mask for fault, mask in faults.items() if fault not in states and mask.any()}
+
+
+def _read_categories(column: pa.Array, raw: RawColumn) -> tuple[npt.NDArray[Any], Mask, Mask, Faults]:
+    """Values `[B]` as bytes, where they are null, where they are unknown, and what is wrong."""
+    read = to_categories(column, raw.column.kind)
+    encoded = read.text.dictionary_encode()
+    # Objects of distinct values alone: the rows share them.
+    distinct = np.append(encoded.dictionary.cast(pa.binary()).to_numpy(zero_copy_only=False), _NO_CATEGORY)
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    known = pc.is_in(encoded.dictionary, pa.array(map(str, raw.column.vocabulary), pa.string()))
+    unknown = np.append(~known.to_numpy(zero_copy_only=False), False)[codes]  # null is not unknown
+    null = codes < 0
+    faults = {fault: mask for fault, mask in read.faults.items() if mask.any()}
+    if raw.column.nullable:
+        faults.pop(Fault.NAN, None)
+    elif null.any():
+        others = np.logical_or.reduce([np.zeros_like(null), *faults.values()])
+        faults[Fault.NULL] = null & ~others
+    return distinct[codes], null, unknown, faults
