@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
 
-from beam_jobs.evaluation.results import GroupResult, read_group
+from beam_jobs.evaluation.results import GroupResult
 from beam_jobs.summary import Summary
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +28,6 @@ class EvaluateSummary(Summary):
     overall: GroupResult
     groups: tuple[GroupResult, ...]
     groups_rejected_whole: Mapping[str, int]
-
-    @classmethod
-    def _read_fields(cls, fields: dict[str, Any]) -> dict[str, Any]:
-        # `super()` without arguments looks for the class from before `slots` made another.
-        read = super(EvaluateSummary, cls)._read_fields(fields)
-        groups = tuple(read_group(each) for each in fields["groups"])
-        return {**read, "overall": read_group(fields["overall"]), "groups": groups}
 
     def result_lines(self) -> list[str]:
         """See `Summary.result_lines`."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from beam_jobs.tally import UnreadableFile
+from maf_serving.errors import JobError
+from maf_serving.strict_json import parse_dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from typing_extensions import Self
 
 
@@ -64,14 +65,8 @@ class Summary:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Reads what `to_json` wrote."""
-        return cls(**cls._read_fields(json.loads(text)))
-
-    @classmethod
-    def _read_fields(cls, fields: dict[str, Any]) -> dict[str, Any]:
-        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-        unreadable = tuple(UnreadableFile(**each) for each in fields["unreadable_files"])
-        return {**fields, **lists, "unreadable_files": unreadable}
+        """Reads what `to_json` wrote. Raises `JobError` on anything else."""
+        return parse_dataclass(cls, text, "summary", error=JobError)
 
     def to_text(self, output: str) -> str:
         """A few lines for the terminal."""

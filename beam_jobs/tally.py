@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import apache_beam as beam
 
+from maf_serving.errors import JobError
+from maf_serving.strict_json import parse_dataclass
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +90,7 @@ class Tally:
     @classmethod
     def from_json(cls, text: str) -> Tally:
         """Reads what `to_json` wrote."""
-        fields = json.loads(text)
-        fields["files"] = tuple(fields["files"])
-        fields["unreadable_files"] = tuple(UnreadableFile(**each) for each in fields["unreadable_files"])
-        return cls(**fields)
+        return parse_dataclass(cls, text, "tally", error=JobError)
 
 
 class AddTallies(beam.CombineFn):  # type: ignore[misc]  # Beam is untyped here

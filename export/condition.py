@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from export.condition_columns import ConditionColumn
-from export.raw_rows import number_entries
 from export.tfp_kind import is_kind
 from maf.condition_encoder import ConditionEncoder
+from maf_serving.columns import ConditionColumn, number_entries
 
 Array = np.ndarray[Any, Any]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-from export.condition_columns import ConditionColumn, condition_column_from_json
-from export.contract_json import typed
 from export.errors import OptionError
+from maf_serving.columns import ConditionColumn
+from maf_serving.errors import ContractError
+from maf_serving.strict_json import parse_json, read_value
 
 
 def read_condition_columns(path: Path) -> tuple[ConditionColumn, ...]:
@@ -20,12 +19,13 @@ def read_condition_columns(path: Path) -> tuple[ConditionColumn, ...]:
       OptionError: if the file cannot be read, or is no such list.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        listed: list[Any] = typed(data, list, "the file")
-        columns = tuple(condition_column_from_json(each, f"[{index}]") for index, each in enumerate(listed))
+        data = parse_json(path.read_text(encoding="utf-8"), "file", error=ContractError)
+        columns: tuple[ConditionColumn, ...] = read_value(
+            tuple[ConditionColumn, ...], data, "the file", error=ContractError
+        )
     except OSError as error:
         raise OptionError(f"condition_columns {path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # of JSON, of UTF-8, of a contract
+    except ValueError as error:  # of UTF-8, of JSON, of a column
         raise OptionError(
             f'condition_columns {path}: {error}; expected a JSON list such as [{{"name": "season"}}, '
             '{"name": "region", "kind": "string", "vocabulary": ["north", "south"], "nullable": true}]'

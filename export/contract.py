@@ -1,7 +1,7 @@
 """The contract of an exported model: which columns go in, which tensors come out.
 
 `assets.extra/contract.json` travels with every exported version. Batch workers and serving tools read it
-through this module, which needs the standard library alone: no TensorFlow, no model code.
+through this module, which needs no more than the standard library and `maf_serving`: no TensorFlow, no model code.
 """
 
 from __future__ import annotations
@@ -12,14 +12,10 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from export.condition_columns import (
-    CONDITION_KINDS,
-    ConditionColumn,
-    condition_column_from_json,
-    encoded_columns,
-)
-from export.contract_json import ContractError, fields, strings, typed
 from export.versions import find_version, is_version, list_versions
+from maf_serving.columns import CONDITION_KINDS, ConditionColumn, encoded_columns
+from maf_serving.errors import ContractError
+from maf_serving.strict_json import parse_dataclass
 
 __all__ = [
     "CONDITION_KINDS",
@@ -162,27 +158,7 @@ class Contract:
     @classmethod
     def from_json(cls, text: str) -> Contract:
         """Reads what `to_json` wrote. Raises `ContractError` on broken JSON, missing, unknown or mistyped keys."""
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:  # too many digits or levels, too
-            raise ContractError(f"the contract is not JSON: {error}") from error
-        known = fields(cls, data, "contract")
-        return cls(
-            event_columns=strings(known["event_columns"], "event_columns"),
-            conditional_columns=strings(known["conditional_columns"], "conditional_columns"),
-            dtype=typed(known["dtype"], str, "dtype"),
-            signatures={
-                name: _signature(value, f"signatures.{name}")
-                for name, value in typed(known["signatures"], dict, "signatures").items()
-            },
-            toolkit_version=typed(known["toolkit_version"], str, "toolkit_version"),
-            tensorflow_version=typed(known["tensorflow_version"], str, "tensorflow_version"),
-            training=None if known.get("training") is None else _training(known["training"]),
-            condition_columns=tuple(
-                condition_column_from_json(value, f"condition_columns[{index}]")
-                for index, value in enumerate(typed(known.get("condition_columns", []), list, "condition_columns"))
-            ),
-        )
+        return parse_dataclass(cls, text, "contract", error=ContractError)
 
 
 def check_columns(event_columns: Sequence[str], conditional_columns: Sequence[str]) -> None:
@@ -213,33 +189,3 @@ def read_contract(version_dir: str | Path) -> Contract:
         return Contract.from_json(text)
     except ContractError as error:
         raise ContractError(f"{path}: {error}") from error
-
-
-def _signature(data: object, where: str) -> Signature:
-    known = fields(Signature, data, where)
-    return Signature(
-        inputs=_tensors(known["inputs"], f"{where}.inputs"),
-        outputs=_tensors(known["outputs"], f"{where}.outputs"),
-        method_name=typed(known.get("method_name", PREDICT_METHOD_NAME), str, f"{where}.method_name"),
-    )
-
-
-def _tensors(data: object, where: str) -> dict[str, TensorSpec]:
-    specs = {}
-    for name, value in typed(data, dict, where).items():
-        known = fields(TensorSpec, value, f"{where}.{name}")
-        shape = typed(known["shape"], list, f"{where}.{name}.shape")
-        sizes = tuple(None if size is None else typed(size, int, f"{where}.{name}.shape") for size in shape)
-        specs[name] = TensorSpec(dtype=typed(known["dtype"], str, f"{where}.{name}.dtype"), shape=sizes)
-    return specs
-
-
-def _training(data: object) -> TrainingSummary:
-    known = fields(TrainingSummary, data, "training")
-    counts = {"training_rows", "validation_rows", "test_rows", "epochs"}
-    for column, width in typed(known.get("dequantization", {}), dict, "training.dequantization").items():
-        typed(width, (int, float), f"training.dequantization.{column}")
-    for key, value in known.items():
-        if key != "dequantization" and not (key == "test_nll" and value is None):
-            typed(value, int if key in counts else (int, float), f"training.{key}")
-    return TrainingSummary(**known)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from export.batching import BatchingParameters
-from export.contract import ConditionColumn, TrainingSummary
+from export.contract import TrainingSummary
 from export.saved_model import ExportedVersion, export_and_report
-from maf.run_directory import Run, load_run
+from maf.run_directory import load_run
 
 
 def export_run(
@@ -39,7 +38,7 @@ def export_run(
         loaded.distribution,
         model_base,
         event_columns=loaded.event_columns,
-        condition_columns=contract_columns(loaded),
+        condition_columns=loaded.condition_columns,
         version=version,
         warmup_batch_sizes=warmup_batch_sizes,
         batching=batching,
@@ -53,8 +52,3 @@ def export_run(
             dequantization=loaded.dequantization,
         ),
     )
-
-
-def contract_columns(run: Run) -> tuple[ConditionColumn, ...]:
-    """The raw columns of a run's condition."""
-    return tuple(ConditionColumn(**dataclasses.asdict(column)) for column in run.condition_columns)

@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from export import condition
-from export.condition_columns import ConditionColumn
 from export.reference import Array, Function
 from export.rounded_weights import rounded
 from maf.routing import make_bijector_kwargs
+from maf_serving.columns import ConditionColumn
 
 
 class LiveModel:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.condition_columns import ConditionColumn
 from export.contract import read_contract
-from export.raw_rows import null_numbers, number_entries
+from export.raw_rows import null_numbers
 from export.reference import Array, Function
 from export.rounded_weights import rounded
 from export.signatures import ENCODE_CONDITION
 from export.warmup import read_warmup
+from maf_serving.columns import ConditionColumn, number_entries
 
 
 class LoadedVersion:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.condition_columns import ConditionColumn
+from maf_serving.columns import ConditionColumn
 
 Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, tf.Tensor]

@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from export.condition_columns import ConditionColumn
 from export.raw_condition import RawCondition
+from maf_serving.columns import ConditionColumn
 
 Parsed = Mapping[str, Any]
 

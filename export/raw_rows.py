@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.condition_columns import OTHER, ConditionColumn
+from maf_serving.columns import OTHER, ConditionColumn, number_entries
 
 Array = np.ndarray[Any, Any]
 
@@ -116,15 +116,6 @@ def unknown(column: ConditionColumn) -> str | int:
     if column.kind == "string":
         return OTHER
     return next(value for value in range(len(column.vocabulary) + 1) if value not in column.vocabulary)
-
-
-def number_entries(columns: Sequence[ConditionColumn]) -> list[int]:
-    """Where in `conditional_input` the numbers are, in order."""
-    entries, place = [], 0
-    for column in columns:
-        entries += [] if column.is_category else [place]
-        place += len(column.encoded_names)
-    return entries
 
 
 def _floats(value: float) -> tf.train.Feature:

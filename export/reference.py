@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from export.condition_columns import ConditionColumn
+from maf_serving.columns import ConditionColumn
 
 Array = np.ndarray[Any, Any]
 Function = Callable[[Mapping[str, Array]], dict[str, Array]]

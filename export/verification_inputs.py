@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from export.condition_columns import ConditionColumn
 from export.raw_rows import RawRows, draw_raw_rows
 from export.reference import Reference
+from maf_serving.columns import ConditionColumn
 
 Array = np.ndarray[Any, Any]
 TYPICAL_ROWS = 128

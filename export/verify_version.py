@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from export.contract import ConditionColumn, read_contract
 from export.errors import OptionError, VerificationError
-from export.export_run import contract_columns
 from export.live_model import LiveModel
 from export.loaded_version import LoadedVersion
 from export.reference import Reference
@@ -48,7 +47,7 @@ def verify_version(version_dir: Path, *, run: Path | None = None, seed: int = 0)
             raise VerificationError(f"{version_dir} does not load: {' '.join(str(error).split())}") from error
     else:
         loaded = load_run(run)
-        columns = contract_columns(loaded)
+        columns = loaded.condition_columns
         if loaded.event_columns != contract.event_columns or columns != contract.raw_condition_columns:
             raise OptionError(
                 f"run {str(run)!r} has columns {_columns(loaded.event_columns, columns)}; the version has "

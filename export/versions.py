@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from export.contract_json import ContractError
+from maf_serving.errors import ContractError
 
 
 def list_versions(model_base: str | Path) -> list[int]:

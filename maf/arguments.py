@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
-from maf.config_json import required_kind
 from maf.errors import ConfigError, RunError
+from maf_serving.strict_json import required_kind
 
 DESCRIPTION = """Trains a conditional masked autoregressive flow p(x | c) on a table and leaves a run directory.
 

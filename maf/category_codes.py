@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from maf.condition_columns import OTHER
 from maf.errors import DataError
+from maf_serving.columns import OTHER
 
 Array = np.ndarray[Any, Any]
 MOST_DISTINCT = 100_000  # values that are kept in memory while they are counted

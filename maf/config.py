@@ -13,10 +13,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from maf.condition_columns import ConditionColumn
 from maf.config_checks import at_least, one_of_choices, positive
-from maf.config_json import check_keys, from_mapping
 from maf.errors import ConfigError
+from maf_serving.columns import ConditionColumn
+from maf_serving.strict_json import parse_json, read_value
 
 ACTIVATIONS = ("relu", "elu", "gelu", "sigmoid", "silu", "softplus", "tanh")
 TRANSFORMS = ("affine", "spline")
@@ -239,12 +239,9 @@ class RunConfig:
     @classmethod
     def from_json(cls, text: str) -> RunConfig:
         """Reads what `to_json` wrote. Raises `ConfigError` on broken JSON, unknown or missing keys."""
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"the run's config is not JSON: {error}") from error
-        parts = {"data": DataConfig, "flow": FlowConfig, "training": TrainingConfig}
-        check_keys(data, set(parts), set(parts), "config")
-        for name, values in BEFORE_THERE_WERE.items():
-            data[name] = {**values, **data[name]} if isinstance(data[name], Mapping) else data[name]
-        return cls(**{name: from_mapping(part, data[name], name) for name, part in parts.items()})
+        data = parse_json(text, "run's config", error=ConfigError)
+        for name, values in BEFORE_THERE_WERE.items() if isinstance(data, Mapping) else ():
+            if isinstance(data.get(name), Mapping):
+                data[name] = {**values, **data[name]}
+        config: RunConfig = read_value(cls, data, "config", error=ConfigError)
+        return config

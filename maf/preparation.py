@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from maf.automatic import chosen, size_training
 from maf.condition_bins import ConditionBins
-from maf.condition_columns import number_entries
 from maf.condition_encoder import FARTHEST
 from maf.config import RunConfig
 from maf.degeneracy import describe_degeneracies
@@ -21,6 +20,7 @@ from maf.identity_start import start_at_identity
 from maf.linear_start import start_at_regression
 from maf.logarithmic import find_logarithmic, least_positive
 from maf.rows import Rows
+from maf_serving.columns import number_entries
 
 Array = np.ndarray[Any, Any]
 MOST_ROWS = 200_000  # looked at for quantiles
@@ -115,7 +115,7 @@ def describe_columns(config: RunConfig, rows: Rows) -> RunConfig:
     flow = dataclasses.replace(
         config.flow,
         condition_size=len(rows.standardization.condition_loc),
-        number_columns=number_entries(rows.columns),
+        number_columns=tuple(number_entries(rows.columns)),
     )
     return dataclasses.replace(config, flow=flow, data=dataclasses.replace(config.data, condition_columns=rows.columns))
 

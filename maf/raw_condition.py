@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from maf.category_codes import NULL_CODE
-from maf.condition_columns import ConditionColumn, number_entries
+from maf_serving.columns import ConditionColumn, number_entries
 
 Array = np.ndarray[Any, Any]
 
@@ -38,7 +38,7 @@ class RawCondition:
         """That of columns whose encoding has the means `condition_loc` `[C]`; `None` if all are plain numbers."""
         if all(column.is_plain for column in columns):
             return None
-        null_values = np.asarray(condition_loc)[list(number_entries(columns))]
+        null_values = np.asarray(condition_loc)[number_entries(columns)]
         return cls(columns=tuple(columns), null_values=null_values, nullable=tuple(nullable))
 
     def encode(self, rows: tf.Tensor) -> tf.Tensor:

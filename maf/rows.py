@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from maf.category_codes import CategoryCodes
-from maf.condition_columns import ConditionColumn
 from maf.config import DataConfig
 from maf.dequantization import noise_widths
 from maf.raw_condition import RawCondition
@@ -26,6 +25,7 @@ from maf.settling import settle_rows
 from maf.split_writer import SPLITS, SplitWriter
 from maf.standardization import Standardization
 from maf.table import Table
+from maf_serving.columns import ConditionColumn
 
 SPLIT_STREAM = 0x5B117
 Array = np.ndarray[Any, Any]

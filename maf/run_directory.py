@@ -17,9 +17,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maf.condition_columns import ConditionColumn, encoded_columns
 from maf.config import DataConfig, RunConfig
 from maf.errors import ConfigError, RunError
+from maf_serving.columns import ConditionColumn, encoded_columns
+from maf_serving.strict_json import parse_dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -156,10 +157,7 @@ class RunDirectory:
         """The outcome of a finished run. Raises `RunError` if it is not finished."""
         if not self.summary.exists() and self.config.exists():
             raise RunError(f"run {self.path} is not finished; finish it with: python -m maf --run {self.path} --resume")
-        try:
-            return TrainingSummary(**json.loads(_read(self.summary)))
-        except (json.JSONDecodeError, TypeError) as error:
-            raise RunError(f"{self.summary} is no summary of a run: {error}") from error
+        return parse_dataclass(TrainingSummary, _read(self.summary), f"summary {self.summary}", error=RunError)
 
 
 def load_run(path: str | Path) -> Run:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from maf.condition_columns import ConditionColumn, encoded_columns, number_entries
-from maf.config_json import from_mapping
+from maf.errors import RunError
 from maf.standardization import Standardization
+from maf_serving.columns import ConditionColumn, encoded_columns, number_entries
+from maf_serving.strict_json import parse_dataclass
 
 Array = np.ndarray[Any, Any]
 
@@ -32,9 +33,9 @@ class SettledRows:
 
     counts: Mapping[str, int]
     dropped: int
-    mean: list[float]
-    scale: list[float]
-    constant: list[bool]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    constant: tuple[bool, ...]
     columns: tuple[ConditionColumn, ...]
     findings: tuple[str, ...] = ()
 
@@ -47,11 +48,8 @@ class SettledRows:
     @classmethod
     def read(cls, directory: Path) -> SettledRows:
         """What `write` wrote."""
-        facts = json.loads((directory / "rows.json").read_text(encoding="utf-8"))
-        columns = [
-            from_mapping(ConditionColumn, column, f"columns[{index}]") for index, column in enumerate(facts["columns"])
-        ]
-        return cls(**{**facts, "columns": tuple(columns), "findings": tuple(facts["findings"])})
+        path = directory / "rows.json"
+        return parse_dataclass(cls, path.read_text(encoding="utf-8"), str(path), error=RunError)
 
     def standardization(self, event_noise: Array | None) -> Standardization:
         """Moments of x, noise of widths `event_noise` `[D]` included, and of the encoded condition `[C]`."""
@@ -60,7 +58,7 @@ class SettledRows:
         event_scale = scale[:d] if event_noise is None else np.sqrt(scale[:d] ** 2 + event_noise**2 / 12)
         size = len(encoded_columns(self.columns))
         loc, deviation = np.zeros(size), np.ones(size)  # entries that are 0 or 1 stay as they are
-        entries = list(number_entries(self.columns))
+        entries = number_entries(self.columns)
         numbers = [index for index, column in enumerate(self.columns, d) if not column.is_category]
         loc[entries] = mean[numbers]
         deviation[entries] = np.where(self.constant, 1.0, scale)[numbers]

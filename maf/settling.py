@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from maf.category_codes import NULL_CODE, CategoryCodes
-from maf.condition_columns import ConditionColumn, encoded_columns
 from maf.config import DataConfig
 from maf.errors import DataError
 from maf.settled_rows import SettledRows
 from maf.split_writer import SPLITS, SplitWriter
 from maf.standardization import RunningMoments
+from maf_serving.columns import ConditionColumn, encoded_columns
 
 Array = np.ndarray[Any, Any]
 CHUNK_ROWS = 65_536
@@ -45,9 +45,9 @@ def settle_rows(
     settled = SettledRows(
         counts=counts,
         dropped=dropped,
-        mean=np.concatenate([each.mean for each in moments]).tolist(),
-        scale=np.concatenate([each.scale for each in moments]).tolist(),
-        constant=np.concatenate([each.constant for each in moments]).tolist(),
+        mean=tuple(np.concatenate([each.mean for each in moments]).tolist()),
+        scale=tuple(np.concatenate([each.scale for each in moments]).tolist()),
+        constant=tuple(np.concatenate([each.constant for each in moments]).tolist()),
         columns=columns,
         findings=tuple(_findings(writer, config, columns, places)),
     )

@@ -4,6 +4,7 @@ Each message is one line that says what came, what was expected and what to do.
 
     MafServingError
     ├── UsageError      what was asked for cannot be done; nothing was started (exit status 2)
+    │   └── ContractError   a contract, or the columns in it, are not what they must be
     └── JobError        something started and failed; nothing half-done is left (exit status 1)
 
 The packages' own errors are below these: `maf.errors`, `export.errors`, `beam_jobs.errors`, `serving_config.errors`.
@@ -26,6 +27,10 @@ class UsageError(MafServingError):
     """Options, model and data do not fit together; nothing was started."""
 
     exit_status = 2
+
+
+class ContractError(UsageError, ValueError):
+    """A model's contract, the columns it names, or the place where one should be, is not what it must be."""
 
 
 class JobError(MafServingError):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from maf_serving.errors import JobError
+from maf_serving.strict_json import parse_dataclass
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,16 +113,4 @@ class EvaluationResult:
     @classmethod
     def from_json(cls, text: str) -> EvaluationResult:
         """Reads what `to_json` wrote."""
-        fields = json.loads(text)
-        fields["overall"] = read_group(fields["overall"])
-        fields["groups"] = tuple(read_group(each) for each in fields["groups"])
-        fields["log_prob_histogram"] = Histogram(**fields["log_prob_histogram"])
-        fields["z_histograms"] = tuple(Histogram(**each) for each in fields["z_histograms"])
-        return cls(**fields)
-
-
-def read_group(fields: dict[str, Any]) -> GroupResult:
-    """What `dataclasses.asdict` and JSON made of a `GroupResult`."""
-    fields["dimensions"] = tuple(DimensionResult(**each) for each in fields["dimensions"])
-    fields["coverage"] = tuple(CoverageResult(**each) for each in fields["coverage"])
-    return GroupResult(**fields)
+        return parse_dataclass(cls, text, "result", error=JobError)

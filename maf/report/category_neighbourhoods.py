@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from maf.condition_columns import ConditionColumn
 from maf.report.gaussians import fit_linear_gaussian
 from maf.report.table_rows import ReportRows
+from maf_serving.columns import ConditionColumn
 
 Array = np.ndarray[Any, Any]
 LOOKED_AT = 2**24  # numbers of an encoding that are in memory at a time

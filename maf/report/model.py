@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from maf.condition_columns import ConditionColumn
 from maf.likelihood import condition_encoders, log_prob
 from maf.raw_condition import RawCondition
 from maf.routing import make_bijector_kwargs
+from maf_serving.columns import ConditionColumn
 
 Array = np.ndarray[Any, Any]
 BATCH_ROWS = 4_096

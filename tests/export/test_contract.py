@@ -53,14 +53,14 @@ REFUSED = {
     "a missing key": (lambda d: {k: v for k, v in d.items() if k != "dtype"}, "contract lacks the key 'dtype'"),
     "a list for a text": (lambda d: d | {"dtype": ["float32"]}, "dtype is .*; expected str"),
     "a text for a list": (lambda d: d | {"event_columns": "y0"}, "event_columns is 'y0'; expected list"),
-    "a number as a column": (lambda d: d | {"event_columns": [1]}, "event_columns is 1; expected str"),
+    "a number as a column": (lambda d: d | {"event_columns": [1]}, r"event_columns\[0\] is 1; expected str"),
     "an unknown dtype": (lambda d: d | {"dtype": "int32"}, "dtype is 'int32'; expected one of float32, float64"),
     "a repeated column": (lambda d: d | {"conditional_columns": ["y0"]}, "column 'y0' is named 2 times"),
     "no event column": (lambda d: d | {"event_columns": []}, "event_columns is empty"),
     "an empty name": (lambda d: d | {"event_columns": [""]}, "column name '' is not a name"),
     "a text for a width": (
         lambda d: d | {"training": d["training"] | {"dequantization": {"x0": "1"}}},
-        "training.dequantization.x0 is '1'; expected int or float",
+        "training.dequantization.x0 is '1'; expected float",
     ),
     "true for a number": (lambda d: d | {"training": d["training"] | {"epochs": True}}, "training.epochs is True"),
     "a fraction for a count": (

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from maf.condition_columns import ConditionColumn, encoded_columns
 from maf.config import DataConfig
 from maf.errors import DataError
 from maf.rows import split_rows
+from maf_serving.columns import ConditionColumn, encoded_columns
 
 ROWS = 4_000
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from maf.condition_columns import OTHER, ConditionColumn
 from maf.report.drawing.wording import number, percent, short
+from maf_serving.columns import OTHER, ConditionColumn
 
 Array = np.ndarray[Any, Any]
 MAX_LETTERS = 24

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from maf.condition_columns import ConditionColumn
 from maf.report.drawing.condition_wording import categories_of
 from maf.report.drawing.markup import Element, element, table
 from maf.report.drawing.wording import listed, number, percent
 from maf.report.report import Report
+from maf_serving.columns import ConditionColumn
 
 
 def model_section(report: Report) -> Element:

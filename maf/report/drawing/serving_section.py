@@ -6,9 +6,9 @@ import json
 import shlex
 from typing import Any
 
-from maf.condition_columns import OTHER
 from maf.report.drawing.markup import Element, element
 from maf.report.report import Report
+from maf_serving.columns import OTHER
 
 REST_PORT = 8501
 

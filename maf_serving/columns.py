@@ -1,16 +1,15 @@
 """The raw columns of a condition, and the entries of `conditional_input` that they become.
 
 A number enters as it is; a category as one entry for every value of its vocabulary, and one that all other values
-share, of which exactly one is 1; a column that may be null brings one more entry, which is 1 where it is.
+share, of which exactly one is 1; a column where null is a state of its own brings one more entry, which is 1 there.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
-from export.contract_json import ContractError, fields, typed
+from maf_serving.errors import ContractError
 
 CONDITION_KINDS = ("number", "string", "integer")
 OTHER = "<other>"
@@ -22,12 +21,18 @@ _LEAST_INT64, _GREATEST_INT64 = -(2**63), 2**63 - 1
 class ConditionColumn:
     """One raw column of the condition and how it enters `conditional_input`.
 
+        >>> ConditionColumn(name="region", kind="string", vocabulary=("north", "south"), nullable=True).encoded_names
+        ('region=north', 'region=south', 'region=<other>', 'region is null')
+
     Attributes:
       name: of the column.
       kind: of `CONDITION_KINDS`; `"string"` and `"integer"` are categories.
       vocabulary: of a category, the values that have an entry of their own, in encoded order; any other value shares
         one entry.
-      nullable: whether a null is a state of its own, with an indicator; otherwise a row with a null cannot be scored.
+      nullable: whether null is a state of its own, with an indicator; otherwise a row with a null has no density.
+
+    Raises:
+      ContractError: if kind and vocabulary do not go together.
     """
 
     name: str
@@ -58,6 +63,11 @@ class ConditionColumn:
         return self.kind != "number"
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the column is its own encoding."""
+        return not self.is_category and not self.nullable
+
+    @property
     def encoded_names(self) -> tuple[str, ...]:
         """Names of the column's entries of `conditional_input`, in order."""
         values = [f"{self.name}={value}" for value in (*self.vocabulary, OTHER)] if self.is_category else [self.name]
@@ -79,18 +89,15 @@ class ConditionColumn:
             raise ContractError(f"condition column {self.name!r} has the value {value}; expected a 64-bit integer")
 
 
-def encoded_columns(condition_columns: Sequence[ConditionColumn]) -> tuple[str, ...]:
+def encoded_columns(columns: Sequence[ConditionColumn]) -> tuple[str, ...]:
     """Names of the C entries of `conditional_input`, in order."""
-    return tuple(name for column in condition_columns for name in column.encoded_names)
+    return tuple(name for column in columns for name in column.encoded_names)
 
 
-def condition_column_from_json(data: object, where: str) -> ConditionColumn:
-    """Reads what `dataclasses.asdict` and JSON made of a column. Raises `ContractError` on anything else."""
-    known = fields(ConditionColumn, data, where)
-    vocabulary: list[Any] = typed(known.get("vocabulary", []), list, f"{where}.vocabulary")
-    return ConditionColumn(
-        name=typed(known["name"], str, f"{where}.name"),
-        kind=typed(known.get("kind", "number"), str, f"{where}.kind"),
-        vocabulary=tuple(vocabulary),
-        nullable=typed(known.get("nullable", False), bool, f"{where}.nullable"),
-    )
+def number_entries(columns: Sequence[ConditionColumn]) -> list[int]:
+    """Where in `conditional_input` the numbers are, in order."""
+    entries, place = [], 0
+    for column in columns:
+        entries += [] if column.is_category else [place]
+        place += len(column.encoded_names)
+    return entries
