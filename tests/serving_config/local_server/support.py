@@ -25,7 +25,6 @@ from serving_config.local_server.loading import LoadOptions
 from serving_config.local_server.server import LocalServer
 from serving_config.local_server.server_options import ServerOptions
 
-SHARED = Path(__file__).parents[3].parent / "shared"
 ROW = {"x": [1.0, 2.0], "conditional_input": [1.0]}  # log_prob = offset - 1
 
 

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -21,10 +22,10 @@ from serving_config.local_server.loading import LoadOptions
 from serving_config.local_server.model_config import ModelConfig
 from serving_config.local_server.server_batching import ServerBatching
 from serving_config.local_server.versions import VersionPolicy
-from tests.serving_config.local_server.support import SHARED, Running, ask, running
+from tests.serving_config.local_server.support import Running, ask, running
 
-RECORDINGS = SHARED / "golden" / "recordings.jsonl"
-MODELS = SHARED / "golden" / "models"
+GOLDEN = Path(__file__).parents[2] / "golden"
+RECORDINGS = [json.loads(line) for line in (GOLDEN / "recordings.jsonl").read_text(encoding="utf-8").splitlines()]
 BATCHING = ServerBatching(
     max_batch_size=8,
     batch_timeout_micros=5000,
@@ -44,7 +45,7 @@ def golden_servers() -> Iterator[Callable[[str], Running]]:
     """The two recorded servers, started when they are first used."""
     golden = ModelConfig(
         name="golden_flow",
-        base_path=str(MODELS / "golden_flow"),
+        base_path=str(GOLDEN / "models" / "golden_flow"),
         policy=VersionPolicy(kind="specific", specific=(1, 2)),
         labels={"stable": 1, "canary": 2},
     )
@@ -63,19 +64,9 @@ def golden_servers() -> Iterator[Callable[[str], Running]]:
         yield server
 
 
-def recordings() -> list[Any]:
-    if not RECORDINGS.is_file():
-        return []
-    return [json.loads(line) for line in RECORDINGS.read_text(encoding="utf-8").splitlines()]
-
-
 def by_transport(transport: str) -> Any:
-    chosen = [recording for recording in recordings() if recording["transport"] == transport]
-    return pytest.mark.parametrize(
-        "recording",
-        chosen or [pytest.param(None, marks=pytest.mark.skip(f"there is no {RECORDINGS}"))],
-        ids=lambda each: f"{each['server']}-{each['case']}" if each else "absent",
-    )
+    chosen = [recording for recording in RECORDINGS if recording["transport"] == transport]
+    return pytest.mark.parametrize("recording", chosen, ids=lambda each: f"{each['server']}-{each['case']}")
 
 
 def pairs_in_order(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -114,9 +105,7 @@ def assert_same(ours: Any, theirs: Any) -> None:
 
 
 def test_the_recordings_are_all_there():
-    if not RECORDINGS.is_file():
-        pytest.skip(f"there is no {RECORDINGS}")
-    assert len(recordings()) == 188
+    assert len(RECORDINGS) == 188
 
 
 @by_transport("rest")
