@@ -4,8 +4,19 @@ Each message is one line that says what came, what was expected and what to do.
 
     MafServingError
     ├── UsageError      what was asked for cannot be done; nothing was started (exit status 2)
-    │   └── ContractError   a contract, or the columns in it, are not what they must be
-    └── JobError        something started and failed; nothing half-done is left (exit status 1)
+    │   ├── ContractError           a contract, or the columns in it, are not what they must be
+    │   └── InputError              arrays or columns that do not fit the model; nothing was sent
+    ├── JobError        something started and failed; nothing half-done is left (exit status 1)
+    └── ServingError    a model server refused a request, or could not be reached (exit status 1)
+        ├── ModelNotFoundError      no such model, version or path
+        ├── InvalidArgumentError    the server understood the request and refused it
+        ├── PermissionDeniedError   credentials are missing or not accepted
+        ├── ResponseError           the answer is not what TensorFlow Serving answers
+        ├── ServerError             the server failed inside
+        └── RetriableError          trying again may help
+            ├── UnavailableError        unreachable, not loaded yet, or its queue is full
+            ├── DeadlineExceededError   no answer in time
+            └── ResourceExhaustedError  too many requests
 
 The packages' own errors are below these: `maf.errors`, `export.errors`, `beam_jobs.errors`, `serving_config.errors`.
 """
@@ -35,3 +46,47 @@ class ContractError(UsageError, ValueError):
 
 class JobError(MafServingError):
     """Something started and failed; nothing was published."""
+
+
+class InputError(UsageError, ValueError):
+    """The given arrays or columns do not fit the model; nothing was sent."""
+
+
+class ServingError(MafServingError):
+    """A server refused a request, or could not be reached. The message holds the server's own."""
+
+
+class ModelNotFoundError(ServingError):
+    """The server has no such model, version or path."""
+
+
+class InvalidArgumentError(ServingError):
+    """The server understood the request and refused it."""
+
+
+class PermissionDeniedError(ServingError):
+    """Credentials are missing or not accepted."""
+
+
+class ResponseError(ServingError):
+    """The answer is not what TensorFlow Serving answers."""
+
+
+class ServerError(ServingError):
+    """The server failed inside."""
+
+
+class RetriableError(ServingError):
+    """Trying again may help; a client has already done so as often as it was told to."""
+
+
+class UnavailableError(RetriableError):
+    """The server cannot be reached, has not loaded the model yet, or its queue is full."""
+
+
+class DeadlineExceededError(RetriableError):
+    """No answer came in time."""
+
+
+class ResourceExhaustedError(RetriableError):
+    """The server has too many requests."""

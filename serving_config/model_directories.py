@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import DecodeError
 
 from export.contract import CONTRACT_PATH, ContractError, find_version, list_versions, read_contract
-from serving_config.client.messages import message_class
+from maf_serving.messages import message_class
 from serving_config.errors import UsageError
 
 if TYPE_CHECKING:

@@ -10,37 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf import text_format
 
-from serving_config.message_pool import message_classes
+from maf_serving.messages import message_class
 
 if TYPE_CHECKING:
     from serving_config.batching_parameters import BatchingParameters
     from serving_config.spec import TlsFiles
-
-_WRAPPED = "google.protobuf.Int64Value"
-message_class = message_classes(
-    "server_files.proto",
-    {
-        "BatchingParameters": {
-            "max_batch_size": (1, _WRAPPED),
-            "batch_timeout_micros": (2, _WRAPPED),
-            "max_enqueued_batches": (3, _WRAPPED),
-            "num_batch_threads": (4, _WRAPPED),
-            "thread_pool_name": (5, "google.protobuf.StringValue"),
-            "allowed_batch_sizes": (6, "[]int64"),
-            "pad_variable_length_inputs": (7, "bool"),
-            "enable_large_batch_splitting": (8, "google.protobuf.BoolValue"),
-            "max_execution_batch_size": (9, _WRAPPED),
-        },
-        "PrometheusConfig": {"enable": (1, "bool"), "path": (2, "string")},
-        "MonitoringConfig": {"prometheus_config": (1, "PrometheusConfig")},
-        "SSLConfig": {
-            "server_key": (1, "string"),
-            "server_cert": (2, "string"),
-            "custom_ca": (3, "string"),
-            "client_verify": (4, "bool"),
-        },
-    },
-)
 
 
 def batching_text(batching: BatchingParameters) -> str:

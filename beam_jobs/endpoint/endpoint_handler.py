@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from apache_beam.ml.inference.base import PredictionResult, RemoteModelHandler
 
-from beam_jobs.endpoint.predict_client import PredictClient
+from beam_jobs.endpoint.predict_client import PredictClient, shape_of
 from beam_jobs.endpoint.row_rate import RowRate
 from beam_jobs.errors import EndpointBusyError, EndpointError, UsageError
 from maf_serving.model_inputs import count_bytes, encode_rows
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 class EndpointHandler(RemoteModelHandler):  # type: ignore[misc]  # Beam is untyped here
     """Asks a TensorFlow Serving for one signature of `ModelRows`, a batch each; before it for `encode_condition`.
 
-    A result is what `SavedModelHandler` gives. A batch goes out in requests of at most `max_rows` rows, one after the
-    other; one without rows asks nothing, since a batching server may hang on it. Beam retries the batch while the
-    server is busy or away, and sends less while many requests fail (`RemoteModelHandler`). Needs no TensorFlow.
+    A result is what `SavedModelHandler` gives. A batch goes out in requests of at most `max_rows` rows, or as many as
+    the server takes, one after the other; one without rows asks nothing, since a batching server may hang on it. Beam
+    retries the batch while the server is busy or away, and sends less while many requests fail (`RemoteModelHandler`).
+    Needs no TensorFlow.
     """
 
     def __init__(self, endpoint: EndpointOptions, *, signature_name: str, signatures: Mapping[str, Signature]) -> None:
@@ -87,26 +88,7 @@ class EndpointHandler(RemoteModelHandler):  # type: ignore[misc]  # Beam is unty
             client.close()
 
     def _predict(self, client: PredictClient, signature_name: str, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
-        outputs = self._signatures[signature_name].outputs
-        rows = len(next(iter(inputs.values())))
-        parts = []
-        for start in range(0, rows, self._endpoint.max_rows):
-            chunk = {name: tensor[start : start + self._endpoint.max_rows] for name, tensor in inputs.items()}
-            answer = client.predict(signature_name, chunk)
-            self._check(answer, outputs, len(next(iter(chunk.values()))))
-            parts.append(answer)
-        if not parts:
-            return {name: np.empty(_shape(spec, 0), spec.dtype) for name, spec in outputs.items()}
-        return {name: np.concatenate([part[name] for part in parts]) for name in outputs}
-
-    def _check(self, answer: Arrays, outputs: Mapping[str, TensorSpec], rows: int) -> None:
-        expected = {name: (spec.dtype, _shape(spec, rows)) for name, spec in outputs.items()}
-        got = {name: (array.dtype.name, array.shape) for name, array in answer.items()}
-        if got != expected:
-            raise EndpointError(
-                f"--endpoint {self._endpoint.target} answered {_describe(got)}; "
-                f"the contract of --model says {_describe(expected)}"
-            )
+        return client.predict(signature_name, self._signatures[signature_name], inputs)
 
     def should_skip_batching(self) -> bool:
         """Elements are batches."""
@@ -125,15 +107,7 @@ def _is_busy(error: Exception) -> bool:
     return isinstance(error, EndpointBusyError)
 
 
-def _shape(spec: TensorSpec, rows: int) -> tuple[int, ...]:
-    return (rows, *(size for size in spec.shape[1:] if size is not None))
-
-
 def _zeros(spec: TensorSpec) -> npt.NDArray[Any]:
     """A row of zeros, or of empty text."""
-    shape = _shape(spec, 1)
+    shape = shape_of(spec, 1)
     return np.full(shape, b"", object) if spec.dtype == "string" else np.zeros(shape, spec.dtype)
-
-
-def _describe(tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> str:
-    return ", ".join(f"{name} {dtype} {list(shape)}" for name, (dtype, shape) in sorted(tensors.items())) or "nothing"

@@ -6,8 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from beam_jobs.errors import UsageError
-from beam_jobs.options.endpoint_tls import EndpointTls
 from beam_jobs.options.job_options import check_at_least
+from maf_serving.tls import Tls
 
 if TYPE_CHECKING:
     import argparse
@@ -26,7 +26,7 @@ class EndpointOptions:
       model_name: the name that the server has the model under.
       version: one of its versions, or `None` for the server's choice.
       version_label: a label of one, instead.
-      max_rows: rows in one request at most.
+      max_rows: rows in one request at most; a server that batches may take fewer, which its refusal tells.
       timeout: seconds that one request may take.
       retries: how often a batch is asked for again when the server is busy or away; Beam waits about 5, 10, 20, ...
         seconds in between.
@@ -43,7 +43,7 @@ class EndpointOptions:
     timeout: float = DEFAULT_TIMEOUT
     retries: int = DEFAULT_RETRIES
     rows_per_second: float | None = None
-    tls: EndpointTls | None = None
+    tls: Tls | None = None
 
     def __post_init__(self) -> None:
         host, colon, port = self.target.rpartition(":")
@@ -107,7 +107,7 @@ def take_endpoint(flags: argparse.Namespace) -> EndpointOptions | None:
     given = {field: value for field, name in fields.items() if (value := values.pop(name)) is not None}
     tls = {field: value for field, name in tls_fields.items() if (value := values.pop(name)) is not None}
     if target is not None:
-        given = {"model_name": "", "tls": EndpointTls(**tls) if tls else None, **given}
+        given = {"model_name": "", "tls": Tls(**tls) if tls else None, **given}
         return EndpointOptions(target=target, **given)
     if given or tls:
         names = ", ".join(f"--{(fields | tls_fields)[field]}" for field in [*given, *tls])

@@ -125,8 +125,13 @@ class JobOptions:
 
     def with_absolute_paths(self: OptionsT) -> OptionsT:
         """The same options, for workers whose own directory is another."""
-        patterns = tuple(each if is_elsewhere(each) else str(Path(each).absolute()) for each in self.input_patterns)
+        patterns = tuple(map(absolute, self.input_patterns))
         return dataclasses.replace(self, input_patterns=patterns)
+
+
+def absolute(path: str) -> str:
+    """The path as another directory's process needs it; a URL or a table stays."""
+    return path if is_elsewhere(path) else str(Path(path).absolute())
 
 
 def is_elsewhere(path: str) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from beam_jobs.options.endpoint_options import EndpointOptions, add_endpoint_flags, take_endpoint
 from beam_jobs.options.flags import JobFlags, add_row_flags
-from beam_jobs.options.job_options import JobOptions, check_choice, check_keep
+from beam_jobs.options.job_options import JobOptions, absolute, check_choice, check_keep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,14 +41,15 @@ class ScoreOptions(JobOptions):
         if self.endpoint is None:
             return places
         tls = self.endpoint.tls.files() if self.endpoint.tls else {}
-        return [each for each in places if each[0] != "--model"] + list(tls.items())
+        files = [(f"--endpoint_{name}", path) for name, path in tls.items()]
+        return [each for each in places if each[0] != "--model"] + files
 
     def with_absolute_paths(self) -> ScoreOptions:
         """See `JobOptions.with_absolute_paths`."""
         options = super(ScoreOptions, self).with_absolute_paths()
         if options.endpoint is None or options.endpoint.tls is None:
             return options
-        endpoint = dataclasses.replace(options.endpoint, tls=options.endpoint.tls.with_absolute_paths())
+        endpoint = dataclasses.replace(options.endpoint, tls=options.endpoint.tls.moved(absolute))
         return dataclasses.replace(options, endpoint=endpoint)
 
 

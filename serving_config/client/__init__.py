@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 from maf_serving.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from maf_serving.tls import Tls
     from serving_config.client.client import Client
     from serving_config.client.metadata import ModelMetadata, SignatureInfo, TensorInfo
     from serving_config.client.model_status import VersionStatus
     from serving_config.client.retry import RetryPolicy
-    from serving_config.client.tls import Tls
 
 __all__ = [
     "Client",
@@ -36,10 +36,10 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "maf_serving.tls": ["Tls"],
         "serving_config.client.client": ["Client"],
         "serving_config.client.metadata": ["ModelMetadata", "SignatureInfo", "TensorInfo"],
         "serving_config.client.model_status": ["VersionStatus"],
         "serving_config.client.retry": ["RetryPolicy"],
-        "serving_config.client.tls": ["Tls"],
     },
 )

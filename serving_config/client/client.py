@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from maf_serving.model_spec import ModelSpec
+from maf_serving.row_limit import RowLimit
 from maf_serving.row_seeds import draw_seeds, row_keys
 from serving_config.client.fan_out import fan_out
-from serving_config.client.model_spec import ModelSpec
 from serving_config.client.raw_condition import raw_condition_inputs
 from serving_config.client.request_inputs import empty_outputs, given_inputs, request_inputs
 from serving_config.client.retry import RetryPolicy
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
     from export.contract import ConditionColumn
     from maf_serving.row_seeds import Words
+    from maf_serving.tls import Tls
     from serving_config.client.metadata import ModelMetadata, SignatureInfo
     from serving_config.client.model_status import VersionStatus
-    from serving_config.client.tls import Tls
     from serving_config.client.transport import Array, Arrays
 
 DEFAULT_ROWS_PER_REQUEST = 1000  # TensorFlow Serving's own default for the largest batch
@@ -49,7 +50,7 @@ class Client:
       version: a version number; by default the newest that the server has.
       version_label: a label instead of a number.
       tls: PEM files for an https URL, or for gRPC with TLS.
-      rows_per_request: rows of the largest request. A server that batches refuses more than its max_batch_size.
+      rows_per_request: rows of the largest request. A server that batches may take fewer, which its refusal tells.
       concurrency: requests under way at a time.
       timeout: seconds that one request may take.
       retry: how often, and how fast, to try again.
@@ -78,7 +79,7 @@ class Client:
                 "expected at least 1 row, 1 request and more than 0 seconds"
             )
         self._model = ModelSpec(name=model_name, version=version, version_label=version_label)
-        self._rows_per_request = rows_per_request
+        self._limit = RowLimit(rows_per_request)
         self._timeout = timeout
         self._retry = RetryPolicy() if retry is None else retry
         self._transport = open_transport(rest_url=rest_url, grpc_target=grpc_target, tls=tls, connections=concurrency)
@@ -186,8 +187,13 @@ class Client:
             _check_rows(outputs, part.stop - part.start)
             return outputs
 
-        parts = fan_out(send, rows=rows, rows_per_request=self._rows_per_request, executor=self._executor)
-        return {name: np.concatenate([part[name] for part in parts]) for name in signature.outputs}
+        parts = fan_out(
+            lambda part: self._limit.in_parts(send, part),
+            rows=rows,
+            rows_per_request=self._limit.most,
+            executor=self._executor,
+        )
+        return {name: np.concatenate([answer[name] for part in parts for answer in part]) for name in signature.outputs}
 
     def model_status(self) -> list[VersionStatus]:
         """The states of the model's versions (of the one version, if the client names it), newest first."""

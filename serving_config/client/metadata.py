@@ -7,17 +7,6 @@ from collections.abc import Mapping
 
 from serving_config.errors import InputError, ResponseError
 
-# The types that a flow's signatures use; by TensorFlow's number and its name in JSON.
-DTYPE_NUMBERS = {1: "float32", 2: "float64", 3: "int32", 7: "string", 9: "int64", 10: "bool"}
-DTYPE_NAMES = {
-    "DT_FLOAT": "float32",
-    "DT_DOUBLE": "float64",
-    "DT_INT32": "int32",
-    "DT_STRING": "string",
-    "DT_INT64": "int64",
-    "DT_BOOL": "bool",
-}
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TensorInfo:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from serving_config.client.model_spec import ModelSpec
+from maf_serving.model_spec import ModelSpec
 from serving_config.client.server_flags import ServerAddress, add_server_flags, parse_server
 from serving_config.command_parser import CommandParser, names
 from serving_config.errors import UsageError

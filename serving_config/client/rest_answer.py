@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving_config.client.metadata import DTYPE_NAMES, SignatureInfo, TensorInfo
+from maf_serving.tensor_proto import DTYPE_NAMES
+from serving_config.client.metadata import SignatureInfo, TensorInfo
 from serving_config.errors import ResponseError
 
 if TYPE_CHECKING:

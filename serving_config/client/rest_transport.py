@@ -28,8 +28,8 @@ from serving_config.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from serving_config.client.model_spec import ModelSpec
-    from serving_config.client.tls import Tls
+    from maf_serving.model_spec import ModelSpec
+    from maf_serving.tls import Tls
     from serving_config.client.transport import Array, Arrays
 
 _ERRORS: dict[int, type[ServingError]] = {
@@ -42,6 +42,8 @@ _ERRORS: dict[int, type[ServingError]] = {
     503: UnavailableError,
     504: DeadlineExceededError,
 }
+# By field of `Tls`, the argument of urllib3.
+_TLS_NAMES = {"root_certificates": "ca_certs", "client_certificate": "cert_file", "client_key": "key_file"}
 _SHOWN = 300  # characters of an answer that is no JSON
 
 
@@ -57,12 +59,7 @@ class RestTransport:
         self._base = rest_url.rstrip("/").removesuffix("/v1")
         files: dict[str, Any] = {}
         if tls is not None:
-            named = {
-                "ca_certs": tls.root_certificates,
-                "cert_file": tls.client_certificate,
-                "key_file": tls.client_key,
-            }
-            files = {name: str(path) for name, path in named.items() if path is not None}
+            files = {_TLS_NAMES[name]: path for name, path in tls.files().items()}
         self._pool = urllib3.PoolManager(maxsize=connections, retries=False, **files)
 
     def predict(

@@ -6,8 +6,8 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from maf_serving.tls import Tls
 from serving_config.client.retry import RetryPolicy
-from serving_config.client.tls import Tls
 from serving_config.errors import UsageError
 
 
@@ -35,6 +35,8 @@ class ServerAddress:
             raise UsageError(f"of --rest_url http://HOST:8501 and --grpc_target HOST:8500, {came} came; expected one")
         if not self.timeout > 0:
             raise UsageError(f"--timeout is {self.timeout:g}; expected more than 0 seconds")
+        if self.tls is not None:
+            self.tls.check_files()
         RetryPolicy(attempts=self.attempts)
 
     def __str__(self) -> str:

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from maf_serving.model_spec import ModelSpec
 from serving_config.client.metadata import ModelMetadata, SignatureInfo
-from serving_config.client.model_spec import ModelSpec
 from serving_config.client.model_status import VersionStatus
 
 Arrays = dict[str, npt.NDArray[Any]]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from serving_config.errors import UsageError
 
 if TYPE_CHECKING:
-    from serving_config.client.tls import Tls
+    from maf_serving.tls import Tls
     from serving_config.client.transport import Transport
 
 
@@ -20,6 +20,8 @@ def open_transport(
             f"rest_url is {rest_url!r} and grpc_target is {grpc_target!r}; expected one of them, such as "
             "http://localhost:8501 or localhost:8500"
         )
+    if tls is not None:
+        tls.check_files()
     # Each library is loaded only where it is used: gRPC is not needed for REST, nor the other way round.
     if rest_url is not None:
         from serving_config.client.rest_transport import RestTransport  # noqa: PLC0415

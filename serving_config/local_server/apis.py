@@ -9,9 +9,9 @@ from typing import Any
 
 from tensorflow_serving.apis import model_management_pb2
 
+from maf_serving.codes import Code
 from serving_config.local_server import metrics
 from serving_config.local_server.classify import classify
-from serving_config.local_server.codes import Code
 from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.metrics import Metrics
 from serving_config.local_server.model_config import parse_model_configs

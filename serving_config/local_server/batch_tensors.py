@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from serving_config.local_server.codes import Code
+from maf_serving.codes import Code
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.regress import dtype_name
 from serving_config.local_server.servable import Array

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from maf_serving.codes import Code
 from serving_config.local_server.batch_tensors import merged, split
-from serving_config.local_server.codes import Code
 from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.servable import Array, Runner
 from serving_config.local_server.server_batching import ServerBatching
@@ -65,11 +65,9 @@ class BatchingRunner:
         if rows == 0:
             return self._runner.run(feeds, fetches, timeout)
         limits = self._parameters
+        if rows > limits.max_batch_size:  # whether or not large requests are split
+            raise invalid_argument(f"Task size {rows} is larger than maximum input batch size {limits.max_batch_size}")
         if not limits.split_at:
-            if rows > limits.max_batch_size:
-                raise invalid_argument(
-                    f"Task size {rows} is larger than maximum input batch size {limits.max_batch_size}"
-                )
             return self._join(feeds, rows, fetches, timeout)
         pieces = [
             self._join(

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+from maf_serving.messages import message_class
 from serving_config.errors import UsageError
 from serving_config.local_server.load_policy import LoadPolicy
 from serving_config.local_server.loading import LoadOptions, SessionThreads
@@ -18,7 +19,6 @@ from serving_config.local_server.tls import TlsConfig, read_tls_config
 from serving_config.local_server.warmup import replay_warmup
 from serving_config.serve_flags import is_true
 from serving_config.serve_options import ServeOptions, absolute
-from serving_config.server_files import message_class
 from serving_config.text_message import read_text_message
 
 

@@ -5,8 +5,8 @@ What keeps the server from starting is told by the errors of all serving tools, 
 
 from __future__ import annotations
 
+from maf_serving.codes import Code
 from maf_serving.errors import MafServingError
-from serving_config.local_server.codes import Code
 
 
 class RequestError(MafServingError):

@@ -9,8 +9,8 @@ from typing import Any
 import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from maf_serving.codes import Code
 from serving_config.local_server.apis import Apis
-from serving_config.local_server.codes import Code
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.unread_calls import UnreadCalls
 

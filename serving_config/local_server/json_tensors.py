@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tensorflow.core.framework import types_pb2
 
-from serving_config.local_server.codes import Code
+from maf_serving.codes import Code
 from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.json_text import shown, type_name
 from serving_config.local_server.servable import Array

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from maf_serving.codes import Code
 from serving_config.errors import UsageError
 from serving_config.local_server.batching import BatchingRunner
-from serving_config.local_server.codes import Code
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.servable import Servable
 from serving_config.local_server.server_batching import ServerBatching

@@ -10,8 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from maf_serving.codes import Code
 from serving_config.local_server.base_path import found_versions
-from serving_config.local_server.codes import Code
 from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.load_policy import LoadPolicy
 from serving_config.local_server.model_config import ModelConfig

@@ -7,8 +7,8 @@ from typing import Any
 
 from tensorflow_serving.apis import inference_pb2
 
+from maf_serving.codes import Code
 from serving_config.local_server import classify, regress
-from serving_config.local_server.codes import Code
 from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.example_input import serialized_examples
 from serving_config.local_server.predict import DEFAULT_SIGNATURE, fill_model_spec

@@ -7,8 +7,8 @@ from typing import Any
 
 from tensorflow_serving.apis import predict_pb2
 
+from maf_serving.codes import Code
 from serving_config.local_server import tensors
-from serving_config.local_server.codes import Code
 from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.servable import Array, Servable
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import regression_pb2
 
-from serving_config.local_server.codes import Code
+from maf_serving.codes import Code
 from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.example_input import serialized_examples
 from serving_config.local_server.predict import DEFAULT_SIGNATURE, fill_model_spec

@@ -8,8 +8,8 @@ from typing import Any
 from google.protobuf import json_format
 from tensorflow_serving.apis import classification_pb2, get_model_status_pb2, model_pb2, regression_pb2
 
+from maf_serving.codes import Code
 from serving_config.local_server.apis import Apis
-from serving_config.local_server.codes import Code
 from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.json_answer import classification_json, error_json, predict_json, regression_json
 from serving_config.local_server.json_examples import fill_examples

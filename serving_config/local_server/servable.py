@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.client import pywrap_tf_session  # no public name makes a buffer of run options
 
-from serving_config.local_server.codes import Code
+from maf_serving.codes import Code
 from serving_config.local_server.errors import RequestError
 
 Array = np.ndarray[Any, Any]

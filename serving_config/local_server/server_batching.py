@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 
+from maf_serving.messages import message_class
 from serving_config.batching_parameters import check_allowed_sizes
 from serving_config.errors import UsageError
-from serving_config.server_files import message_class
 from serving_config.text_message import read_text_message
 
 
@@ -16,12 +16,12 @@ class ServerBatching:
     """TF Serving's `BatchingParameters` with its defaults filled in: what the server does, not what a user asked for.
 
     Attributes:
-      max_batch_size: rows of the largest batch, and of the largest request unless large ones are split.
+      max_batch_size: rows of the largest request; of the largest batch too unless requests are split.
       batch_timeout_micros: how long a request waits for others.
       max_enqueued_batches: batches that wait before requests are refused.
       num_batch_threads: batches that run at the same time.
       allowed_batch_sizes: sizes to which batches are padded; empty for none.
-      split_at: rows of the pieces into which larger requests are split; 0 refuses them.
+      split_at: rows of the pieces into which requests are split, and of the largest batch then; 0 splits none.
     """
 
     max_batch_size: int = 1000

@@ -10,8 +10,8 @@ from typing import Any
 
 import grpc
 
+from maf_serving.messages import message_class
 from serving_config.errors import UsageError
-from serving_config.server_files import message_class
 from serving_config.text_message import read_text_message
 
 

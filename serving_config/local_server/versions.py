@@ -11,7 +11,7 @@ import enum
 from collections.abc import Collection, Mapping
 from typing import Literal
 
-from serving_config.local_server.codes import Code
+from maf_serving.codes import Code
 
 
 class State(enum.IntEnum):

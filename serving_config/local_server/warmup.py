@@ -9,8 +9,8 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
+from maf_serving.codes import Code
 from serving_config.local_server.classify import classify
-from serving_config.local_server.codes import Code
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.multi_inference import multi_inference
 from serving_config.local_server.predict import predict

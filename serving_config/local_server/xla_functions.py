@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from serving_config.local_server.codes import Code
+from maf_serving.codes import Code
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.servable import Array, Runner
 

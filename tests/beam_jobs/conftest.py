@@ -236,8 +236,8 @@ def scripted() -> Iterator[Callable]:
 
     with contextlib.ExitStack() as stack:
 
-        def start(*codes: grpc.StatusCode) -> tuple[Scripted, str]:
-            service = Scripted(*codes)
+        def start(*codes: grpc.StatusCode, **limits: int) -> tuple[Scripted, str]:
+            service = Scripted(*codes, **limits)
             rpc_server = grpc.server(futures.ThreadPoolExecutor(2), handlers=[service])
             port = rpc_server.add_insecure_port("127.0.0.1:0")
             rpc_server.start()

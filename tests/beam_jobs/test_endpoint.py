@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,9 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_jobs.endpoint.endpoint_handler import EndpointHandler
-from beam_jobs.endpoint.messages import message_class
 from beam_jobs.endpoint.predict_client import PredictClient
-from beam_jobs.endpoint.tensor_proto import from_tensor_proto, to_tensor_proto
 from beam_jobs.errors import EndpointBusyError, EndpointError, UsageError
 from beam_jobs.options.endpoint_options import EndpointOptions
 from beam_jobs.options.score_options import parse_score_flags
@@ -39,14 +38,16 @@ def free_ports(count):
         return [each.getsockname()[1] for each in taken]
 
 
-@pytest.fixture(scope="module")
-def server(model_base, tmp_path_factory):
-    """`host:port` of a server of the model, in a process of its own."""
+@contextlib.contextmanager
+def serving(log_file, *flags):
+    """`host:port` of a server in a process of its own, ready to answer."""
     port, rest_port = free_ports(2)
-    flags = [f"--model_base={model_base}", f"--model_name={NAME}", f"--port={port}", f"--rest_api_port={rest_port}"]
-    with (tmp_path_factory.mktemp("server") / "log").open("w+b") as log:
+    with log_file.open("w+b") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "serving_config.serve", "--backend=local", *flags],
+            [
+                *(sys.executable, "-m", "serving_config.serve", "--backend=local"),
+                *(f"--port={port}", f"--rest_api_port={rest_port}", *flags),
+            ],
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
@@ -59,6 +60,30 @@ def server(model_base, tmp_path_factory):
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def server(model_base, tmp_path_factory):
+    log = tmp_path_factory.mktemp("server") / "log"
+    with serving(log, f"--model_base={model_base}", f"--model_name={NAME}") as target:
+        yield target
+
+
+@pytest.fixture(scope="module")
+def batching_server(model_base, tmp_path_factory):
+    """The same model three times: not batched, in batches of at most 1,000 rows, and of 7."""
+    root = tmp_path_factory.mktemp("batching")
+    configs = []
+    for name, most in ((NAME, None), ("of_1000", 1000), ("of_7", 7)):
+        shutil.copytree(model_base, root / name)
+        if most is not None:
+            (version,) = (entry for entry in (root / name).iterdir() if entry.name.isdigit())
+            (version / "batching_params.pbtxt").write_text(f"max_batch_size {{ value: {most} }}")
+        configs.append(f'config {{ name: "{name}" base_path: "{root / name}" model_platform: "tensorflow" }}')
+    (root / "models.config").write_text(f"model_config_list {{ {' '.join(configs)} }}")
+    batching = ["--enable_batching", "--enable_per_model_batching_parameters"]
+    with serving(root / "log", f"--model_config_file={root / 'models.config'}", *batching) as target:
+        yield target
 
 
 def _await_model(target):
@@ -97,6 +122,20 @@ def test_a_server_gives_the_same_table_as_the_model(signature, server, score, wr
         np.testing.assert_allclose(
             remote.scored.sort_by(order)[name].to_numpy(), local.scored.sort_by(order)[name].to_numpy(), rtol=1e-5
         )
+
+
+@pytest.mark.parametrize("name", ["of_1000", "of_7"])
+def test_a_server_that_batches_fewer_rows_scores_them_all(name, batching_server, score, write_parquet, make_columns):
+    path = write_parquet("a.parquet", make_columns(3_000, 7), row_group_size=2_500)
+    local = score(path, output="local", batch_size=2_500)
+    endpoint = EndpointOptions(target=batching_server, model_name=name)
+    remote = score(path, output="remote", batch_size=2_500, endpoint=endpoint)
+    assert (remote.summary.rows_scored, remote.summary.rows_rejected) == (3_000, 0)
+    np.testing.assert_allclose(
+        remote.scored.sort_by("row")["log_prob"].to_numpy(),
+        local.scored.sort_by("row")["log_prob"].to_numpy(),
+        rtol=1e-5,
+    )
 
 
 def test_the_command_scores_without_tensorflow(server, model_base, write_parquet, make_columns, tmp_path):
@@ -156,6 +195,17 @@ def test_a_batch_goes_out_in_requests_of_limited_size_and_none_is_empty(scripted
     assert service.rows == [3, 3, 1]
 
 
+def test_the_limit_of_a_refusal_holds_for_the_process(scripted):
+    service, target = scripted(most_rows=3)
+    model = handler(target)
+    client = model.load_model()
+    for _ in range(2):
+        (result,) = model.run_inference(Rows(7), client)
+        assert result.inference["log_prob"].tolist() == [3, 3, 3, 3, 3, 3, 1]
+    client.close()
+    assert service.rows == [7, 3, 3, 1, 3, 3, 1]
+
+
 def test_a_busy_server_is_asked_again_and_a_refusal_is_not(scripted, monkeypatch):
     waits = []
     monkeypatch.setattr("apache_beam.utils.retry.Clock.sleep", lambda self, seconds: waits.append(seconds))
@@ -183,31 +233,6 @@ def test_an_answer_that_is_not_the_contracts_is_refused(scripted):
         model.probe()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_tensors_survive_both_ways(dtype):
-    array = np.arange(6, dtype=dtype).reshape(3, 2)
-    np.testing.assert_array_equal(from_tensor_proto(to_tensor_proto(array)), array)
-    message = message_class("TensorProto")(dtype={"float32": 1, "float64": 2}[dtype])
-    message.tensor_shape.dim.add(size=4)
-    field = message.float_val if dtype == "float32" else message.double_val
-    field.extend([1, 2])
-    np.testing.assert_array_equal(from_tensor_proto(message), np.array([1, 2, 2, 2], dtype))
-    message.tensor_shape.dim[0].size = 1
-    with pytest.raises(EndpointError, match="2 values for a tensor of shape"):
-        from_tensor_proto(message)
-
-
-def test_messages_are_those_of_tensorflow_serving():
-    predict_pb2 = pytest.importorskip("tensorflow_serving.apis.predict_pb2")
-    ours = message_class("PredictRequest")()
-    ours.model_spec.name, ours.model_spec.version.value = "m", 3
-    ours.inputs.add(key="x", value=to_tensor_proto(np.ones((2, 1), np.float32)))
-    theirs = predict_pb2.PredictRequest.FromString(ours.SerializeToString())
-    assert (theirs.model_spec.name, theirs.model_spec.version.value) == ("m", 3)
-    assert [dim.size for dim in theirs.inputs["x"].tensor_shape.dim] == [2, 1]
-    assert np.frombuffer(theirs.inputs["x"].tensor_content, "<f4").tolist() == [1, 1]
-
-
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -229,4 +254,4 @@ def test_a_client_is_closed_after_use():
     client = PredictClient(EndpointOptions(target="127.0.0.1:1", model_name="m"))
     client.close()
     with pytest.raises(ValueError, match="closed channel"):
-        client.predict("log_prob", {"x": np.zeros((1, 2), np.float32)})
+        client.predict("log_prob", SIGNATURE, {"x": np.zeros((1, 2), np.float32)})

@@ -18,16 +18,21 @@ import pyarrow.parquet as pq
 import pytest
 import trustme
 
-from beam_jobs.endpoint.messages import message_class
 from beam_jobs.endpoint.predict_client import PredictClient
 from beam_jobs.endpoint.row_rate import RowRate
-from beam_jobs.endpoint.tensor_proto import to_tensor_proto
 from beam_jobs.errors import EndpointBusyError, UsageError
 from beam_jobs.options.endpoint_options import EndpointOptions
-from beam_jobs.options.endpoint_tls import EndpointTls
 from beam_jobs.options.score_options import parse_score_flags
+from export.contract import Signature, TensorSpec
+from maf_serving.messages import message_class
+from maf_serving.tensor_proto import to_tensor_proto
+from maf_serving.tls import Tls
 
 ROOT = Path(__file__).parents[2]
+SIGNATURE = Signature(
+    inputs={"x": TensorSpec("float32", (None, 2)), "conditional_input": TensorSpec("float32", (None, 1))},
+    outputs={"log_prob": TensorSpec("float32", (None,))},
+)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +82,7 @@ def server(model_base, pem, tmp_path_factory):
 
 
 def options(target, pem, ca="ca.pem", **values):
-    tls = EndpointTls(root_certificates=pem[ca], client_certificate=pem["client.pem"], client_key=pem["client.key"])
+    tls = Tls(root_certificates=pem[ca], client_certificate=pem["client.pem"], client_key=pem["client.key"])
     return EndpointOptions(target=target, model_name="gaussian", tls=tls, **values)
 
 
@@ -85,7 +90,7 @@ def predict(endpoint, rows=1):
     client = PredictClient(endpoint)
     try:
         inputs = {"x": np.zeros((rows, 2), np.float32), "conditional_input": np.zeros((rows, 1), np.float32)}
-        return client.predict("log_prob", inputs)["log_prob"]
+        return client.predict("log_prob", SIGNATURE, inputs)["log_prob"]
     finally:
         client.close()
 
@@ -129,7 +134,7 @@ def test_the_command_takes_the_files(server, pem, model_base, write_parquet, mak
 
 def test_who_cannot_be_trusted_is_not_asked(server, pem):
     stranger = EndpointOptions(
-        target=server, model_name="gaussian", timeout=5, tls=EndpointTls(root_certificates=pem["ca.pem"])
+        target=server, model_name="gaussian", timeout=5, tls=Tls(root_certificates=pem["ca.pem"])
     )
     for endpoint in (options(server, pem, ca="other.pem", timeout=5), stranger):
         with pytest.raises(EndpointBusyError, match=f"--endpoint {server}: UNAVAILABLE"):
@@ -137,9 +142,7 @@ def test_who_cannot_be_trusted_is_not_asked(server, pem):
 
 
 def test_a_file_that_is_not_there_is_named(pem):
-    endpoint = EndpointOptions(
-        target="h:1", model_name="m", tls=EndpointTls(root_certificates=f"{pem['ca.pem']}.nowhere")
-    )
+    endpoint = EndpointOptions(target="h:1", model_name="m", tls=Tls(root_certificates=f"{pem['ca.pem']}.nowhere"))
     with pytest.raises(UsageError, match=r"--endpoint_root_certificates .*\.nowhere cannot be read: .*No such file"):
         PredictClient(endpoint)
 
@@ -204,7 +207,7 @@ def test_an_answer_larger_than_grpcs_own_limit_arrives():
 
         def answer(self, request, context):
             response = message_class("PredictResponse")()
-            response.outputs.add(key="log_prob", value=to_tensor_proto(np.ones(rows, np.float32)))
+            response.outputs["log_prob"].CopyFrom(to_tensor_proto(np.ones(rows, np.float32)))
             return response.SerializeToString()
 
     unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -212,6 +215,7 @@ def test_an_answer_larger_than_grpcs_own_limit_arrives():
     port = running.add_insecure_port("127.0.0.1:0")
     running.start()
     try:
-        assert predict(EndpointOptions(target=f"127.0.0.1:{port}", model_name="m"), rows).shape == (rows,)
+        endpoint = EndpointOptions(target=f"127.0.0.1:{port}", model_name="m", max_rows=rows)
+        assert predict(endpoint, rows).shape == (rows,)
     finally:
         running.stop(0).wait()

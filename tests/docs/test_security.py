@@ -210,9 +210,9 @@ def test_tls_is_tested_elsewhere():
 
 @holds("No key is written anywhere")
 def test_keys_travel_as_paths():
-    from beam_jobs.options.endpoint_tls import EndpointTls  # noqa: PLC0415
+    from maf_serving.tls import Tls  # noqa: PLC0415
 
-    tls = EndpointTls(root_certificates="/no/root.pem", client_certificate="/no/cert.pem", client_key="/no/key.pem")
+    tls = Tls(root_certificates="/no/root.pem", client_certificate="/no/cert.pem", client_key="/no/key.pem")
     assert "/no/key.pem" in repr(tls), "a path, which need not exist where the job is planned"
     assert "PRIVATE KEY" not in json.dumps(repr(tls))
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from serving_config.client.tensor_proto import to_tensor_proto
+from maf_serving.tensor_proto import to_tensor_proto
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.json_document import parse_document
 from serving_config.local_server.tensors import from_proto, to_proto

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,6 @@ from serving_config.spec_file import read_spec
 from tests.serving_config.flow_server import FlowServer
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "serving" / "spec.yaml"
-GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture
@@ -23,12 +21,6 @@ def address(request, server):
     if request.param == "rest":
         return {"rest_url": server.rest_url}
     return {"grpc_target": server.grpc_target}
-
-
-@pytest.fixture(scope="session")
-def recordings():
-    """What a real tensorflow_model_server 2.19.1 answered."""
-    return [json.loads(line) for line in (GOLDEN / "recordings.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture

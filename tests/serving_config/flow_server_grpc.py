@@ -2,8 +2,8 @@
 
 import grpc
 
-from serving_config.client.messages import message_class
-from serving_config.client.tensor_proto import from_tensor_proto, to_tensor_proto
+from maf_serving.messages import message_class
+from maf_serving.tensor_proto import from_tensor_proto, to_tensor_proto
 from tests.serving_config.flow_server_signatures import SIGNATURES
 
 

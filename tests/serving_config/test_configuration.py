@@ -9,6 +9,7 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from maf_serving.messages import message_class
 from serving_config import (
     ServedModel,
     ServingSpec,
@@ -17,7 +18,6 @@ from serving_config import (
     build_files,
 )
 from serving_config.command_line import server_flags
-from serving_config.server_files import message_class
 
 
 def _parse(text, kind):

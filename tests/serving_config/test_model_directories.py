@@ -1,7 +1,7 @@
 import pytest
 
+from maf_serving.messages import message_class
 from serving_config import BatchingParameters, ServedModel, ServingSpec, UsageError, VersionPolicy
-from serving_config.client.messages import message_class
 from serving_config.model_directories import check_models
 
 

@@ -142,13 +142,26 @@ def test_errors_are_typed_and_carry_the_servers_words(address, server, status, c
 
 
 def test_an_error_of_one_request_stops_the_others(address, server):
-    server.most_rows = 5
-    with (
-        Client("flow", **address, rows_per_request=10, concurrency=2) as client,
-        pytest.raises(InvalidArgumentError, match="larger than maximum input batch size 5"),
-    ):
-        client.log_prob(np.zeros((1000, 2)), np.zeros((1000, 1)))
-    assert len(server.requests) < 100
+    with Client("flow", **address, rows_per_request=10, concurrency=2) as client:
+        client.metadata()
+        server.failures = [grpc.StatusCode.INVALID_ARGUMENT if "grpc_target" in address else 400]
+        with pytest.raises(InvalidArgumentError, match="told to fail"):
+            client.log_prob(np.zeros((1000, 2)), np.zeros((1000, 1)))
+    assert len(server.requests) < 99
+
+
+@pytest.mark.parametrize("most_rows", [1000, 7, 1])
+def test_a_server_that_takes_fewer_rows_is_sent_fewer(address, server, most_rows):
+    server.most_rows = most_rows
+    x = np.random.default_rng(0).normal(size=(2500 if most_rows == 1000 else 50, 2)).astype(np.float32)
+    c = x[:, :1] / 2
+    with Client("flow", **address, rows_per_request=1200, concurrency=2) as client:
+        np.testing.assert_allclose(client.log_prob(x, c), log_prob(x, c), rtol=1e-6)
+        refused = [rows for _, rows in server.requests if rows > most_rows]
+        assert len(refused) <= 3  # each of those that were under way, once
+        server.requests.clear()
+        np.testing.assert_allclose(client.log_prob(x, c), log_prob(x, c), rtol=1e-6)
+        assert all(0 < rows <= most_rows for _, rows in server.requests)
 
 
 def test_an_unknown_model_is_not_found(address):

@@ -10,9 +10,9 @@ import grpc
 import numpy as np
 import pytest
 
+from maf_serving.messages import message_class
+from maf_serving.tensor_proto import from_tensor_proto
 from serving_config.client import Client, RetryPolicy
-from serving_config.client.messages import message_class
-from serving_config.client.tensor_proto import from_tensor_proto
 from serving_config.errors import InvalidArgumentError, ModelNotFoundError
 
 SEEDED = {"conditional_input": [[1.0], [-0.5]], "seed": [3, 11]}

@@ -82,6 +82,6 @@ def test_files_that_are_missing_or_alone_are_refused(files):
     with pytest.raises(UsageError, match="belong together"):
         Tls(client_key=files["key"])
     with pytest.raises(UsageError, match=r"root_certificates .*nope.* is no file"):
-        Tls(root_certificates=files["ca"].with_name("nope"))
+        Client("flow", grpc_target="localhost:1", tls=Tls(root_certificates=files["ca"].with_name("nope")))
     with pytest.raises(UsageError, match="expected an https:// URL"):
         Client("flow", rest_url="http://localhost:1", tls=Tls(root_certificates=files["ca"]))

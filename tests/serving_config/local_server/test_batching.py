@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from serving_config.client import Client
 from serving_config.errors import UsageError
 from serving_config.local_server.batching import BatchingRunner
 from serving_config.local_server.errors import RequestError
@@ -126,6 +127,8 @@ def test_a_large_request_is_split_if_asked_for():
     runner = BatchingRunner(doubler, ServerBatching(max_batch_size=100, split_at=2))
     assert runner.run({"x": rows(1, 2, 3, 4, 5)}, ["y"], None)[0].tolist() == [2, 4, 6, 8, 10]
     assert [len(batch) for batch in doubler.batches] == [2, 2, 1]
+    with pytest.raises(RequestError, match="Task size 101 is larger than maximum input batch size 100"):
+        runner.run({"x": np.zeros(101)}, ["y"], None)
 
 
 def test_more_batches_than_may_wait_are_refused():
@@ -185,6 +188,22 @@ def test_a_batching_server_answers_side_by_side_with_and_without_deadlines(serve
         inputs={"x": np.zeros([0, 2], np.float32), "conditional_input": np.zeros([0, 1], np.float32)}
     )
     assert list(server.prediction.Predict(empty, timeout=10).outputs["log_prob"].float_val) == []
+
+
+@pytest.mark.parametrize("parameters", [ServerBatching(), ServerBatching(max_batch_size=7)])
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
+def test_clients_learn_the_limit_of_a_batching_server(serve, base, parameters, transport):
+    server = serve(
+        ModelConfig(name="small", base_path=str(base)), loading=LoadOptions(batching=lambda _path: parameters)
+    )
+    address = {"rest_url": server.rest}
+    if transport == "grpc":
+        address = {"grpc_target": f"127.0.0.1:{server.server.port}"}
+    x = np.random.default_rng(0).normal(size=(1234, 2)).astype(np.float32)
+    c = x[:, :1] / 2
+    with Client("small", **address, rows_per_request=1200) as client:
+        np.testing.assert_allclose(client.log_prob(x, c), 1 - (x - c).sum(axis=1), rtol=1e-4, atol=1e-4)
+        assert client.log_prob(x[:0], c[:0]).shape == (0,)
 
 
 def test_parameters_are_read_from_a_file(tmp_path):

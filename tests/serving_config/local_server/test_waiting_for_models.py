@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from serving_config.local_server.codes import Code
+from maf_serving.codes import Code
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.model_config import ModelConfig
 from serving_config.local_server.model_manager import ModelManager

@@ -3,8 +3,8 @@ import re
 import pytest
 from google.protobuf import text_format
 
+from maf_serving.messages import message_class
 from serving_config import UsageError
-from serving_config.server_files import message_class
 from serving_config.tune import main
 from serving_config.tuning.options import parse_tune
 from tests.serving_config.served_flow import write_flow

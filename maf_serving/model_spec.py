@@ -1,10 +1,12 @@
-"""Which model of a server is meant: by name, and by version or label."""
+"""Which model of a server is meant: by name, and by version or label. Needs no NumPy, since commands name models."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
-from serving_config.errors import UsageError
+from maf_serving.errors import UsageError
+from maf_serving.messages import message_class
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +39,12 @@ class ModelSpec:
         if self.version is not None:
             return f"{self.name} version {self.version}"
         return self.name if self.version_label is None else f"{self.name} label {self.version_label}"
+
+    def to_message(self, signature_name: str = "") -> Any:
+        """The `ModelSpec` message of a request for that signature."""
+        message = message_class("ModelSpec")(name=self.name, signature_name=signature_name)
+        if self.version is not None:
+            message.version.value = self.version
+        if self.version_label is not None:
+            message.version_label = self.version_label
+        return message

@@ -32,6 +32,11 @@ class Code(enum.IntEnum):
         return _HTTP_STATUS.get(self, 500)
 
 
+def code_name(number: int) -> str:
+    """The name of a code in a message; `UNKNOWN` for a number that is none."""
+    return Code(number).name if number in Code._value2member_map_ else Code.UNKNOWN.name
+
+
 _HTTP_STATUS = {
     Code.OK: 200,
     Code.CANCELLED: 499,
