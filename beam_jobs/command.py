@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from beam_jobs.errors import SubmittedError
 from beam_jobs.quiet_logs import configure_logs
-from beam_jobs.standard_output import open_stderr, show
+from maf_serving import command
 from maf_serving.errors import MafServingError
 
 if TYPE_CHECKING:
@@ -41,14 +41,16 @@ def run_command(
       flags: those of the command.
       plan: makes a job of the options; imports what it needs.
     """
-    open_stderr()
-    try:
-        options, beam_flags = parse(sys.argv[1:] if arguments is None else arguments)
-        return show(_run(options, beam_flags, flags().names(), plan))
-    except MafServingError as error:
-        logging.getLogger(__name__).info("the job did not complete", exc_info=error)
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_status
+
+    def run() -> str:
+        try:
+            options, beam_flags = parse(sys.argv[1:] if arguments is None else arguments)
+            return _run(options, beam_flags, flags().names(), plan)
+        except MafServingError as error:
+            logging.getLogger(__name__).info("the job did not complete", exc_info=error)
+            raise
+
+    return command.run_command(run)
 
 
 def _run(
@@ -57,7 +59,6 @@ def _run(
     """Runs the job and returns what to print."""
     configure_logs(_log_level(beam_flags))
     from beam_jobs import beam_options  # noqa: PLC0415  # Beam and Arrow: see the module's docstring
-    from beam_jobs.interruption import exit_when_interrupted  # noqa: PLC0415
     from beam_jobs.publishing import publish_job  # noqa: PLC0415
     from beam_jobs.running import prepare_job, run_staged  # noqa: PLC0415
     from beam_jobs.submission import Submission  # noqa: PLC0415
@@ -73,9 +74,10 @@ def _run(
         return told
 
     try:
-        with exit_when_interrupted(clean_up):
+        with command.when_interrupted(clean_up):
             summary = run_staged(job, staged, pipeline_options, submission)
-        publish_job(summary, staged, job.plan.options)
+        with command.unwinding(f"{options.output} is whole, as it was or as it is to be"):
+            publish_job(summary, staged, job.plan.options)
     except SubmittedError as submitted:
         return str(submitted)
     except BaseException:

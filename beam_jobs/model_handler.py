@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 from beam_jobs.errors import JobError
 from beam_jobs.model_location import ModelLocation
-from beam_jobs.quiet_logs import quiet_native_log
 from maf_serving.model_inputs import count_bytes, encode_rows
+from maf_serving.quiet_tensorflow import LEVEL_VARIABLE, quietly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -79,7 +81,8 @@ class SavedModelHandler(ModelHandler):  # type: ignore[misc]  # Beam is untyped 
 
         A remote one is copied to this machine first, and the copy deleted: its variables are in memory by then.
         """
-        with quiet_native_log():
+        # A pipeline of the user's own has its own log.
+        with quietly() if LEVEL_VARIABLE in os.environ else contextlib.nullcontext():
             import tensorflow as tf  # noqa: PLC0415  # seconds long, and for workers alone
 
             if self._threads is not None:

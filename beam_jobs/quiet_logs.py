@@ -7,15 +7,12 @@ import io
 import logging
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from typing import TextIO
 
 from beam_jobs.errors import UsageError
-
-_LEVEL_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
-_ERRORS_ALONE = "2"
+from maf_serving.quiet_tensorflow import LEVEL_VARIABLE, NOTHING
 
 
 def configure_logs(level: str | None) -> None:
@@ -32,7 +29,7 @@ def configure_logs(level: str | None) -> None:
     # The handler's level counts too: Beam passes on what Prism logs, whatever the level of the logger.
     logging.basicConfig(level=handler.level, handlers=[handler])
     if level is None:
-        os.environ.setdefault(_LEVEL_VARIABLE, _ERRORS_ALONE)
+        os.environ.setdefault(LEVEL_VARIABLE, NOTHING)
         sys.stderr = MainThreadStream(sys.stderr)
 
 
@@ -79,27 +76,3 @@ def quiet_beam_workers() -> Iterator[None]:
         return
     with contextlib.redirect_stderr(io.StringIO()):
         yield
-
-
-@contextlib.contextmanager
-def quiet_native_log() -> Iterator[None]:
-    """While the block runs, holds back what goes to the file descriptor of stderr; shows it if the block fails.
-
-    Does nothing unless only errors were asked for. TensorFlow 2.21 writes its first lines before it reads the variable.
-    """
-    if os.environ.get(_LEVEL_VARIABLE, "0") < _ERRORS_ALONE:
-        yield
-        return
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held_back:
-        os.dup2(held_back.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held_back.seek(0)
-            os.write(stderr, held_back.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)

@@ -1,4 +1,4 @@
-"""The command `python -m beam_jobs.score`: log p(x | c) for every row of a table."""
+"""The command `python -m beam_jobs.score`, `maf-serving score`: log p(x | c) for every row of a table."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    from maf.quiet_tensorflow import import_quietly  # noqa: PLC0415
+    from maf_serving.quiet_tensorflow import import_quietly  # noqa: PLC0415
 
     import_quietly()
     logging.basicConfig(level=logging.ERROR)  # Beam warns of what is not there on a laptop

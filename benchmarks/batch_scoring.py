@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.measurement import Measurement
 from benchmarks.usual_way import score_dictionaries
-from maf.quiet_tensorflow import import_quietly
+from maf_serving.quiet_tensorflow import import_quietly
 
 EVENT, CONDITION = [f"x{i}" for i in range(8)], [f"c{i}" for i in range(4)]
 LAYERS, HIDDEN = 5, [64, 64]

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from benchmarks.quality_densities import DENSITIES, known_density_line
 from benchmarks.quality_tables import FIGURES, train_on_split
-from maf.quiet_tensorflow import import_quietly
+from maf_serving.quiet_tensorflow import import_quietly
 
 SPLITS = (0, 1, 2, 3, 4)
 

@@ -14,7 +14,7 @@ from benchmarks.case import GOALS, Case
 from benchmarks.interleaved import in_process, interleave
 from benchmarks.measurement import Measurement
 from benchmarks.tables import goal_table
-from maf.quiet_tensorflow import import_quietly
+from maf_serving.quiet_tensorflow import import_quietly
 
 LEAST_ROUNDS = 3
 

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from examples.demo_density import entropy, log_prob
 from export.contract import find_version
-from maf.quiet_tensorflow import import_quietly
 from maf.report.options import ReportOptions
+from maf_serving.quiet_tensorflow import import_quietly
 
 mpl.use("Agg")
 Array = np.ndarray[Any, Any]

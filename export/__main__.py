@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from export.batching import BatchingParameters
-from export.contract import ContractError
-from export.errors import ExportError, OptionError
+from export.errors import OptionError
 from export.publish import check_base, is_remote
 from export.source import read_source
-from maf.errors import MafError
-from maf.quiet_tensorflow import import_quietly
-from maf.standard_output import show
+from maf_serving.command import run_command
+from maf_serving.quiet_tensorflow import import_quietly
 
 DESCRIPTION = """Exports a trained model as a SavedModel for TensorFlow Serving, as the next version in a directory:
 a run of python -m maf, or any distribution of TensorFlow Probability, as a function that builds it and a checkpoint.
@@ -25,42 +24,34 @@ a run of python -m maf, or any distribution of TensorFlow Probability, as a func
       --event price,volume --condition season --model_base models/prices"""
 
 
-def main() -> int:
-    """Parses, exports, prints; 2 for what is wrong with the command, 1 for an export that failed."""
-    options = _parser().parse_args()
-    status = 2
-    try:
-        batching = _batching(options)
-        source = read_source(
-            run=options.run,
-            builder=options.builder,
-            checkpoint=options.checkpoint,
-            event=options.event,
-            condition=options.condition,
-            condition_columns=options.condition_columns,
-        )
-        if not is_remote(options.model_base):
-            check_base(options.model_base, options.version)
-        status = 1
-        import_quietly()
-        from export.report_table import format_report  # noqa: PLC0415  # TensorFlow takes seconds, --help must not
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status: 0, 1 for an export that failed, 2 for usage."""
+    return run_command(lambda: _export(arguments), left="nothing is published")
 
-        exported = source.export(
-            options.model_base,
-            version=options.version,
-            warmup_batch_sizes=options.warmup_batch_sizes,
-            batching=batching,
-        )
-    except OptionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (ContractError, ExportError, MafError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return status
-    except KeyboardInterrupt:
-        print("interrupted; nothing is published", file=sys.stderr)
-        return 1
-    return show(f"{format_report(exported.report)}\nversion: {exported.version_dir}")
+
+def _export(arguments: Sequence[str] | None) -> str:
+    options = _parser().parse_args(arguments)
+    batching = _batching(options)
+    source = read_source(
+        run=options.run,
+        builder=options.builder,
+        checkpoint=options.checkpoint,
+        event=options.event,
+        condition=options.condition,
+        condition_columns=options.condition_columns,
+    )
+    if not is_remote(options.model_base):
+        check_base(options.model_base, options.version)
+    import_quietly()
+    from export.report_table import format_report  # noqa: PLC0415  # TensorFlow takes seconds, --help must not
+
+    exported = source.export(
+        options.model_base,
+        version=options.version,
+        warmup_batch_sizes=options.warmup_batch_sizes,
+        batching=batching,
+    )
+    return f"{format_report(exported.report)}\nversion: {exported.version_dir}"
 
 
 _BATCHING = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from export.publish import check_base, is_remote, publish
 from export.remote import check_remote_base, publish_remote
 from export.staging import staging_directory
+from maf_serving.command import when_interrupted
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,7 +39,10 @@ class RemoteBase:
     @contextlib.contextmanager
     def staging(self) -> Iterator[Path]:
         """A directory to write a version to, gone after the block."""
-        with tempfile.TemporaryDirectory() as directory:
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            when_interrupted(lambda _: shutil.rmtree(directory, ignore_errors=True)),
+        ):
             yield Path(directory)
 
     def publish(self, staged: Path, version: int | None) -> str:

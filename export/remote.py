@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from export.contract import is_version
 from export.errors import PublishError
+from maf_serving.command import when_interrupted
 
 _LAST = "saved_model.pb"
 
@@ -45,11 +46,12 @@ def publish_remote(staged: Path, base: str, version: int | None) -> str:
     files = [path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file()]
     copied: list[str] = []
     try:
-        for name in sorted(files, key=lambda name: (name == _LAST, name)):
-            path = posixpath.join(target, name)
-            tf.io.gfile.makedirs(posixpath.dirname(path))
-            tf.io.gfile.copy(str(staged / name), path)
-            copied.append(path)
+        with when_interrupted(lambda _: _remove(copied, target)):
+            for name in sorted(files, key=lambda name: (name == _LAST, name)):
+                path = posixpath.join(target, name)
+                tf.io.gfile.makedirs(posixpath.dirname(path))
+                tf.io.gfile.copy(str(staged / name), path)
+                copied.append(path)
     except BaseException:
         _remove(copied, target)
         raise

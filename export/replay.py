@@ -23,6 +23,7 @@ import numpy as np
 
 from export.errors import VerificationError
 from export.request import Request, array_key, read_requests, write_arrays, write_requests
+from maf_serving.command import when_interrupted
 
 Array = np.ndarray[Any, Any]
 LOADERS = ("object", "session")
@@ -50,9 +51,15 @@ def replay(version_dir: Path, requests: Sequence[Request]) -> Replies:
         write_requests(sent, requests)
         files = ["--version_dir", str(version_dir), "--requests", str(sent), "--replies", str(replied)]
         command = [sys.executable, "-m", "export.replay", *files]
-        process = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)  # noqa: S603
+        with (
+            subprocess.Popen(  # noqa: S603  # our own module
+                command, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            ) as process,
+            when_interrupted(lambda _: process.kill()),
+        ):
+            _, told = process.communicate()
         if process.returncode:
-            lines = process.stderr.strip().splitlines() or ["no message"]
+            lines = told.strip().splitlines() or ["no message"]
             raise VerificationError(
                 f"the exported version fails in a fresh process (exit status {process.returncode}): {lines[-1]}"
             )

@@ -26,10 +26,10 @@ from export.raw_examples import RawExamples
 from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
 from export.signature_defs import write_method_names
 from export.signatures import make_signatures, sampling_signatures
-from export.termination import sigterm_raises
 from export.verification import VerificationReport, verify
 from export.verification_inputs import make_inputs
 from export.warmup import check_batch_sizes, warmup_requests, write_warmup
+from maf_serving.command import sigterm_raises
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

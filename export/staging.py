@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from maf_serving.command import when_interrupted
+
 _PREFIX = ".staging-"
 
 
@@ -37,18 +39,29 @@ def staging_directory(base: Path) -> Iterator[Path]:
         with base_lock(base):
             _remove_stale(base)
             directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+            stack.callback(_remove, directory)
+            stack.enter_context(when_interrupted(lambda _: _remove_or_tell(directory)))
+            version = directory / "version"
+            version.mkdir()
             lock = stack.enter_context((directory / "lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
-        version = directory / "version"
-        version.mkdir()
         yield version
+
+
+def _remove_or_tell(directory: Path) -> str | None:
+    published = not (directory / "version").exists() and (directory / "lock").exists()
+    _remove(directory)
+    return "the version is published" if published else None
+
+
+def _remove(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _remove_stale(base: Path) -> None:
     for directory in base.glob(_PREFIX + "*"):
         if not _is_held(directory / "lock"):
-            shutil.rmtree(directory, ignore_errors=True)
+            _remove(directory)
 
 
 def _is_held(lock: Path) -> bool:

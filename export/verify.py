@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from export.contract import ContractError, find_version, read_contract
-from export.errors import ExportError, OptionError
-from maf.errors import MafError
-from maf.quiet_tensorflow import import_quietly
+from export.contract import find_version, read_contract
 from maf.run_directory import RunDirectory
-from maf.standard_output import show
+from maf_serving.command import run_command, show
+from maf_serving.quiet_tensorflow import import_quietly
 
 DESCRIPTION = """Runs every signature of an exported version in a fresh process, through both loaders, and compares.
 
@@ -19,33 +18,25 @@ DESCRIPTION = """Runs every signature of an exported version in a fresh process,
   python -m export.verify --version_dir models/demo/3                    with itself: batches, seeds, NaN, loaders"""
 
 
-def main() -> int:
-    """Parses, verifies, prints; 2 for what is wrong with the command, 1 for a version that is not what it should be."""
-    options = _parser().parse_args()
-    status = 2
-    try:
-        version_dir = find_version(options.version_dir)
-        read_contract(version_dir)
-        if options.run is not None:
-            RunDirectory(options.run).read_summary()
-        status = 1
-        import_quietly()
-        from export.report_table import format_report  # noqa: PLC0415  # TensorFlow takes seconds to import
-        from export.verify_version import verify_version  # noqa: PLC0415
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status: 0, 1 for a version that is not what it should be, 2 for usage."""
+    return run_command(lambda: _verify(arguments), left="nothing has been changed")
 
-        report = verify_version(version_dir, run=options.run, seed=options.seed)
-        show(format_report(report))
-        report.require_agreement()
-    except OptionError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except (ContractError, ExportError, MafError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return status
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 1
-    return show(f"verified: {version_dir} {_against(options.run)}")
+
+def _verify(arguments: Sequence[str] | None) -> str:
+    options = _parser().parse_args(arguments)
+    version_dir = find_version(options.version_dir)
+    read_contract(version_dir)
+    if options.run is not None:
+        RunDirectory(options.run).read_summary()
+    import_quietly()
+    from export.report_table import format_report  # noqa: PLC0415  # TensorFlow takes seconds to import
+    from export.verify_version import verify_version  # noqa: PLC0415
+
+    report = verify_version(version_dir, run=options.run, seed=options.seed)
+    show(format_report(report))
+    report.require_agreement()
+    return f"verified: {version_dir} {_against(options.run)}"
 
 
 def _against(run: Path | None) -> str:

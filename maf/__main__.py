@@ -1,34 +1,27 @@
-"""`python -m maf`: train a flow on a table."""
+"""`python -m maf`, `maf-serving train`: train a flow on a table."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from maf.arguments import check_resumable, parse_arguments
-from maf.errors import MafError, TrainingError
-from maf.quiet_tensorflow import import_quietly
-from maf.standard_output import show
+from maf_serving.command import run_command, say
+from maf_serving.quiet_tensorflow import import_quietly
 
 
-def main() -> int:
-    """Parses, trains, prints; 2 for what the user can mend, 1 for a fit that failed or was interrupted."""
-    try:
-        arguments = parse_arguments()
-        check_resumable(arguments)
-        import_quietly()
-        from maf.train import train  # noqa: PLC0415  # TensorFlow takes seconds to import, --help must not
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status: 0, 1 for a fit that failed, 2 for usage."""
+    return run_command(lambda: _train(arguments))
 
-        report = train(arguments)
-    except MafError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1 if isinstance(error, TrainingError) else 2
-    except OSError as error:  # a full disk, say
-        print(f"error: {error}; if the run has begun, continue with --resume", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; continue with --resume", file=sys.stderr)
-        return 1
-    return show(report)
+
+def _train(arguments: Sequence[str] | None) -> str:
+    options = parse_arguments(arguments)
+    check_resumable(options)
+    import_quietly()
+    from maf.train import train  # noqa: PLC0415  # TensorFlow takes seconds to import, --help must not
+
+    return train(options, announce=say)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def describe_columns(config: RunConfig, rows: Rows) -> RunConfig:
     return dataclasses.replace(config, flow=flow, data=dataclasses.replace(config.data, condition_columns=rows.columns))
 
 
-def warn_of_rows(config: RunConfig, rows: Rows, announce: Callable[[str], None]) -> None:
+def warn_of_rows(config: RunConfig, rows: Rows, announce: Callable[[str], object]) -> None:
     """Says what is odd about the training rows, a line each."""
     names = [*config.data.event, *config.data.condition]
     for finding in rows.findings:

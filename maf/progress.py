@@ -25,7 +25,7 @@ def reading_progress() -> Iterator[Callable[[int], None]]:
 class EpochProgress:
     """A bar over the steps of an epoch, with NLL and rows/s, and a line when the epoch is done."""
 
-    def __init__(self, announce: Callable[[str], None]) -> None:
+    def __init__(self, announce: Callable[[str], object]) -> None:
         self._announce = announce
         self._bar: Any = None
 

@@ -135,6 +135,19 @@ class RunDirectory:
         self.config.unlink(missing_ok=True)
         self.path.rmdir()
 
+    def describe_unfinished(self) -> str:
+        """What is left of a run that was cut short, and how to go on if there is something to go on with."""
+        if self.summary.exists():
+            return f"run {self.path} is finished"
+        if not self.config.exists():
+            return "nothing was written"
+        epochs = len(self.history.read_text(encoding="utf-8").splitlines()) if self.history.exists() else 0
+        if epochs:
+            saved = f"{epochs} finished epoch{'s' if epochs > 1 else ''}"
+        else:
+            saved = "a part of its first epoch" if self.state.exists() else "its options, and no trained weights yet"
+        return f"{self.path} has {saved}; go on with: maf-serving train --run {self.path} --resume"
+
     def read_config(self) -> RunConfig:
         """The run's configuration. Raises `RunError` if this is no run directory."""
         text = _read(self.config)
@@ -156,7 +169,8 @@ class RunDirectory:
     def read_summary(self) -> TrainingSummary:
         """The outcome of a finished run. Raises `RunError` if it is not finished."""
         if not self.summary.exists() and self.config.exists():
-            raise RunError(f"run {self.path} is not finished; finish it with: python -m maf --run {self.path} --resume")
+            resume = f"maf-serving train --run {self.path} --resume"
+            raise RunError(f"run {self.path} is not finished; finish it with: {resume}")
         return parse_dataclass(TrainingSummary, _read(self.summary), f"summary {self.summary}", error=RunError)
 
 

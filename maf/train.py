@@ -11,7 +11,7 @@ from maf.arguments import Arguments
 from maf.arrays_file import variables_to_arrays, write_arrays
 from maf.config import RunConfig
 from maf.dequantization import noise_widths
-from maf.errors import RunError
+from maf.errors import RunError, TrainingError
 from maf.fit import Observer, evaluate, fit
 from maf.preparation import prepare, warn_of_rows
 from maf.progress import EpochProgress, reading_progress
@@ -19,19 +19,31 @@ from maf.rows import Rows, split_rows
 from maf.run_directory import Run, RunDirectory, TrainingSummary, load_run, make_run
 from maf.tensorboard import TensorBoard
 from maf.training_state import EpochRecord
+from maf_serving.command import when_interrupted
 
 
-def train(arguments: Arguments) -> str:
-    """Starts or resumes the run that the command line asks for; returns what to tell the person at its end."""
-    path = arguments.run
-    if arguments.config is not None and not (arguments.resume and RunDirectory(path).config.exists()):
-        return _describe(start_run(arguments.config, path), RunDirectory(path))
+def train(arguments: Arguments, *, announce: Callable[[str], object] = print) -> str:
+    """Starts or resumes the run that the command line asks for; returns what to tell the person at its end.
+
+    Raises:
+      MafError: as `start_run` and `resume_run` do; `TrainingError` if the disk is full, too.
+    """
+    directory = RunDirectory(arguments.run)
+    try:
+        return _describe(_run(arguments, directory, announce), directory)
+    except OSError as error:
+        raise TrainingError(f"{error}; {directory.describe_unfinished()}") from error
+
+
+def _run(arguments: Arguments, directory: RunDirectory, announce: Callable[[str], object]) -> Run:
+    if arguments.config is not None and not (arguments.resume and directory.config.exists()):
+        return start_run(arguments.config, directory.path, announce=announce)
     if arguments.config is not None:
-        check_same(arguments.config, path)
-    return _describe(resume_run(path), RunDirectory(path))
+        check_same(arguments.config, directory.path)
+    return resume_run(directory.path, announce=announce)
 
 
-def start_run(config: RunConfig, path: str | Path, *, announce: Callable[[str], None] = print) -> Run:
+def start_run(config: RunConfig, path: str | Path, *, announce: Callable[[str], object] = print) -> Run:
     """Trains the flow of `config` in a new run directory.
 
     Args:
@@ -47,14 +59,16 @@ def start_run(config: RunConfig, path: str | Path, *, announce: Callable[[str], 
     directory = RunDirectory(Path(path))
     directory.create(config)
     try:
-        rows = _split(config, directory, announce)
+        with when_interrupted(lambda _: directory.remove_unstarted()):
+            rows = _split(config, directory, announce)
     except BaseException:
         directory.remove_unstarted()
         raise
-    return train_on(rows, config, directory, announce=announce)
+    with when_interrupted(lambda _: directory.describe_unfinished()):
+        return train_on(rows, config, directory, announce=announce)
 
 
-def resume_run(path: str | Path, *, announce: Callable[[str], None] = print) -> Run:
+def resume_run(path: str | Path, *, announce: Callable[[str], object] = print) -> Run:
     """Continues a run that was cut short, with its own configuration; a finished one is only loaded.
 
     Raises:
@@ -65,7 +79,8 @@ def resume_run(path: str | Path, *, announce: Callable[[str], None] = print) -> 
     if directory.summary.exists():
         announce(f"run {path} is finished: nothing to resume")
         return load_run(path)
-    return train_on(_split(config, directory, announce), config, directory, announce=announce)
+    with when_interrupted(lambda _: directory.describe_unfinished()):
+        return train_on(_split(config, directory, announce), config, directory, announce=announce)
 
 
 def check_same(config: RunConfig, path: str | Path) -> None:
@@ -83,7 +98,7 @@ def check_same(config: RunConfig, path: str | Path) -> None:
                 )
 
 
-def _split(config: RunConfig, directory: RunDirectory, announce: Callable[[str], None]) -> Rows:
+def _split(config: RunConfig, directory: RunDirectory, announce: Callable[[str], object]) -> Rows:
     with reading_progress() as on_rows:
         rows = split_rows(
             config.data, directory.rows, dtype=config.flow.dtype, seed=config.training.seed, on_rows=on_rows
@@ -98,7 +113,7 @@ def train_on(
     config: RunConfig,
     directory: RunDirectory,
     *,
-    announce: Callable[[str], None] = print,
+    announce: Callable[[str], object] = print,
     observer: Observer | None = None,
 ) -> Run:
     """Trains, or goes on training, the flow of `config` on rows that are split already.
@@ -169,7 +184,7 @@ class _Recorder:
     """Shows a fit to the person at the terminal, to TensorBoard, to the run's history file, and to one observer."""
 
     def __init__(
-        self, directory: RunDirectory, num_rows: int, announce: Callable[[str], None], observer: Observer | None
+        self, directory: RunDirectory, num_rows: int, announce: Callable[[str], object], observer: Observer | None
     ) -> None:
         self._observer = observer
         self._directory = directory

@@ -1,30 +1,26 @@
-"""`python -m serving_config`: the configuration of TensorFlow Serving for exported models."""
+"""`python -m serving_config`, `maf-serving config`: the configuration of TensorFlow Serving for exported models."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
-from maf_serving.errors import MafServingError
-from serving_config.interruption import interrupted, unwind_when_interrupted
+from maf_serving.command import run_command, unwinding
 from serving_config.options import parse_config
-from serving_config.standard_output import show
 
 
-def main() -> int:
-    """Parses, writes, prints; 2 for what is wrong with the command, 1 for a check that found differences."""
-    try:
-        options = parse_config(sys.argv[1:])
-        with unwind_when_interrupted():
-            # protobuf and PyYAML are loaded after the flags are read: --help is instant.
-            from serving_config.generate import generate  # noqa: PLC0415
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status: 0, 1 for a check that found differences, 2 for usage."""
+    return run_command(lambda: _generate(arguments))
 
-            result = generate(options)
-    except MafServingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt as interrupt:
-        return interrupted(interrupt, "each file is whole, old or new")
-    return show(result)
+
+def _generate(arguments: Sequence[str] | None) -> str:
+    options = parse_config(sys.argv[1:] if arguments is None else arguments)
+    with unwinding("each file is whole, old or new"):
+        # protobuf and PyYAML are loaded after the flags are read: --help is instant.
+        from serving_config.generate import generate  # noqa: PLC0415
+
+        return generate(options)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command `python -m serving_config.serve`: a server for exported models, real or local.
+"""The command `python -m serving_config.serve`, `maf-serving serve`: a server for exported models, real or local.
 
 A real server takes this process over, and so gets its signals and gives its exit status.
 """
@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from maf_serving.errors import MafServingError
+from maf_serving.command import run_command, show
 from serving_config.docker_command import docker_command
 from serving_config.errors import UsageError
-from serving_config.interruption import interrupted
 from serving_config.serve_flags import parse_serve_flags
 from serving_config.serving_backend import PROGRAM, Backend, choose_backend
-from serving_config.standard_output import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,23 +23,20 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0, 1 for a server that could not start, 2 for usage."""
-    try:
-        options = parse_serve_flags(sys.argv[1:] if arguments is None else arguments)
-        backend = choose_backend(options.backend, os.environ)
-        if backend.kind == "local":
-            from serving_config.local_server.run import run_local  # noqa: PLC0415  # TensorFlow: --help must not wait
-
-            return run_local(options, backend.reason)
-        _become(backend, options)
-    except MafServingError as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return error.exit_status
-    except KeyboardInterrupt as interrupt:
-        return interrupted(interrupt, "no server was started")
-    return 0
+    return run_command(lambda: _serve(arguments), left="no server was started")
 
 
-def _become(backend: Backend, options: ServeOptions) -> None:
+def _serve(arguments: Sequence[str] | None) -> int:
+    options = parse_serve_flags(sys.argv[1:] if arguments is None else arguments)
+    backend = choose_backend(options.backend, os.environ)
+    if backend.kind == "local":
+        from serving_config.local_server.run import run_local  # noqa: PLC0415  # TensorFlow: --help must not wait
+
+        return run_local(options, backend.reason)
+    return _become(backend, options)
+
+
+def _become(backend: Backend, options: ServeOptions) -> NoReturn:
     """Replaces this process by the real server's."""
     if backend.kind == "docker":
         command = docker_command(backend.program, options, _base_paths(options))

@@ -1,13 +1,11 @@
-"""The command `python -m serving_config.tune`: batching parameters from measurements."""
+"""The command `python -m serving_config.tune`, `maf-serving tune`: batching parameters from measurements."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
-from maf_serving.errors import MafServingError
-from serving_config.interruption import interrupted, unwind_when_interrupted
-from serving_config.standard_output import show
+from maf_serving.command import run_command, show
 from serving_config.tuning.options import parse_tune
 
 if TYPE_CHECKING:
@@ -18,15 +16,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0, 1 for a latency that cannot be kept, 2 for usage."""
-    try:
-        with unwind_when_interrupted():
-            _tune(parse_tune(sys.argv[1:] if arguments is None else arguments))
-    except MafServingError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_status
-    except KeyboardInterrupt as interrupt:
-        return interrupted(interrupt, "nothing was written")
-    return 0
+    return run_command(lambda: _tune(parse_tune(sys.argv[1:] if arguments is None else arguments)))
 
 
 def _tune(options: TuneOptions) -> None:

@@ -8,6 +8,7 @@ from maf.errors import RunError
 from maf.report.drawing.page import make_page
 from maf.report.make_report import make_report
 from maf.report.options import ReportOptions
+from maf_serving.command import when_interrupted
 
 
 def write_report(options: ReportOptions, *, announce: Callable[[str], object] = print) -> str:
@@ -21,8 +22,9 @@ def write_report(options: ReportOptions, *, announce: Callable[[str], object] = 
     partial = page.with_name(page.name + ".partial")
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(make_page(report), encoding="utf-8")
-        partial.replace(page)
+        with when_interrupted(lambda _: partial.unlink(missing_ok=True)):
+            partial.write_text(make_page(report), encoding="utf-8")
+            partial.replace(page)
     except OSError as error:
         raise RunError(f"report {page} cannot be written: {error.strerror}") from error
     lines = [

@@ -1,36 +1,30 @@
-"""`python -m maf.search`: the best of many configurations in a time budget."""
+"""`python -m maf.search`, `maf-serving search`: the best of many configurations in a time budget."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Sequence
 
-from maf.errors import MafError, SearchError, TrainingError
-from maf.quiet_tensorflow import import_quietly
+from maf.errors import SearchError
 from maf.search.arguments import parse_arguments
-from maf.standard_output import show
+from maf_serving.command import run_command, show
+from maf_serving.quiet_tensorflow import import_quietly
 
 
-def main() -> int:
-    """Parses, searches, prints; 2 for what the user can mend, 1 for a search that found nothing or was interrupted."""
-    try:
-        arguments = parse_arguments()
-        if importlib.util.find_spec("optuna") is None:
-            raise SearchError("a search needs Optuna, which is not installed; pip install 'maf-serving[search]'")
-        import_quietly()
-        from maf.search.study import search  # noqa: PLC0415  # TensorFlow and Optuna take seconds to import
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status: 0, 1 for a search that found nothing, 2 for usage."""
+    return run_command(lambda: _search(arguments))
 
-        report = search(arguments)
-    except MafError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1 if isinstance(error, TrainingError) else 2
-    except OSError as error:  # a full disk, say
-        print(f"error: {error}; continue with the same command", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; continue with the same command", file=sys.stderr)
-        return 1
-    return show(report)
+
+def _search(arguments: Sequence[str] | None) -> str:
+    options = parse_arguments(arguments)
+    if importlib.util.find_spec("optuna") is None:
+        raise SearchError("a search needs Optuna, which is not installed; pip install 'maf-serving[search]'")
+    import_quietly()
+    from maf.search.study import search  # noqa: PLC0415  # TensorFlow and Optuna take seconds to import
+
+    return search(options, announce=show)
 
 
 if __name__ == "__main__":

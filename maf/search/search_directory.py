@@ -35,7 +35,7 @@ class SearchDirectory:
     """The files of a search."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._trial = RunDirectory(path / "trial")
         self._fold = RunDirectory(path / "fold")
         self._config = path / "search.json"
@@ -56,33 +56,33 @@ class SearchDirectory:
             own = (config, stored["fixed"], stored.get("folds", 1))  # before there were folds there was one
             if own != (arguments.config, asked["fixed"], arguments.folds):
                 raise SearchError(
-                    f"{self._path} holds a search with other options; continue it with its own, or name a new --output"
+                    f"{self.path} holds a search with other options; continue it with its own, or name a new --output"
                 )
             if not self.best.path.exists() and self._before.exists():
                 self._before.rename(self.best.path)
             shutil.rmtree(self._before, ignore_errors=True)
             return
-        if self._path.exists() and (not self._path.is_dir() or any(self._path.iterdir())):
-            raise SearchError(f"{self._path} exists and holds no search; name a new --output")
-        self._path.mkdir(parents=True, exist_ok=True)
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise SearchError(f"{self.path} exists and holds no search; name a new --output")
+        self.path.mkdir(parents=True, exist_ok=True)
         partial = self._config.with_name("search.json.partial")
         partial.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
         partial.replace(self._config)
 
-    def split(self, config: RunConfig, announce: Callable[[str], None]) -> Rows:
+    def split(self, config: RunConfig, announce: Callable[[str], object]) -> Rows:
         """The rows, read once for all trials; a table that cannot be used leaves no directory."""
         try:
             with reading_progress() as on_rows:
                 rows = split_rows(
                     config.data,
-                    self._path / "rows",
+                    self.path / "rows",
                     dtype=config.flow.dtype,
                     seed=config.training.seed,
                     on_rows=on_rows,
                 )
         except BaseException:
             if not self.journal.exists():
-                shutil.rmtree(self._path)
+                shutil.rmtree(self.path)
             raise
         warn_of_rows(config, rows, announce)
         return rows

@@ -26,6 +26,7 @@ from maf.search.search_directory import SearchDirectory
 from maf.search.space import configure, first_values, space
 from maf.search.trial_table import TrialTable
 from maf.train import train_on
+from maf_serving.command import when_interrupted
 
 FIRST_TRIALS = 5  # before trials are stopped for being worse than others
 OUTCOME = "outcome"  # attribute of a trial that ended by itself: its seconds, and its validation NLL or why it has none
@@ -34,7 +35,7 @@ OUTCOME = "outcome"  # attribute of a trial that ended by itself: its seconds, a
 def search(
     arguments: SearchArguments,
     *,
-    announce: Callable[[str], None] = print,
+    announce: Callable[[str], object] = print,
     clock: Callable[[], float] = time.monotonic,
 ) -> str:
     """Runs or continues a search; returns what to tell the person at its end.
@@ -59,11 +60,12 @@ def search(
     announce(table.header)
     for trial in _finished(study):
         announce(_line(table, directory, trial))
-    while len(_finished(study)) < arguments.max_trials and _seconds_used(study) < arguments.time_budget:
-        _enqueue(study, first)
-        left = arguments.time_budget - _seconds_used(study)
-        _run_trial(study, distributions, arguments.config, folds, directory, left=left, clock=clock)
-        announce(_line(table, directory, _finished(study)[-1]))
+    with when_interrupted(lambda _: f"{directory.path} has {len(_finished(study))} trials; the same command goes on"):
+        while len(_finished(study)) < arguments.max_trials and _seconds_used(study) < arguments.time_budget:
+            _enqueue(study, first)
+            left = arguments.time_budget - _seconds_used(study)
+            _run_trial(study, distributions, arguments.config, folds, directory, left=left, clock=clock)
+            announce(_line(table, directory, _finished(study)[-1]))
     return _describe(study, directory)
 
 

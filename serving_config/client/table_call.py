@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
+from maf_serving.command import say, when_interrupted
 from maf_serving.row_seeds import row_keys
 from serving_config.client.client import Client
 from serving_config.client.columns import Columns, resolve_columns
@@ -16,7 +17,6 @@ from serving_config.client.retry import RetryPolicy
 from serving_config.client.table_input import TableInput
 from serving_config.client.table_output import open_output
 from serving_config.errors import UsageError
-from serving_config.interruption import leave_when_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ def call_table(options: CallOptions) -> int:
     if options.input_path is None:
         raise UsageError("--input is missing; expected a Parquet or CSV file")
     table = TableInput(options.input_path)
-    columns = resolve_columns(options, table.names, note=_note)
+    columns = resolve_columns(options, table.names, note=say)
     wanted = columns.wanted(options.operation)
     kept = table.check(wanted, options.keep)
     if not wanted:
@@ -52,7 +52,7 @@ def call_table(options: CallOptions) -> int:
     with (
         open_client(options) as client,
         open_output(options.output_path) as output,
-        leave_when_interrupted(output.discard),
+        when_interrupted(lambda _: output.discard()),
         tqdm(total=table.rows, unit="row", unit_scale=True, disable=not sys.stderr.isatty()) as bar,
     ):
         for batch in table.batches(wanted, kept, batch_rows=batch_rows, categories=columns.categories):
@@ -71,10 +71,6 @@ def call_table(options: CallOptions) -> int:
             rows += batch.num_rows
             bar.update(batch.num_rows)
     return rows
-
-
-def _note(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
 
 
 def open_client(options: CallOptions) -> Client:

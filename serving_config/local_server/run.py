@@ -9,12 +9,12 @@ import threading
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from maf_serving.command import show
+from maf_serving.quiet_tensorflow import quietly
 from serving_config.errors import StartError, UsageError
 from serving_config.local_server.errors import RequestError
-from serving_config.quiet_tensorflow import quiet_start
 from serving_config.serve_flags import is_true
 from serving_config.serve_options import ServeOptions
-from serving_config.standard_output import show
 
 if TYPE_CHECKING:
     from serving_config.local_server.server import LocalServer
@@ -58,14 +58,14 @@ def run_local(options: ServeOptions, reason: str) -> int:
     signals = _Signals()
     sys.setswitchinterval(_SWITCH_SECONDS)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what fails comes as an exception
-    with quiet_start():
+    with quietly():
         import tensorflow as tf  # noqa: PLC0415  # after the flags are known to be good
 
         from serving_config.local_server import command_options  # noqa: PLC0415
         from serving_config.local_server.server import LocalServer  # noqa: PLC0415
 
     loading = command_options.load_options(options)
-    with quiet_start():
+    with quietly():
         tf.compat.v1.Session(
             graph=tf.Graph(), config=loading.threads.session_config()
         ).close()  # says all it has to say

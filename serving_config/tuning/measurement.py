@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from maf_serving.quiet_tensorflow import quietly
 from serving_config.errors import JobError, UsageError
-from serving_config.quiet_tensorflow import quiet_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -93,7 +93,7 @@ def measure_threads(
 ) -> list[Timing]:
     """The times with one number of threads, in this process, which must not have used TensorFlow before."""
     batches = max(1, cores // threads)
-    with quiet_start():
+    with quietly():
         import tensorflow as tf  # noqa: PLC0415  # in the measuring process alone
 
         config = tf.compat.v1.ConfigProto(

@@ -86,7 +86,7 @@ def test_a_killed_run_resumes_to_what_it_would_have_been(table, tmp_path):
     options = ["--data", table, "--event", "y", "--condition", "c", *SMALL, "--max_epochs", "12"]
     whole = maf(*options, "--run", tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
-    assert "warning: 7 rows dropped" in whole.stdout
+    assert "warning: 7 rows dropped" in whole.stderr
     assert "test NLL" in whole.stdout
 
     run = tmp_path / "killed"
@@ -118,6 +118,33 @@ def test_a_killed_run_resumes_to_what_it_would_have_been(table, tmp_path):
     assert np.isfinite(evaluate(loaded.distribution, rows, event_size=1)[0])
 
     again = maf("--run", run, "--resume")
-    assert (again.returncode, "nothing to resume" in again.stdout) == (0, True)
+    assert (again.returncode, "nothing to resume" in again.stderr) == (0, True)
     other = maf(*options, "--run", run, "--resume", "--num_bins", "4")
     assert (other.returncode, "--num_bins is 4 but run" in other.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("number", "marker"), [(signal.SIGINT, "config.json"), (signal.SIGTERM, "history.jsonl")])
+def test_an_interrupted_run_says_what_is_there(table, tmp_path, number, marker):
+    run = tmp_path / "run"
+    options = ["--data", table, "--event", "y", "--condition", "c", *SMALL, "--max_epochs", "500", "--run", run]
+    code = "import signal, sys, time, maf.__main__, maf.train\n"
+    code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
+    if marker == "config.json":  # while the rows are read
+        code += "maf.train.split_rows = lambda *_, **__: time.sleep(60)\n"
+    command = [sys.executable, "-c", f"{code}sys.exit(maf.__main__.main())", *map(str, options)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (run / marker).exists():
+            time.sleep(0.01)
+        started = time.monotonic()
+        process.send_signal(number)
+        told = process.communicate(timeout=60)[1].splitlines()[-1]
+        assert time.monotonic() - started < 2
+    assert process.returncode == 128 + number
+    if marker == "config.json":
+        assert told == "error: interrupted by SIGINT; nothing was written"
+        assert not run.exists()
+        return
+    assert told.startswith(f"error: interrupted by SIGTERM; {run} has ")
+    assert told.endswith(f"; go on with: maf-serving train --run {run} --resume")
+    assert maf("--run", run, "--resume", "--max_epochs", "1").returncode == 2
+    assert json.loads((run / "config.json").read_text())["training"]["max_epochs"] == 500

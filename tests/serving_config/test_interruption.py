@@ -1,51 +1,49 @@
-"""Every command that is interrupted says so in one line, and its status is 128 plus the signal's number."""
+"""Every command of the serving tools that is interrupted says so in one line, and has the signal's exit status."""
 
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from serving_config import __main__ as configure
-from serving_config import generate, rollout, serve, tune
-from serving_config.client import __main__ as client
-from serving_config.interruption import unwind_when_interrupted
-from serving_config.labels import rollout as steps
-
+AT = ["--rest_url", "http://localhost:1", "--model_name", "m"]
 FLAGS = {
-    "configure": ["--model_base", "gs://b/m", "--model_name", "m", "--output", "o"],
-    "client": ["status", "--rest_url", "http://localhost:1", "--model_name", "m"],
-    "rollout": ["promote", "--models_config", "f", "--rest_url", "http://localhost:1", "--model_name", "m"],
-    "tune": ["--model", "m"],
-    "serve": ["--model_base", "gs://b/m", "--backend", "local"],
+    "serving_config.__main__": ["--model_base", "gs://b/m", "--model_name", "m", "--output", "o"],
+    "serving_config.client.__main__": ["status", *AT],
+    "serving_config.rollout": [
+        "promote",
+        "--models_config",
+        "f",
+        "--rest_url",
+        "http://localhost:1",
+        "--model_name",
+        "m",
+    ],
+    "serving_config.tune": ["--model", "m"],
+    "serving_config.serve": ["--model_base", "gs://b/m", "--backend", "local"],
 }
-COMMANDS = {"configure": configure, "client": client, "rollout": rollout, "tune": tune, "serve": serve}
+STUCK = {
+    "serving_config.__main__": "serving_config.generate.generate",
+    "serving_config.client.__main__": "serving_config.client.status_table.format_status",
+    "serving_config.rollout": "serving_config.labels.rollout.Rollout",
+    "serving_config.tune": "serving_config.tune._tune",
+    "serving_config.serve": "serving_config.serve.choose_backend",
+}
 
 
-@pytest.fixture(autouse=True)
-def _keyboard():
-    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    yield
-    signal.signal(signal.SIGINT, earlier)
-
-
-@pytest.mark.parametrize("name", FLAGS)
-def test_status_and_line(name, monkeypatch, capsys):
-    def interrupt(*_arguments, **_options):
-        signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(generate, "generate", interrupt)
-    monkeypatch.setattr("serving_config.client.status_table.format_status", interrupt)
-    monkeypatch.setattr(steps, "Rollout", interrupt)
-    monkeypatch.setattr(tune, "_tune", interrupt)
-    monkeypatch.setattr(serve, "choose_backend", interrupt)
-    monkeypatch.setattr("sys.argv", ["command", *FLAGS[name]])
-    assert COMMANDS[name].main() == 130
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: interrupted by SIGINT; ")
-
-
-def test_sigterm_unwinds_too_and_handlers_are_put_back():
-    earlier = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt) as raised, unwind_when_interrupted():
-        signal.raise_signal(signal.SIGTERM)
-    assert raised.value.args == (signal.SIGTERM,)
-    assert signal.getsignal(signal.SIGTERM) is earlier
+@pytest.mark.parametrize("module", FLAGS)
+def test_status_and_line(module):
+    place, _, name = STUCK[module].rpartition(".")
+    code = f"""
+import importlib, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+def interrupt(*_arguments, **_options):
+    signal.raise_signal(signal.SIGINT)
+setattr(importlib.import_module({place!r}), {name!r}, interrupt)
+sys.argv = ["command", *{FLAGS[module]!r}]
+sys.exit(importlib.import_module({module!r}).main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 128 + signal.SIGINT
+    assert done.stderr.strip().startswith("error: interrupted by SIGINT; ")
+    assert done.stderr.strip().count("\n") == 0

@@ -33,7 +33,10 @@ def test_writes_a_page_beside_the_run_or_where_asked(runs, tmp_path):
     command_line = [sys.executable, "-m", "maf.report", "--run", runs["one"], "--max_rows", "60", "--output", page]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}  # another test may have set it for this process
     result = subprocess.run([*map(str, command_line)], capture_output=True, text=True, check=False, env=quiet)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert result.returncode == 0, result.stderr
+    rows, *steps = result.stderr.splitlines()
+    assert rows.startswith("rows: ")
+    assert steps == ["ranking test rows among the model's draws", "drawing p(x | c)"]
     lines = result.stdout.splitlines()
     assert lines[-1] == f"report    {page}"
     assert "this model" in lines[-4]

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.faults.conftest import ROOT
+from tests.docs.commands import ROOT
 
 SHELLS = {
     "read": ("", 0, "done\n", ""),
@@ -17,12 +17,11 @@ SHELLS = {
 }
 
 
-@pytest.mark.parametrize("package", ["maf", "beam_jobs", "serving_config"])
 @pytest.mark.parametrize("name", SHELLS)
-def test_the_end_of_a_command(package, name):
+def test_the_end_of_a_command(name):
     suffix, status, out, err = SHELLS[name]
     wait = "import time; time.sleep(0.2)" if "gone" in name else ""
-    code = f"import sys; from {package}.standard_output import show; {wait}\nsys.exit(show('done'))"
+    code = f"import sys; from maf_serving.command import show; {wait}\nsys.exit(show('done'))"
     done = subprocess.run(
         ["/bin/bash", "-c", f'"$@" {suffix}', "bash", sys.executable, "-c", code],
         cwd=ROOT,
