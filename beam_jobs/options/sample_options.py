@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from beam_jobs.options.flags import JobFlags, add_row_flags
 from beam_jobs.options.job_options import JobOptions, check_at_least, check_keep
-from maf_serving.row_seeds import check_seed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +32,8 @@ class SampleOptions(JobOptions):
     def __post_init__(self) -> None:
         super(SampleOptions, self).__post_init__()  # see `ScoreOptions`
         check_at_least("--num_samples", self.num_samples, 1)
+        from maf_serving.row_seeds import check_seed  # noqa: PLC0415  # numpy: --help must not wait for it
+
         check_seed(self.seed)
         check_keep(self.keep)
 
