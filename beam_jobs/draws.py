@@ -13,46 +13,22 @@ from apache_beam.pvalue import TaggedOutput
 from beam_jobs.output.writing import at_end
 from beam_jobs.tally import Tally
 from beam_jobs.validation import REJECTED_TAG
+from maf_serving.draws import ask_for_draws
 from maf_serving.rejection import file_column, reject
-from maf_serving.row_seeds import Words, draw_seeds, row_keys, row_keys_in_file, row_keys_of_values
+from maf_serving.row_seeds import Words, row_keys, row_keys_in_file, row_keys_of_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import numpy.typing as npt
     from apache_beam.ml.inference.base import PredictionResult
 
     from maf_serving.arrow_columns import Floats
-    from maf_serving.model_inputs import RawCondition
+    from maf_serving.draws import Draws
     from maf_serving.validation import ScoreableRows
 
 DRAWN_TAG = "tally"
 NULL_KEY = "null key"
 NOT_FINITE = "not finite"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Draws:
-    """Draws to be made, each for a row of one file.
-
-    Attributes:
-      file: path of the file.
-      rows: row number of each draw; int64 `[B]`.
-      numbers: number of each draw within its row, from 0; int64 `[B]`.
-      inputs: of the signature, `[B, ...]` each, the seeds among them.
-      columns: columns to carry through, of B rows.
-      condition: see `ScoreableRows`.
-    """
-
-    file: str
-    rows: pa.Int64Array
-    numbers: npt.NDArray[np.int64]
-    inputs: Mapping[str, npt.NDArray[np.generic]]
-    columns: pa.RecordBatch
-    condition: RawCondition | None = None
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,21 +86,13 @@ class AskForDraws(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
             )
             batch = batch.filter(~null.to_numpy(zero_copy_only=False))
         self._rows_used += len(batch)
-        keys = self._identity.keys(batch)
-        kept = batch.columns.select(self._kept)
-        total = len(batch) * self._num_samples
-        for start in range(0, total, self._max_draws):
-            flat = np.arange(start, min(start + self._max_draws, total))
-            index, numbers = np.divmod(flat, self._num_samples)
-            inputs = {name: tensor[index] for name, tensor in batch.inputs.items()}
-            yield Draws(
-                file=batch.file,
-                rows=batch.rows.take(pa.array(index)),
-                numbers=numbers,
-                inputs={**inputs, "seed": draw_seeds(keys[index], numbers)},
-                columns=kept.take(pa.array(index)),
-                condition=None if batch.condition is None else batch.condition.repeat(index),
-            )
+        yield from ask_for_draws(
+            batch,
+            self._identity.keys(batch),
+            num_samples=self._num_samples,
+            max_draws=self._max_draws,
+            kept=self._kept,
+        )
 
     def finish_bundle(self) -> Iterator[TaggedOutput]:
         """Says how many rows were drawn for."""

@@ -18,35 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from maf_serving.arrow_columns import Mask
+    from maf_serving.columns import ConditionColumn
 
     Arrays = Mapping[str, npt.NDArray[Any]]
 
 ENCODE_CONDITION = "encode_condition"
 CONDITIONAL_INPUT = "conditional_input"
-
-
-class ConditionColumn(Protocol):
-    """What a model's contract says of a raw column of its condition; see `export.contract.ConditionColumn`."""
-
-    @property
-    def name(self) -> str:
-        """Of the column."""
-
-    @property
-    def kind(self) -> str:
-        """`"number"`, or `"string"` or `"integer"` for a category."""
-
-    @property
-    def vocabulary(self) -> tuple[str, ...] | tuple[int, ...]:
-        """Of a category, the values that the model knows."""
-
-    @property
-    def nullable(self) -> bool:
-        """Whether null is a state of its own."""
-
-    @property
-    def is_category(self) -> bool:
-        """Whether the column is encoded by a vocabulary."""
 
 
 class Signature(Protocol):

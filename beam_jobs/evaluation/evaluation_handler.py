@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from apache_beam.ml.inference.base import PredictionResult
 
-from beam_jobs.model_handler import LoadedModel, SavedModelHandler
+from beam_jobs.model_handler import SavedModelHandler
 from maf_serving.model_inputs import encode_rows
 from maf_serving.row_seeds import draw_seeds, row_keys_in_file
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from beam_jobs.model_location import ModelLocation
+    from maf_serving.saved_model import LoadedModel
     from maf_serving.validation import ScoreableRows
 
 INVERSE = "inverse"
