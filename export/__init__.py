@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from maf_serving.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from export.batching import BatchingParameters
     from export.contract import ConditionColumn, Contract, ContractError, TrainingSummary, read_contract
     from export.errors import ExportError, ExportWarning, ModelError, OptionError, PublishError, VerificationError
     from export.saved_model import export_saved_model
+    from maf_serving.batching import BatchingParameters
 
 __all__ = [
     "BatchingParameters",
@@ -41,7 +41,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "export.batching": ["BatchingParameters"],
+        "maf_serving.batching": ["BatchingParameters"],
         "export.contract": ["ConditionColumn", "Contract", "ContractError", "TrainingSummary", "read_contract"],
         "export.errors": [
             "ExportError",

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.batching import BatchingParameters
 from export.errors import OptionError
 from export.publish import check_base, is_remote
 from export.source import read_source
+from maf_serving.batching import BatchingParameters
 from maf_serving.command import run_command
 from maf_serving.quiet_tensorflow import import_quietly
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from export.batching import BatchingParameters
 from export.builder import build
 from export.check_model import check_model, check_weights
 from export.checkpoint import check_checkpoint, restore
@@ -17,6 +16,7 @@ from export.encoded_columns import read_columns
 from export.masks import check_masks
 from export.saved_model import ExportedVersion, export_and_report
 from maf.routing import make_bijector_kwargs
+from maf_serving.batching import BatchingParameters
 
 
 def export_checkpoint(

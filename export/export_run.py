@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.batching import BatchingParameters
 from export.contract import TrainingSummary
 from export.saved_model import ExportedVersion, export_and_report
 from maf.run_directory import load_run
+from maf_serving.batching import BatchingParameters
 
 
 def export_run(

@@ -12,7 +12,6 @@ from typing import Any
 import tensorflow as tf
 
 from export.base_sampler import BaseSampler, make_base_sampler
-from export.batching import BatchingParameters, write_batching
 from export.check_model import check_model, check_weights
 from export.compiled.compile_density import compile_density
 from export.condition import null_values
@@ -29,6 +28,7 @@ from export.signatures import make_signatures, sampling_signatures
 from export.verification import VerificationReport, verify
 from export.verification_inputs import make_inputs
 from export.warmup import check_batch_sizes, warmup_requests, write_warmup
+from maf_serving.batching import BATCHING_PATH, BatchingParameters
 from maf_serving.command import sigterm_raises
 
 
@@ -139,7 +139,8 @@ def export_and_report(
             write_method_names(staged, contract)
             _write_contract(contract, staged)
             write_warmup(staged, contract, warmup)
-            write_batching(staged, batching)
+            if batching is not None:
+                (staged / BATCHING_PATH).write_text(batching.to_text(), encoding="utf-8")
             report = verify(model, staged, inputs)
             report.require_agreement()
             return ExportedVersion(base.publish(staged, version), report)

@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, regression_pb2
 
-from export.batching import BatchingParameters
 from export.contract import REGRESS_METHOD_NAME, Contract
 from export.errors import OptionError
 from export.examples import as_sent, signature_features
 from export.request import Request
 from export.verification_inputs import VerificationInputs
+from maf_serving.batching import BatchingParameters
 
 WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
 MOST_RECORDS = 1000

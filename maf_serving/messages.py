@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from maf_serving.errors import UsageError
 
 _PACKAGE = "tensorflow.serving"
 _SCALARS = {"string": 9, "bytes": 12, "bool": 8, "int32": 5, "int64": 3, "float": 2, "double": 1}
@@ -153,3 +156,30 @@ def _add_field(message: Any, name: str, number: int, kind: str, oneof: str = "")
         if oneof not in [each.name for each in message.oneof_decl]:
             message.oneof_decl.add(name=oneof)
         field.oneof_index = [each.name for each in message.oneof_decl].index(oneof)
+
+
+def message_text(message: Any) -> str:
+    """A message in protobuf's text format, which is how TensorFlow Serving is configured."""
+    from google.protobuf import text_format  # noqa: PLC0415
+
+    text: str = text_format.MessageToString(message)
+    return text
+
+
+def read_text_message(path: str | Path, message: Any) -> Any:
+    """Fills `message` from a file in protobuf's text format, and returns it.
+
+    Raises:
+      UsageError: the file cannot be read or does not parse.
+    """
+    from google.protobuf import text_format  # noqa: PLC0415
+
+    name = message.DESCRIPTOR.name
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}; expected a {name} in protobuf's text format") from error
+    try:
+        return text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        raise UsageError(f"{path} is no {name} in protobuf's text format: {error}") from error

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from maf_serving.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from serving_config.batching_parameters import BatchingParameters
+    from maf_serving.batching import BatchingParameters
     from serving_config.client.client import Client
     from serving_config.configuration import build_files
     from serving_config.errors import JobError, ServingError, UsageError
@@ -39,7 +39,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "serving_config.batching_parameters": ["BatchingParameters"],
+        "maf_serving.batching": ["BatchingParameters"],
         "serving_config.client.client": ["Client"],
         "serving_config.configuration": ["build_files"],
         "serving_config.errors": ["JobError", "ServingError", "UsageError"],

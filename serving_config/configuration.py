@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maf_serving.messages import message_text
 from serving_config.command_line import (
     BATCHING_PARAMETERS,
     MODELS_CONFIG,
@@ -20,8 +21,8 @@ from serving_config.deployment.grafana import grafana_dashboard
 from serving_config.deployment.kserve import inference_service, service_name
 from serving_config.deployment.prometheus import PROMETHEUS_FILE, prometheus_file
 from serving_config.errors import UsageError
-from serving_config.model_server_config import config_text, model_server_config
-from serving_config.server_files import batching_text, monitoring_text, ssl_text
+from serving_config.model_server_config import model_server_config
+from serving_config.server_files import monitoring_text, ssl_text
 from serving_config.yaml_text import yaml_text
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ def build_files(spec: ServingSpec) -> dict[str, str]:
     local_paths = {m.name: m.base_path if m.remote else str(Path(m.base_path).resolve()) for m in spec.models}
     shared = {MONITORING_CONFIG: monitoring_text(spec.monitoring_path)}
     if spec.batching is not None:
-        shared[BATCHING_PARAMETERS] = batching_text(spec.batching)
+        shared[BATCHING_PARAMETERS] = spec.batching.to_text()
     files = {
-        MODELS_CONFIG: config_text(model_server_config(spec, local_paths)),
+        MODELS_CONFIG: message_text(model_server_config(spec, local_paths)),
         **shared,
         SCRIPT: serve_script(spec),
         "docker-compose.yml": yaml_text(compose_file(spec, local_paths)),
@@ -44,7 +45,7 @@ def build_files(spec: ServingSpec) -> dict[str, str]:
     }
     if spec.ssl is not None:
         files[SSL_CONFIG] = ssl_text(spec.ssl)
-    in_cluster = config_text(model_server_config(spec, kubernetes.cluster_base_paths(spec)))
+    in_cluster = message_text(model_server_config(spec, kubernetes.cluster_base_paths(spec)))
     files |= _cluster_files(spec, {MODELS_CONFIG: in_cluster, **shared})
     return files | _kserve_files(spec)
 

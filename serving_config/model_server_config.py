@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from maf_serving.messages import read_text_message
 from serving_config.errors import UsageError
-from serving_config.text_message import read_text_message
 
 if TYPE_CHECKING:
     from serving_config.spec import ServedModel, ServingSpec
@@ -29,12 +28,6 @@ def model_server_config(spec: ServingSpec, base_paths: Mapping[str, str]) -> Any
         for label, version in model.version_labels.items():
             config.version_labels[label] = version
     return message
-
-
-def config_text(message: Any) -> str:
-    """The message in protobuf's text format."""
-    text: str = text_format.MessageToString(message)
-    return text
 
 
 def read_config(path: Path) -> Any:

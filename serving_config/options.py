@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from serving_config.batching_parameters import BatchingParameters
+from maf_serving.batching import BatchingParameters
 from serving_config.command_parser import CommandParser, integers
 from serving_config.errors import UsageError
 from serving_config.spec import ClusterSpec, ServedModel, ServingSpec, TlsFiles

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from serving_config.batching_parameters import BatchingParameters
+from maf_serving.batching import BatchingParameters
 from serving_config.errors import UsageError
 from serving_config.version_policy import VersionPolicy
 

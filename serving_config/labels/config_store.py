@@ -11,9 +11,10 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from maf_serving.messages import message_text
 from serving_config.command_line import MODELS_CONFIG
 from serving_config.errors import JobError, UsageError
-from serving_config.model_server_config import config_text, read_config
+from serving_config.model_server_config import read_config
 from serving_config.yaml_text import yaml_text
 
 
@@ -37,7 +38,7 @@ class ConfigFile:
 
     def write(self, message: Any) -> None:
         """Replaces it. Raises `JobError`."""
-        replace_file(self.path, config_text(message))
+        replace_file(self.path, message_text(message))
 
 
 class ConfigMapManifest:
@@ -65,7 +66,7 @@ class ConfigMapManifest:
     def write(self, message: Any) -> None:
         """Replaces it, and leaves every other key and document as it is. Raises `JobError` or `UsageError`."""
         documents, config_map = self._documents()
-        config_map["data"][MODELS_CONFIG] = config_text(message)
+        config_map["data"][MODELS_CONFIG] = message_text(message)
         replace_file(self.path, yaml_text(*documents))
 
     def _documents(self) -> tuple[list[Any], Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from maf_serving.messages import message_text
 from serving_config.client.client import Client
 from serving_config.client.grpc_transport import GrpcTransport
 from serving_config.client.model_status import AVAILABLE, OK
@@ -15,7 +16,7 @@ from serving_config.client.retry import RetryPolicy
 from serving_config.errors import InvalidArgumentError, JobError, ModelNotFoundError, UnavailableError, UsageError
 from serving_config.labels.config_store import ConfigFile, ConfigMapManifest
 from serving_config.labels.move import LabelMove, add_version, move_label, needs_loading, plan_move
-from serving_config.model_server_config import config_text, find_model
+from serving_config.model_server_config import find_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ class Rollout:
         self._say = say
         self._store = _open_store(options)
         self._message = self._store.read()
-        self._text = config_text(self._message)
+        self._text = message_text(self._message)
         self._config = find_model(self._message, options.model_name, self._store.path)
 
     def run(self) -> LabelMove:
@@ -86,12 +87,12 @@ class Rollout:
         """Replaces the configuration, and sends it if asked to."""
         if self._options.run == "dry":
             return
-        if config_text(self._store.read()) != self._text:
+        if message_text(self._store.read()) != self._text:
             raise JobError(
                 f"{self._store.path} has been changed by somebody else since this command read it; run it again"
             )
         self._store.write(self._message)
-        self._text = config_text(self._message)
+        self._text = message_text(self._message)
         if self._store.applied_by is not None:
             self._say(f"{self._store.path} is written; apply it: {self._store.applied_by}")
         if self._options.apply == "push" and self._options.server.grpc_target is not None:

@@ -7,17 +7,20 @@ no rows runs alone: the real server never answers it, or ends.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from maf_serving.batching import BatchingParameters
 from maf_serving.codes import Code
 from serving_config.local_server.batch_tensors import merged, split
 from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.servable import Array, Runner
-from serving_config.local_server.server_batching import ServerBatching
+
+_MOST_ENQUEUED = 10  # TensorFlow Serving's default
 
 _Key = tuple[tuple[str, ...], tuple[str, ...]]  # tensors fed, tensors fetched
 
@@ -50,11 +53,16 @@ class _Batch:
 class BatchingRunner:
     """Runs batches on another runner."""
 
-    def __init__(self, runner: Runner, parameters: ServerBatching) -> None:
+    def __init__(self, runner: Runner, parameters: BatchingParameters) -> None:
         """Batches for one version; its threads are its own."""
         self._runner = runner
         self._parameters = parameters
-        self._threads = threading.Semaphore(parameters.num_batch_threads)
+        self._wait_seconds = (parameters.batch_timeout_micros or 0) / 1e6
+        self._most_enqueued = (
+            _MOST_ENQUEUED if parameters.max_enqueued_batches is None else parameters.max_enqueued_batches
+        )
+        self._most_running = parameters.num_batch_threads or os.cpu_count() or 1
+        self._threads = threading.Semaphore(self._most_running)
         self._lock = threading.Lock()
         self._open: dict[_Key, _Batch] = {}
         self._waiting = 0
@@ -67,14 +75,17 @@ class BatchingRunner:
         limits = self._parameters
         if rows > limits.max_batch_size:  # whether or not large requests are split
             raise invalid_argument(f"Task size {rows} is larger than maximum input batch size {limits.max_batch_size}")
-        if not limits.split_at:
+        if not limits.enable_large_batch_splitting:
             return self._join(feeds, rows, fetches, timeout)
+        largest = limits.largest_batch
         pieces = [
             self._join(
-                {name: value[at : at + limits.split_at] for name, value in feeds.items()}, size, fetches, timeout
+                {name: value[at : at + largest] for name, value in feeds.items()},
+                min(largest, rows - at),
+                fetches,
+                timeout,
             )
-            for at in range(0, rows, limits.split_at)
-            if (size := min(limits.split_at, rows - at))
+            for at in range(0, rows, largest)
         ]
         return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
 
@@ -85,9 +96,9 @@ class BatchingRunner:
         key = (tuple(sorted(feeds)), tuple(fetches))
         with self._lock:
             batch = self._open.get(key)
-            if batch is not None and batch.rows + rows <= self._parameters.largest:
+            if batch is not None and batch.rows + rows <= self._parameters.largest_batch:
                 batch.add(task)
-                if batch.rows == self._parameters.largest:
+                if batch.rows == self._parameters.largest_batch:
                     del self._open[key]
                     batch.full.set()
                 leads = False
@@ -107,8 +118,8 @@ class BatchingRunner:
         return task.values
 
     def _check_room(self) -> None:
-        most = self._parameters.max_enqueued_batches
-        if self._waiting >= most + self._parameters.num_batch_threads:
+        most = self._most_enqueued
+        if self._waiting >= most + self._most_running:
             raise RequestError(
                 Code.UNAVAILABLE,
                 "The batch scheduling queue to which this task was submitted is full; currently "
@@ -118,8 +129,8 @@ class BatchingRunner:
     def _lead(self, key: _Key, batch: _Batch, fetches: Sequence[str]) -> None:
         started = time.perf_counter()
         try:
-            if batch.rows < self._parameters.largest:
-                batch.full.wait(self._parameters.batch_timeout_micros / 1e6)
+            if batch.rows < self._parameters.largest_batch:
+                batch.full.wait(self._wait_seconds)
             with self._threads:
                 with self._lock:
                     if self._open.get(key) is batch:
@@ -135,7 +146,7 @@ class BatchingRunner:
     def _run(self, batch: _Batch, fetches: Sequence[str], waited: float) -> None:
         timeouts = [task.timeout for task in batch.tasks if task.timeout is not None]
         longest = max(max(timeouts) - waited, 0.001) if len(timeouts) == len(batch.tasks) else None
-        padding = self._parameters.padded(batch.rows) - batch.rows
+        padding = _padded(batch.rows, self._parameters.allowed_batch_sizes) - batch.rows
         try:
             feeds = merged([task.feeds for task in batch.tasks], padding=padding)
             values = self._runner.run(feeds, fetches, longest)
@@ -150,6 +161,11 @@ class BatchingRunner:
         else:
             for task, answer in zip(batch.tasks, answers, strict=True):
                 task.values = answer
+
+
+def _padded(rows: int, allowed: Sequence[int]) -> int:
+    """Rows of the batch that runs for `rows` rows of requests."""
+    return next((size for size in allowed if size >= rows), rows)
 
 
 def _rows(feeds: Mapping[str, Array]) -> int:

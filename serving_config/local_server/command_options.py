@@ -6,20 +6,19 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from maf_serving.messages import message_class
+from maf_serving.batching import BATCHING_PATH, BatchingParameters, read_batching_parameters
+from maf_serving.messages import message_class, read_text_message
 from serving_config.errors import UsageError
 from serving_config.local_server.load_policy import LoadPolicy
 from serving_config.local_server.loading import LoadOptions, SessionThreads
 from serving_config.local_server.model_config import ModelConfig, read_model_configs
 from serving_config.local_server.request_body import BodyLimits
 from serving_config.local_server.servable import Servable
-from serving_config.local_server.server_batching import ServerBatching, read_batching_parameters
 from serving_config.local_server.server_options import METRICS_PATH, ServerOptions
 from serving_config.local_server.tls import TlsConfig, read_tls_config
 from serving_config.local_server.warmup import replay_warmup
 from serving_config.serve_flags import is_true
 from serving_config.serve_options import ServeOptions, absolute
-from serving_config.text_message import read_text_message
 
 
 def models(options: ServeOptions) -> tuple[ModelConfig, ...]:
@@ -107,7 +106,7 @@ def _integer(options: ServeOptions, flag: str, default: int) -> int:
     return int(options.flags.get(flag, default))
 
 
-def _batching(options: ServeOptions) -> Callable[[Path], ServerBatching | None]:
+def _batching(options: ServeOptions) -> Callable[[Path], BatchingParameters | None]:
     """The batching parameters of a version, by its directory."""
     path = options.flags.get("batching_parameters_file")
     per_model = is_true(options.flags.get("enable_per_model_batching_parameters"))
@@ -115,18 +114,18 @@ def _batching(options: ServeOptions) -> Callable[[Path], ServerBatching | None]:
         if path is not None or per_model:
             raise UsageError("batching parameters without --enable_batching have no effect; expected both or neither")
         return lambda _version_dir: None
-    parameters = read_batching_parameters(path) if path is not None else ServerBatching()
+    parameters = read_batching_parameters(path) if path is not None else BatchingParameters()
     if not per_model:
         return lambda _version_dir: parameters
     return lambda version_dir: _own_batching(version_dir, num_batch_threads=parameters.num_batch_threads)
 
 
-def _own_batching(version_dir: Path, *, num_batch_threads: int) -> ServerBatching | None:
+def _own_batching(version_dir: Path, *, num_batch_threads: int | None) -> BatchingParameters | None:
     """As the file in the version says; a version without one is not batched. Threads are the server's alone."""
-    path = version_dir / "batching_params.pbtxt"
+    path = version_dir / BATCHING_PATH
     if not path.is_file():
         return None
-    return dataclasses.replace(read_batching_parameters(str(path)), num_batch_threads=num_batch_threads)
+    return dataclasses.replace(read_batching_parameters(path), num_batch_threads=num_batch_threads)
 
 
 def _stay_cold(_servable: Servable, _version_dir: Path) -> None:

@@ -10,12 +10,12 @@ from typing import Any, Literal
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from maf_serving.batching import BatchingParameters
 from maf_serving.codes import Code
 from serving_config.errors import UsageError
 from serving_config.local_server.batching import BatchingRunner
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.servable import Servable
-from serving_config.local_server.server_batching import ServerBatching
 from serving_config.local_server.warmup import replay_warmup
 from serving_config.local_server.xla_functions import XlaRefusingRunner, compiled_tensors
 
@@ -68,7 +68,7 @@ class LoadOptions:
     """
 
     threads: SessionThreads = dataclasses.field(default_factory=SessionThreads)
-    batching: Callable[[Path], ServerBatching | None] = lambda _path: None
+    batching: Callable[[Path], BatchingParameters | None] = lambda _path: None
     warm_up: Callable[[Servable, Path], None] = replay_warmup
     xla: Literal["refuse", "compile"] = "refuse"
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from tensorflow_serving.config import model_server_config_pb2
 
+from maf_serving.messages import read_text_message
 from serving_config.local_server.errors import invalid_argument
 from serving_config.local_server.versions import VersionPolicy
-from serving_config.text_message import read_text_message
 
 _PLATFORM = "tensorflow"
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import grpc
 
-from maf_serving.messages import message_class
+from maf_serving.messages import message_class, read_text_message
 from serving_config.errors import UsageError
-from serving_config.text_message import read_text_message
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from serving_config.batching_parameters import BatchingParameters
+from maf_serving.batching import BatchingParameters
 from serving_config.errors import JobError
 
 if TYPE_CHECKING:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from serving_config.server_files import batching_text
-
 if TYPE_CHECKING:
     from serving_config.tuning.measurement import Timing
     from serving_config.tuning.proposal import Proposal
@@ -30,7 +28,7 @@ def format_proposal(proposal: Proposal, *, latency_ms: float) -> str:
         f"{chosen.threads} thread(s) each\n"
         f"  wait {wait:.3g} ms + batch before {chosen.p99_ms:.3g} ms + own batch {chosen.p99_ms:.3g} ms "
         f"<= {latency_ms:g} ms; {chosen.rows_per_second:,.0f} rows/s when busy\n\n"
-        f"{batching_text(batching)}\n"
+        f"{batching.to_text()}\n"
         f"python -m serving_config ... {' '.join(_flags(proposal))}"
     )
 

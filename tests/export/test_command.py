@@ -11,9 +11,9 @@ import pytest
 
 import export
 from export import __main__ as command
-from export.batching import BATCHING_PATH, BatchingParameters
 from export.contract import read_contract
 from export.warmup import read_warmup
+from maf_serving.batching import BATCHING_PATH, BatchingParameters
 
 LOADED = (
     "import sys, json; print(json.dumps(sorted(m for m in sys.modules if m in {'tensorflow', 'numpy', 'tf_keras'})))"

@@ -10,7 +10,6 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from export import saved_model as saved_model_module
-from export.batching import BatchingParameters
 from export.contract import read_contract
 from export.errors import OptionError, VerificationError
 from export.live_model import LiveModel
@@ -18,6 +17,7 @@ from export.replay import answer_object, answer_session, replay
 from export.request import Request
 from export.verification_inputs import TYPICAL_ROWS, VerificationInputs, make_inputs
 from export.warmup import WARMUP_PATH, check_batch_sizes, read_warmup, warmup_requests, write_warmup
+from maf_serving.batching import BatchingParameters
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_types_that_are_not_numbers():
 
 
 def test_the_ground_floor_of_the_wire_loads_nothing_heavy():
-    modules = "messages, tensor_proto, predict_channel, model_spec, tls, row_limit, codes"
+    modules = "messages, tensor_proto, predict_channel, model_spec, tls, row_limit, batching, codes"
     code = (
         f"import sys; from maf_serving import {modules}\n"
         "print(sorted({'tensorflow', 'apache_beam', 'grpc', 'google.protobuf'} & set(sys.modules)))"

@@ -8,13 +8,12 @@ import time
 import numpy as np
 import pytest
 
+from maf_serving.batching import BatchingParameters
 from serving_config.client import Client
-from serving_config.errors import UsageError
 from serving_config.local_server.batching import BatchingRunner
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.loading import LoadOptions
 from serving_config.local_server.model_config import ModelConfig
-from serving_config.local_server.server_batching import ServerBatching, read_batching_parameters
 from tests.serving_config.local_server.load import load
 from tests.serving_config.local_server.support import predict_request
 
@@ -60,7 +59,7 @@ def rows(*values):
 
 def test_requests_share_a_batch_and_get_their_own_rows():
     doubler = Doubler()
-    runner = BatchingRunner(doubler, ServerBatching(max_batch_size=4, batch_timeout_micros=5_000_000))
+    runner = BatchingRunner(doubler, BatchingParameters(max_batch_size=4, batch_timeout_micros=5_000_000))
     results = side_by_side(runner, rows(1.0), rows(2.0, 3.0), rows(4.0))
     assert [result.tolist() for result in results] == [[2], [4, 6], [8]]
     assert [batch.tolist() for batch in doubler.batches] == [[1, 2, 3, 4]]
@@ -68,11 +67,11 @@ def test_requests_share_a_batch_and_get_their_own_rows():
 
 def test_a_batch_is_padded_with_a_row_of_its_own():
     doubler = Doubler()
-    runner = BatchingRunner(doubler, ServerBatching(max_batch_size=8, allowed_batch_sizes=(4, 8)))
+    runner = BatchingRunner(doubler, BatchingParameters(max_batch_size=8, allowed_batch_sizes=(4, 8)))
     assert runner.run({"x": rows(7.0, 8.0)}, ["y"], None)[0].tolist() == [14, 16]
     assert doubler.batches[0].tolist() == [7, 8, 7, 7]
     runner = BatchingRunner(
-        doubler, ServerBatching(max_batch_size=4, batch_timeout_micros=300_000, allowed_batch_sizes=(4,))
+        doubler, BatchingParameters(max_batch_size=4, batch_timeout_micros=300_000, allowed_batch_sizes=(4,))
     )
     side_by_side(runner, rows(1.0), rows(2.0))
     assert doubler.batches[1].tolist() == [1, 2, 2, 2]  # a row of the last request
@@ -80,7 +79,7 @@ def test_a_batch_is_padded_with_a_row_of_its_own():
 
 def test_an_error_is_every_mates():
     doubler = Doubler()
-    runner = BatchingRunner(doubler, ServerBatching(max_batch_size=2, batch_timeout_micros=5_000_000))
+    runner = BatchingRunner(doubler, BatchingParameters(max_batch_size=2, batch_timeout_micros=5_000_000))
     results = side_by_side(runner, rows(1.0), rows(-1.0))
     assert [str(result) for result in results] == ["negative", "negative"]
 
@@ -98,7 +97,7 @@ def test_an_error_is_every_mates():
 )
 def test_a_request_of_another_shape_or_type_fails_its_mates(other, code, message):
     doubler = Doubler()
-    runner = BatchingRunner(doubler, ServerBatching(max_batch_size=2, batch_timeout_micros=5_000_000))
+    runner = BatchingRunner(doubler, BatchingParameters(max_batch_size=2, batch_timeout_micros=5_000_000))
     results = side_by_side(runner, rows(1.0), other)
     assert [(result.code, message in result.message) for result in results] == [(code, True)] * 2
     assert not doubler.batches
@@ -107,12 +106,12 @@ def test_a_request_of_another_shape_or_type_fails_its_mates(other, code, message
 
 def test_a_request_of_no_rows_runs_alone():
     doubler = Doubler()
-    runner = BatchingRunner(doubler, ServerBatching(batch_timeout_micros=5_000_000))
+    runner = BatchingRunner(doubler, BatchingParameters(batch_timeout_micros=5_000_000))
     assert runner.run({"x": rows()}, ["y"], None)[0].tolist() == []
 
 
 def test_what_does_not_fit_is_refused():
-    runner = BatchingRunner(Doubler(), ServerBatching(max_batch_size=2))
+    runner = BatchingRunner(Doubler(), BatchingParameters(max_batch_size=2))
     for feeds, complaint in (
         ({"x": rows(1, 2, 3)}, "Task size 3 is larger than maximum input batch size 2"),
         ({"x": np.array(1.0)}, "must have at least one dimension"),
@@ -124,7 +123,9 @@ def test_what_does_not_fit_is_refused():
 
 def test_a_large_request_is_split_if_asked_for():
     doubler = Doubler()
-    runner = BatchingRunner(doubler, ServerBatching(max_batch_size=100, split_at=2))
+    runner = BatchingRunner(
+        doubler, BatchingParameters(max_batch_size=100, enable_large_batch_splitting=True, max_execution_batch_size=2)
+    )
     assert runner.run({"x": rows(1, 2, 3, 4, 5)}, ["y"], None)[0].tolist() == [2, 4, 6, 8, 10]
     assert [len(batch) for batch in doubler.batches] == [2, 2, 1]
     with pytest.raises(RequestError, match="Task size 101 is larger than maximum input batch size 100"):
@@ -134,7 +135,7 @@ def test_a_large_request_is_split_if_asked_for():
 def test_more_batches_than_may_wait_are_refused():
     doubler = Doubler()
     doubler.gate.clear()
-    runner = BatchingRunner(doubler, ServerBatching(max_batch_size=1, max_enqueued_batches=1, num_batch_threads=1))
+    runner = BatchingRunner(doubler, BatchingParameters(max_batch_size=1, max_enqueued_batches=1, num_batch_threads=1))
     threading.Timer(0.3, doubler.gate.set).start()
     results = side_by_side(runner, rows(1.0), rows(2.0), rows(3.0))
     assert [result.tolist() for result in results[:2]] == [[2], [4]]
@@ -144,7 +145,7 @@ def test_more_batches_than_may_wait_are_refused():
 def test_a_mate_does_not_wait_longer_than_its_time():
     doubler = Doubler()
     doubler.gate.clear()
-    runner = BatchingRunner(doubler, ServerBatching(max_batch_size=2, batch_timeout_micros=5_000_000))
+    runner = BatchingRunner(doubler, BatchingParameters(max_batch_size=2, batch_timeout_micros=5_000_000))
     threading.Timer(0.5, doubler.gate.set).start()
     results = side_by_side(runner, rows(1.0), rows(2.0), timeout=0.2)
     assert results[0].tolist() == [2]
@@ -154,7 +155,7 @@ def test_a_mate_does_not_wait_longer_than_its_time():
 def test_many_requests_at_once():
     doubler = Doubler()
     runner = BatchingRunner(
-        doubler, ServerBatching(max_batch_size=8, batch_timeout_micros=1000, max_enqueued_batches=1000)
+        doubler, BatchingParameters(max_batch_size=8, batch_timeout_micros=1000, max_enqueued_batches=1000)
     )
     failures = []
 
@@ -175,7 +176,7 @@ def test_many_requests_at_once():
 
 
 def test_a_batching_server_answers_side_by_side_with_and_without_deadlines(serve, base):
-    parameters = ServerBatching(max_batch_size=8, batch_timeout_micros=2000, allowed_batch_sizes=(4, 8))
+    parameters = BatchingParameters(max_batch_size=8, batch_timeout_micros=2000, allowed_batch_sizes=(4, 8))
     loading = LoadOptions(batching=lambda _path: parameters)
     server = serve(ModelConfig(name="small", base_path=str(base)), loading=loading)
     request = predict_request()
@@ -190,7 +191,7 @@ def test_a_batching_server_answers_side_by_side_with_and_without_deadlines(serve
     assert list(server.prediction.Predict(empty, timeout=10).outputs["log_prob"].float_val) == []
 
 
-@pytest.mark.parametrize("parameters", [ServerBatching(), ServerBatching(max_batch_size=7)])
+@pytest.mark.parametrize("parameters", [BatchingParameters(), BatchingParameters(max_batch_size=7)])
 @pytest.mark.parametrize("transport", ["rest", "grpc"])
 def test_clients_learn_the_limit_of_a_batching_server(serve, base, parameters, transport):
     server = serve(
@@ -204,24 +205,3 @@ def test_clients_learn_the_limit_of_a_batching_server(serve, base, parameters, t
     with Client("small", **address, rows_per_request=1200) as client:
         np.testing.assert_allclose(client.log_prob(x, c), 1 - (x - c).sum(axis=1), rtol=1e-4, atol=1e-4)
         assert client.log_prob(x[:0], c[:0]).shape == (0,)
-
-
-def test_parameters_are_read_from_a_file(tmp_path):
-    path = tmp_path / "batching.txt"
-    path.write_text(
-        "max_batch_size { value: 8 } batch_timeout_micros { value: 5000 } num_batch_threads { value: 2 } "
-        "max_enqueued_batches { value: 100 } allowed_batch_sizes: 2 allowed_batch_sizes: 4 allowed_batch_sizes: 8"
-    )
-    assert read_batching_parameters(str(path)) == ServerBatching(
-        max_batch_size=8,
-        batch_timeout_micros=5000,
-        num_batch_threads=2,
-        max_enqueued_batches=100,
-        allowed_batch_sizes=(2, 4, 8),
-    )
-    path.write_text("max_batch_size { value: 8 } allowed_batch_sizes: 4")
-    with pytest.raises(UsageError, match="allowed_batch_sizes is 4 and max_batch_size is 8; the last"):
-        read_batching_parameters(str(path))
-    path.write_text("max_batch_sise { value: 8 }")
-    with pytest.raises(UsageError, match="is no BatchingParameters in protobuf's text format"):
-        read_batching_parameters(str(path))

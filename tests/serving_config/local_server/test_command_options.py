@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from maf_serving.batching import BatchingParameters
 from serving_config.errors import UsageError
 from serving_config.local_server import command_options
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.model_config import ModelConfig
-from serving_config.local_server.server_batching import ServerBatching
 from serving_config.local_server.versions import VersionPolicy
 from serving_config.local_server.warmup import replay_warmup
 from serving_config.serve_flags import parse_serve_flags
@@ -83,7 +83,7 @@ def test_batching_for_all_or_for_each_model(flags, write, tmp_path):
     parameters = write("max_batch_size { value: 8 }")
     loading = command_options.load_options(flags("--enable_batching", f"--batching_parameters_file={parameters}"))
     assert loading.batching(tmp_path).max_batch_size == 8
-    assert command_options.load_options(flags("--enable_batching")).batching(tmp_path) == ServerBatching()
+    assert command_options.load_options(flags("--enable_batching")).batching(tmp_path) == BatchingParameters()
     loading = command_options.load_options(flags("--enable_batching", "--enable_per_model_batching_parameters"))
     assert loading.batching(tmp_path) is None
     (tmp_path / "batching_params.pbtxt").write_text("max_batch_size { value: 16 }")

@@ -17,16 +17,16 @@ import pytest
 from google.protobuf import json_format, message_factory
 from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 
+from maf_serving.batching import BatchingParameters
 from serving_config.local_server.load_policy import LoadPolicy
 from serving_config.local_server.loading import LoadOptions
 from serving_config.local_server.model_config import ModelConfig
-from serving_config.local_server.server_batching import ServerBatching
 from serving_config.local_server.versions import VersionPolicy
 from tests.serving_config.local_server.support import Running, ask, running
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 RECORDINGS = [json.loads(line) for line in (GOLDEN / "recordings.jsonl").read_text(encoding="utf-8").splitlines()]
-BATCHING = ServerBatching(
+BATCHING = BatchingParameters(
     max_batch_size=8,
     batch_timeout_micros=5000,
     num_batch_threads=2,
