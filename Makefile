@@ -5,6 +5,7 @@ FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 RUN := $(VENV)/bin/python
+PROGRAM := $(VENV)/bin/maf-serving
 READY := $(VENV)/ready
 export MPLCONFIGDIR := $(abspath $(VENV))/matplotlib
 
@@ -26,10 +27,10 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY) ## The whole chain on generated data: train, export, verify, score, report
 	rm -rf runs/demo out/demo
 	$(RUN) -m examples.demo_data --output data/demo
-	$(RUN) -m maf --data data/demo/train.parquet --event x0,x1 --condition c0 --run runs/demo \
+	$(PROGRAM) train --input data/demo/train.parquet --event x0,x1 --condition c0 --run runs/demo \
 	    --max_epochs 14 --learning_rate_schedule cosine
-	$(RUN) -m export --run runs/demo --model_base models/demo
-	$(RUN) -m beam_jobs.score --model models/demo --input data/demo/held_out.parquet --keep id --output out/demo/scores
+	$(PROGRAM) export --run runs/demo --model models/demo
+	$(PROGRAM) score --model models/demo --input data/demo/held_out.parquet --keep id --output out/demo/scores
 	@echo
 	$(RUN) -m examples.demo_report
 
@@ -39,30 +40,30 @@ CONDITION ?= c0
 NAME ?= demo
 
 train: $(READY) ## Train on DATA with columns EVENT and CONDITION into runs/NAME
-	$(RUN) -m maf --data $(DATA) --event $(EVENT) --condition $(CONDITION) --run runs/$(NAME)
+	$(PROGRAM) train --input $(DATA) --event $(EVENT) --condition $(CONDITION) --run runs/$(NAME)
 
 report: $(READY) ## Report of runs/NAME as one page: out/NAME/report.html
-	$(RUN) -m maf.report --run runs/$(NAME) --output out/$(NAME)/report.html
+	$(PROGRAM) report --run runs/$(NAME) --output out/$(NAME)/report.html
 
 search: $(READY) ## Search configurations on DATA for half an hour into search/NAME
-	$(RUN) -m maf.search --data $(DATA) --event $(EVENT) --condition $(CONDITION) --output search/$(NAME)
+	$(PROGRAM) search --input $(DATA) --event $(EVENT) --condition $(CONDITION) --output search/$(NAME)
 
 export: $(READY) ## Export runs/NAME as the next version of models/NAME
-	$(RUN) -m export --run runs/$(NAME) --model_base models/$(NAME)
+	$(PROGRAM) export --run runs/$(NAME) --model models/$(NAME)
 
 INPUT ?= data/demo/held_out.parquet
 
 score: $(READY) ## Score INPUT with models/NAME into out/NAME/scores
-	$(RUN) -m beam_jobs.score --model models/$(NAME) --input '$(INPUT)' --output out/$(NAME)/scores
+	$(PROGRAM) score --model models/$(NAME) --input '$(INPUT)' --output out/$(NAME)/scores
 
 sample: $(READY) ## Draw 10 samples for each row of INPUT from models/NAME into out/NAME/samples
-	$(RUN) -m beam_jobs.sample --model models/$(NAME) --input '$(INPUT)' --num_samples 10 --seed 0 --output out/$(NAME)/samples
+	$(PROGRAM) sample --model models/$(NAME) --input '$(INPUT)' --num_samples 10 --seed 0 --output out/$(NAME)/samples
 
 evaluate: $(READY) ## Evaluate models/NAME on INPUT: out/NAME/report/report.html
-	$(RUN) -m beam_jobs.evaluate --model models/$(NAME) --input '$(INPUT)' --output out/$(NAME)/report
+	$(PROGRAM) evaluate --model models/$(NAME) --input '$(INPUT)' --output out/$(NAME)/report
 
 serve: $(READY) ## Serve models/NAME over gRPC (8500) and REST (8501)
-	$(RUN) -m serving_config.serve --model_base models/$(NAME) --model_name $(NAME)
+	$(PROGRAM) serve --model models/$(NAME) --model_name $(NAME)
 
 test: $(READY) ## Run all tests
 	$(RUN) -m pytest -n 2 --dist worksteal

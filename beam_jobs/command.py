@@ -45,7 +45,7 @@ def run_command(
     def run() -> str:
         try:
             options, beam_flags = parse(sys.argv[1:] if arguments is None else arguments)
-            return _run(options, beam_flags, flags().names(), plan)
+            return _run(options, beam_flags, flags().flags(), plan)
         except MafServingError as error:
             logging.getLogger(__name__).info("the job did not complete", exc_info=error)
             raise

@@ -60,7 +60,7 @@ def plan_sample(options: SampleOptions) -> SampleJob:
     """Finds the model and the files, and checks that they fit. Raises `UsageError`."""
     model = find_model(options, signature_name=SIGNATURE_NAME)
     number = pa.from_numpy_dtype(model.contract.dtype)
-    drawn = [(name, number) for name in (*(options.event_columns or model.contract.event_columns), "log_prob")]
+    drawn = [(name, number) for name in (*model.event_columns, "log_prob")]
     reserved = [name for name, _ in (*IDENTITY_FIELDS, *drawn)]
     extra = {} if options.key_column is None else {options.key_column: "--key_column"}
     _check_positions(options)

@@ -125,4 +125,4 @@ def _describe(error: str) -> str:
     if int(status) >= 0:
         return f"ended with status {status}; --default_sdk_harness_log_level INFO shows what it says"
     name = signal.Signals(-int(status)).name
-    return f"was killed by {name}; if memory ran out, use fewer --direct_num_workers or a smaller --batch_size"
+    return f"was killed by {name}; if memory ran out, use fewer --direct_num_workers or a smaller --rows_per_call"

@@ -87,8 +87,8 @@ def main() -> None:
     checkpoint = tf.train.Checkpoint(model=distribution)
     print(f"checkpoint  {checkpoint.save(str(arguments.output / 'checkpoint'))}")
     print(
-        f"next        python -m export --builder examples.bring_your_own:build --checkpoint {arguments.output} "
-        "--event x0,x1 --condition c0 --model_base models/bring_your_own"
+        f"next        maf-serving export --builder examples.bring_your_own:build --checkpoint {arguments.output} "
+        "--event x0,x1 --condition c0 --model models/bring_your_own"
     )
 
 

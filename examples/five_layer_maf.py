@@ -2,7 +2,7 @@
 
 Five affine layers with sigmoid units over one event column and one condition, in a plain `tfb.Chain`, in a plain
 `tfd.TransformedDistribution`. With one event column each layer is a shift and a scale that depend on the condition
-alone, so that p(x | c) is one Gaussian whatever the depth: right for these data, and the reason why `python -m maf`
+alone, so that p(x | c) is one Gaussian whatever the depth: right for these data, and the reason why `maf-serving train`
 defaults to splines.
 """
 

@@ -1,4 +1,4 @@
-"""`python -m export`: export a trained model for TF Serving."""
+"""`python -m export`, `maf-serving export`: export a trained model for TF Serving."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from export.errors import OptionError
 from export.publish import check_base, is_remote
 from export.source import read_source
 from maf_serving.batching import BatchingParameters
 from maf_serving.command import run_command
+from maf_serving.flags import CommandParser, integers, names
 from maf_serving.quiet_tensorflow import import_quietly
 
-DESCRIPTION = """Exports a trained model as a SavedModel for TensorFlow Serving, as the next version in a directory:
-a run of python -m maf, or any distribution of TensorFlow Probability, as a function that builds it and a checkpoint.
+if TYPE_CHECKING:
+    from export.batching import BatchingParameters
 
-  python -m export --run runs/demo --model_base models/demo
-  python -m export --run runs/demo --model_base models/demo --warmup_batch_sizes 1,64 \\
-      --per_model_batching --max_batch_size 64 --allowed_batch_sizes 8,64
-  python -m export --builder flows.prices:build --checkpoint checkpoints/prices \\
-      --event price,volume --condition season --model_base models/prices"""
+DESCRIPTION = """Exports a trained model as a SavedModel for TensorFlow Serving, as the next version in a directory:
+a run of maf-serving train, or any distribution of TensorFlow Probability: a function that builds it, and a checkpoint.
+
+  %(prog)s --run runs/demo --model models/demo
+  %(prog)s --run runs/demo --model models/demo --warmup_batch_sizes 1,64 \\
+      --enable_batching --max_batch_size 64 --allowed_batch_sizes 8,64
+  %(prog)s --builder flows.prices:build --checkpoint checkpoints/prices \\
+      --event price,volume --condition season --model models/prices"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,15 +43,15 @@ def _export(arguments: Sequence[str] | None) -> str:
         checkpoint=options.checkpoint,
         event=options.event,
         condition=options.condition,
-        condition_columns=options.condition_columns,
+        condition_spec=options.condition_spec,
     )
-    if not is_remote(options.model_base):
-        check_base(options.model_base, options.version)
+    if not is_remote(options.model):
+        check_base(options.model, options.version)
     import_quietly()
     from export.report_table import format_report  # noqa: PLC0415  # TensorFlow takes seconds, --help must not
 
     exported = source.export(
-        options.model_base,
+        options.model,
         version=options.version,
         warmup_batch_sizes=options.warmup_batch_sizes,
         batching=batching,
@@ -62,83 +67,72 @@ _BATCHING = {
 }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m export",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--run", type=Path, metavar="DIRECTORY", help="run directory of python -m maf")
-    own = parser.add_argument_group("a model of your own, instead of --run")
-    own.add_argument(
-        "--builder",
-        metavar="MODULE:FUNCTION",
-        help="function without arguments that returns the untrained distribution, or a tuple of it and what was saved",
-    )
-    own.add_argument(
-        "--checkpoint",
-        type=Path,
-        metavar="PATH",
-        help="directory or prefix of a tf.train.Checkpoint, or a .weights.h5 file of Keras",
-    )
-    own.add_argument("--event", type=_names, metavar="COLUMN,...", help="event columns, x")
-    own.add_argument(
-        "--condition", type=_names, metavar="COLUMN,...", help="conditional columns, c; none: unconditional"
-    )
-    own.add_argument(
-        "--condition_columns",
-        type=Path,
-        metavar="FILE",
-        help="instead of --condition where categories or nulls are among them: the raw columns, a JSON list",
-    )
-    parser.add_argument(
-        "--model_base",
-        required=True,
-        metavar="DIRECTORY",
-        help="where the model's versions are; local or remote, gs://...",
-    )
-    parser.add_argument("--version", type=int, metavar="N", help="number of the version; by default the next")
-    parser.add_argument(
+def _parser() -> CommandParser:
+    parser = CommandParser("export", DESCRIPTION, usage="%(prog)s --run DIR --model DIR [options]")
+    add = parser.add_argument
+    add("--run", type=Path, metavar="DIR", help="run directory of maf-serving train")
+    add("--model", required=True, metavar="DIR", help="where the model's versions are; local or remote, gs://...")
+    add("--version", type=int, metavar="N", help="number of the version; by default the next")
+    add(
         "--warmup_batch_sizes",
-        type=_integers,
+        type=integers,
         default=(1,),
         metavar="N,N,...",
         help="rows of the requests that a server answers before it calls the version available; '' for none; "
         "by default 1",
     )
-    batching = parser.add_argument_group("batching of this model (server: --enable_per_model_batching_parameters)")
-    batching.add_argument("--per_model_batching", action="store_true", help="write batching_params.pbtxt")
+    own = parser.add_argument_group("a model of your own, instead of --run").add_argument
+    own(
+        "--builder",
+        metavar="MODULE:FUNCTION",
+        help="function without arguments that returns the untrained distribution, or a tuple of it and what was saved",
+    )
+    own(
+        "--checkpoint",
+        type=Path,
+        metavar="PATH",
+        help="directory or prefix of a tf.train.Checkpoint, or a .weights.h5 file of Keras",
+    )
+    own("--event", type=names, metavar="COLUMNS", help="event columns, x")
+    own("--condition", type=names, metavar="COLUMNS", help="conditional columns, c; none: unconditional")
+    own(
+        "--condition_spec",
+        type=Path,
+        metavar="FILE",
+        help="instead of --condition where categories or nulls are among them: the raw columns, a JSON list",
+    )
+    batching = parser.add_argument_group(
+        "batching of this model (server: --enable_per_model_batching_parameters)"
+    ).add_argument
+    batching("--enable_batching", action="store_true", help="write batching_params.pbtxt")
     for name, text in _BATCHING.items():
-        batching.add_argument(f"--{name}", type=int, metavar="N", help=text)
-    batching.add_argument(
+        batching(f"--{name}", type=int, metavar="N", help=text)
+    batching(
         "--allowed_batch_sizes",
-        type=_integers,
+        type=integers,
         metavar="N,N,...",
         help="sizes to which batches are padded; the last is max_batch_size",
+    )
+    parser.add_old_names(
+        {
+            "--model_base": "--model",
+            "--per_model_batching": "--enable_batching",
+            "--condition_columns": "--condition_spec",
+        }
     )
     return parser
 
 
 def _batching(options: argparse.Namespace) -> BatchingParameters | None:
+    from export.batching import BatchingParameters  # noqa: PLC0415  # protobuf: --help must not wait for it
+
     names = [*_BATCHING, "allowed_batch_sizes"]
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
-    if options.per_model_batching:
+    if options.enable_batching:
         return BatchingParameters(**given)
     if given:
-        raise OptionError(f"--{next(iter(given))} has no effect without --per_model_batching; expected both or neither")
+        raise OptionError(f"--{next(iter(given))} has no effect without --enable_batching; expected both or neither")
     return None
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _integers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(",")) if text else ()
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of integers; expected such as 1,64") from None
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import sys
+from pathlib import Path
 from typing import Any
 
 from export.errors import ModelError, OptionError
@@ -42,6 +44,8 @@ def build(builder: str) -> Built:
       ModelError: if it fails, or returns something else than a distribution, or a distribution and what was saved.
     """
     module_name, function_name = parse_builder(builder)
+    if not {"", str(Path.cwd())} & set(sys.path):  # `python -m` has it, an installed program has not
+        sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # the module is the user's: it may raise anything

@@ -68,7 +68,7 @@ def read_source(
     checkpoint: Path | None,
     event: tuple[str, ...] | None,
     condition: tuple[str, ...] | None,
-    condition_columns: Path | None,
+    condition_spec: Path | None,
 ) -> RunSource | CheckpointSource:
     """The source that the options of the command name. Raises `OptionError` if they name none, or two."""
     others = {
@@ -76,7 +76,7 @@ def read_source(
         "checkpoint": checkpoint,
         "event": event,
         "condition": condition,
-        "condition_columns": condition_columns,
+        "condition_spec": condition_spec,
     }
     given = [f"--{name}" for name, value in others.items() if value is not None]
     if run is not None:
@@ -87,12 +87,12 @@ def read_source(
         return RunSource(run)
     if builder is None or checkpoint is None or event is None:
         raise OptionError(
-            f"got {', '.join(given) or 'no model'}; expected --run DIRECTORY, or --builder package.module:function "
-            "--checkpoint PATH --event COLUMN,... [--condition COLUMN,... | --condition_columns FILE]"
+            f"got {', '.join(given) or 'no model'}; expected --run DIR, or --builder package.module:function "
+            "--checkpoint PATH --event COLUMNS [--condition COLUMNS | --condition_spec FILE]"
         )
-    if condition is not None and condition_columns is not None:
+    if condition is not None and condition_spec is not None:
         raise OptionError(
-            "got --condition and --condition_columns; expected --condition for plain numbers, or --condition_columns "
+            "got --condition and --condition_spec; expected --condition for plain numbers, or --condition_spec "
             "for all columns where categories or nulls are among them"
         )
     return CheckpointSource(
@@ -100,5 +100,5 @@ def read_source(
         checkpoint=checkpoint,
         event=event,
         condition=condition or (),
-        condition_columns=read_condition_columns(condition_columns) if condition_columns is not None else (),
+        condition_columns=read_condition_columns(condition_spec) if condition_spec is not None else (),
     )

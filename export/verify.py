@@ -1,8 +1,7 @@
-"""`python -m export.verify`: check an exported version against the run it came from, or for consistency alone."""
+"""`python -m export.verify`, `maf-serving verify`: an exported version against its run, or against itself."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +9,13 @@ from pathlib import Path
 from export.contract import find_version, read_contract
 from maf.run_directory import RunDirectory
 from maf_serving.command import run_command, show
+from maf_serving.flags import CommandParser
 from maf_serving.quiet_tensorflow import import_quietly
 
 DESCRIPTION = """Runs every signature of an exported version in a fresh process, through both loaders, and compares.
 
-  python -m export.verify --version_dir models/demo/3 --run runs/demo    with the model of the run
-  python -m export.verify --version_dir models/demo/3                    with itself: batches, seeds, NaN, loaders"""
+  %(prog)s --model models/demo --run runs/demo    its newest version, with the model of the run
+  %(prog)s --model models/demo/3                  a version with itself: batches, seeds, NaN, loaders"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _verify(arguments: Sequence[str] | None) -> str:
     options = _parser().parse_args(arguments)
-    version_dir = find_version(options.version_dir)
+    version_dir = find_version(options.model)
     read_contract(version_dir)
     if options.run is not None:
         RunDirectory(options.run).read_summary()
@@ -43,18 +43,13 @@ def _against(run: Path | None) -> str:
     return "is consistent with itself" if run is None else f"computes what {run} computes"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m export.verify",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--version_dir", required=True, metavar="DIRECTORY", help="a version, or a base directory for its newest"
-    )
-    parser.add_argument("--run", type=Path, metavar="DIRECTORY", help="run directory that the version came from")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the rows to compare; by default 0")
+def _parser() -> CommandParser:
+    parser = CommandParser("export.verify", DESCRIPTION)
+    add = parser.add_argument
+    add("--model", required=True, metavar="DIR", help="a version, or a directory of versions for its newest")
+    add("--run", type=Path, metavar="DIR", help="run directory that the version came from")
+    add("--seed", type=int, default=0, metavar="N", help="of the rows to compare; by default 0")
+    parser.add_old_names({"--version_dir": "--model"})
     return parser
 
 

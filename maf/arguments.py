@@ -11,12 +11,21 @@ from typing import Any
 
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.errors import ConfigError, RunError
+from maf_serving.flags import CommandParser, Extend, integers, names
 from maf_serving.strict_json import required_kind
 
 DESCRIPTION = """Trains a conditional masked autoregressive flow p(x | c) on a table and leaves a run directory.
 
-  python -m maf --data train.parquet --event y0,y1 --condition c0,c1 --run runs/demo
-  python -m maf --run runs/demo --resume"""
+  %(prog)s --input train.parquet --event y0,y1 --condition c0,c1 --run runs/demo
+  %(prog)s --run runs/demo --resume
+
+Columns and files are lists, separated by commas; what has a comma in it is put into double quotes: '"x, y",z'."""
+OLD_NAMES = {
+    "--data": "--input",
+    "--test_data": "--test_input",
+    "--batch_size": "--minibatch_rows",
+    "--max_dropped_share": "--max_rejected",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,18 +44,17 @@ class Arguments:
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
-    """Parses the command line; bad usage exits with status 2, a bad value raises `ConfigError`."""
-    parser = _parser()
-    values = vars(parser.parse_args(argv))
+    """Parses the command line. Raises `UsageError` for a wrong flag, `ConfigError` for a bad value."""
+    values = vars(_parser().parse_args(argv))
     run, resume = Path(values.pop("run")), values.pop("resume")
     if resume and not values:
         return Arguments(run, None, resume)
     if resume and "data" not in values:
         raise ConfigError(
-            f"--resume came with --{next(iter(values))}; a run is resumed with its own options: give --run and "
+            f"--resume came with {flag_of(next(iter(values)))}; a run is resumed with its own options: give --run and "
             "--resume alone, or the command that started it with --resume added"
         )
-    return Arguments(run, make_config(values, "--run DIRECTORY"), resume)
+    return Arguments(run, make_config(values, "--run DIR"), resume)
 
 
 def make_config(values: Mapping[str, Any], others: str) -> RunConfig:
@@ -54,11 +62,11 @@ def make_config(values: Mapping[str, Any], others: str) -> RunConfig:
 
     Args:
       values: by option, those that were given.
-      others: what else the command needs, for the error that says that `--data` or `--event` is missing.
+      others: what else the command needs, for the error that says that `--input` or `--event` is missing.
     """
-    for name in ("data", "event"):
+    for name, flag in (("data", "--input"), ("event", "--event")):
         if name not in values:
-            raise ConfigError(f"--{name} is missing; expected --data FILE ... --event COLUMN,... {others}")
+            raise ConfigError(f"{flag} is missing; expected --input FILES --event COLUMNS {others}")
     sections = {"data": DataConfig, "flow": FlowConfig, "training": TrainingConfig}
     given = {
         section: {name: value for name, value in values.items() if name in _field_names(cls)}
@@ -71,36 +79,48 @@ def make_config(values: Mapping[str, Any], others: str) -> RunConfig:
 def check_resumable(arguments: Arguments) -> None:
     """Raises `RunError` if a run is to be resumed that is not there, and nothing says how to start it."""
     if arguments.config is None and not (arguments.run / "config.json").exists():
-        raise RunError(f"{arguments.run} holds no run to resume; start one with --data and --event")
+        raise RunError(f"{arguments.run} holds no run to resume; start one with --input and --event")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m maf",
-        usage="python -m maf --data FILE ... --event COLUMN,... [--condition COLUMN,...] --run DIRECTORY [options]",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "maf",
+        DESCRIPTION,
+        usage="%(prog)s --input FILES --event COLUMNS [--condition COLUMNS] --run DIR [options]",
         argument_default=argparse.SUPPRESS,
     )
     run = parser.add_argument_group("the run")
-    run.add_argument("--run", required=True, metavar="DIRECTORY", help="run directory to write; must be new")
+    run.add_argument("--run", required=True, metavar="DIR", help="run directory to write; must be new")
     run.add_argument("--resume", action="store_true", default=False, help="continue the run if it was cut short")
     add_config_options(parser)
     return parser
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
+def flag_of(field: str) -> str:
+    """The flag that sets a field of a configuration."""
+    return {"data": "--input", **{old.removeprefix("--"): new for old, new in OLD_NAMES.items()}}.get(
+        field, f"--{field}"
+    )
+
+
+def add_config_options(parser: CommandParser) -> None:
     """Adds an option for everything in a `RunConfig`; none has a default, so that what was given can be told."""
     data = parser.add_argument_group("the data")
-    data.add_argument("--data", nargs="+", action=_Tuple, metavar="FILE", help="Parquet or CSV files, or globs of them")
-    data.add_argument("--event", type=_names, metavar="COLUMN,...", help="event columns, x")
     data.add_argument(
-        "--condition", type=_names, metavar="COLUMN,...", help="conditional columns, c; none: unconditional"
+        "--input",
+        dest="data",
+        action=Extend,
+        type=names,
+        nargs="+",
+        metavar="FILES",
+        help="Parquet or CSV files, or globs of them",
     )
+    data.add_argument("--event", type=names, metavar="COLUMNS", help="event columns, x")
+    data.add_argument("--condition", type=names, metavar="COLUMNS", help="conditional columns, c; none: unconditional")
     _add_options(data, DataConfig)
     _add_options(parser.add_argument_group("the flow"), FlowConfig)
     _add_options(parser.add_argument_group("the training"), TrainingConfig)
+    parser.add_old_names(OLD_NAMES)
 
 
 def _add_options(group: Any, cls: type) -> None:
@@ -113,33 +133,15 @@ def _add_options(group: Any, cls: type) -> None:
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
         shown = "automatic" if default is None else shown
         help_text = field.metadata["help"] + (f" (default {shown})" if shown != "" else "")
-        flag = f"--{field.name}"
-        if field.name in {"categorical", "nullable"}:
-            group.add_argument(flag, type=_names, metavar="COLUMN,...", help=help_text)
-            continue
+        options: dict[str, Any] = {"dest": field.name, "help": help_text}
         if kind == tuple[str, ...]:
-            metavar = "COLUMN=WIDTH" if "COLUMN=WIDTH" in help_text else "FILE"
-            group.add_argument(flag, nargs="+", action=_Tuple, metavar=metavar, help=help_text)
-            continue
-        parse: Callable[[str], Any] = _numbers if kind == tuple[int, ...] else kind
-        choices = field.metadata["choices"]
-        shown_as = None if choices else field.name.rsplit("_", maxsplit=1)[-1].upper()
-        group.add_argument(flag, type=parse, choices=choices, metavar=shown_as, help=help_text)
-
-
-class _Tuple(argparse.Action):
-    """Keeps the values of a flag as a tuple."""
-
-    def __call__(self, _parser: Any, namespace: Any, values: Any, _option: Any = None) -> None:
-        setattr(namespace, self.dest, tuple(values))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(",") if number.strip())
+            options |= {"action": Extend, "type": names, "nargs": "+", "metavar": field.metadata["metavar"]}
+        else:
+            parse: Callable[[str], Any] = integers if kind == tuple[int, ...] else kind
+            choices = field.metadata["choices"]
+            shown_as = None if choices else field.name.rsplit("_", maxsplit=1)[-1].upper()
+            options |= {"type": parse, "choices": choices, "metavar": shown_as}
+        group.add_argument(flag_of(field.name), **options)
 
 
 def _field_names(cls: type) -> set[str]:

@@ -31,9 +31,9 @@ BEFORE_THERE_WERE = {
 }  # what a stored config without the keys means
 
 
-def option(default: Any, help_text: str, choices: tuple[str, ...] | None = None) -> Any:
+def option(default: Any, help_text: str, choices: tuple[str, ...] | None = None, metavar: str | None = None) -> Any:
     """A dataclass field with what the command line says about it."""
-    return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices})
+    return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices, "metavar": metavar})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,12 +120,18 @@ class DataConfig:
     data: tuple[str, ...]
     event: tuple[str, ...]
     condition: tuple[str, ...] = ()
-    test_data: tuple[str, ...] = option((), "Parquet or CSV files of test rows, instead of a share of --data")
+    test_data: tuple[str, ...] = option(
+        (), "Parquet or CSV files of test rows, instead of a share of --input", metavar="FILES"
+    )
     validation_share: float = option(0.1, "share of the rows that early stopping looks at")
-    test_share: float = option(0.1, "share of the rows held out for the test NLL; ignored with --test_data")
+    test_share: float = option(0.1, "share of the rows held out for the test NLL; ignored with --test_input")
     max_dropped_share: float = option(0.05, "refuse the table if more than this share of rows has a missing value")
-    dequantize: tuple[str, ...] = option((), "COLUMN=WIDTH: uniform noise on event columns that repeat values")
-    categorical: tuple[str, ...] = option((), "integer conditional columns that are categories; texts always are")
+    dequantize: tuple[str, ...] = option(
+        (), "uniform noise on event columns that repeat values", metavar="COLUMN=WIDTH,..."
+    )
+    categorical: tuple[str, ...] = option(
+        (), "integer conditional columns that are categories; texts always are", metavar="COLUMNS"
+    )
     max_categories: int = option(1_000, "most categories of a column, the most frequent; all others are one")
     min_category_rows: int = option(10, "training rows that a category needs to be one of its own")
     nulls: str = option(
@@ -134,7 +140,9 @@ class DataConfig:
         NULLS,
     )
     nullable: tuple[str, ...] = option(
-        (), "conditional columns that may be null later, though hardly a training row is: null is trained as a state"
+        (),
+        "conditional columns that may be null later, though hardly a training row is: null is trained as a state",
+        metavar="COLUMNS",
     )
     condition_columns: tuple[ConditionColumn, ...] | None = None
 

@@ -169,8 +169,9 @@ class RunDirectory:
     def read_summary(self) -> TrainingSummary:
         """The outcome of a finished run. Raises `RunError` if it is not finished."""
         if not self.summary.exists() and self.config.exists():
-            resume = f"maf-serving train --run {self.path} --resume"
-            raise RunError(f"run {self.path} is not finished; finish it with: {resume}")
+            raise RunError(
+                f"run {self.path} is not finished; finish it with: maf-serving train --run {self.path} --resume"
+            )
         return parse_dataclass(TrainingSummary, _read(self.summary), f"summary {self.summary}", error=RunError)
 
 

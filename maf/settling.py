@@ -134,7 +134,7 @@ def _check(settled: SettledRows, read: int, minimum: Array, config: DataConfig) 
     if settled.dropped > config.max_dropped_share * read:
         raise DataError(
             f"{settled.dropped:,} of {read:,} rows have a missing, NaN or infinite value; expected at most a "
-            f"share of {config.max_dropped_share:g}: clean the table or raise --max_dropped_share"
+            f"share of {config.max_dropped_share:g}: clean the table or raise --max_rejected"
         )
     needed = [s for s in SPLITS if s != "test" or config.test_data or config.test_share > 0]
     if counts["training"] < 2 or not all(counts[split] for split in needed):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from maf.arguments import Arguments
+from maf.arguments import Arguments, flag_of
 from maf.arrays_file import variables_to_arrays, write_arrays
 from maf.config import RunConfig
 from maf.dequantization import noise_widths
@@ -93,7 +93,7 @@ def check_same(config: RunConfig, path: str | Path) -> None:
             implied = field.name == "condition_size"  # by the columns and what is in them
             if not automatic and not implied and getattr(asked, field.name) != getattr(kept, field.name):
                 raise RunError(
-                    f"--{field.name} is {getattr(asked, field.name)!r} but run {path} was started with "
+                    f"{flag_of(field.name)} is {getattr(asked, field.name)!r} but run {path} was started with "
                     f"{getattr(kept, field.name)!r}; resume it with its own options, or start a new run"
                 )
 
@@ -175,7 +175,7 @@ def _describe(run: Run, directory: RunDirectory) -> str:
     lines += [
         f"weights         {directory.weights}",
         f"history         {directory.history}   (tensorboard --logdir {directory.tensorboard})",
-        f"next            python -m export --run {directory.path} --model_base models/{directory.path.name}",
+        f"next            maf-serving export --run {directory.path} --model models/{directory.path.name}",
     ]
     return "\n".join(lines)
 

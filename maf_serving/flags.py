@@ -44,7 +44,7 @@ class CommandParser(argparse.ArgumentParser):
             prog=called_as(module),
             description=description,
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Formatter,
             **options,
         )
         self._old_names: dict[str, str] = {}
@@ -71,8 +71,9 @@ class CommandParser(argparse.ArgumentParser):
         return super().parse_known_args(arguments)
 
     def flags(self) -> list[str]:
-        """The names of all flags, with their dashes."""
-        return [name for action in self._actions for name in action.option_strings]
+        """The names of the flags that help lists, with their dashes."""
+        shown = [action for action in self._actions if action.help != argparse.SUPPRESS]
+        return [name for action in shown for name in action.option_strings]
 
     def error(self, message: str) -> NoReturn:
         """Raises `UsageError`, in place of argparse's two lines and exit."""
@@ -97,17 +98,26 @@ class CommandParser(argparse.ArgumentParser):
 
     def _refuse_unknown(self, arguments: Iterable[str]) -> None:
         """Before argparse does, which would speak of a required flag as missing when it is misspelt."""
-        known = set(self.flags())
         for argument in arguments:
-            if argument.startswith("--") and argument.partition("=")[0] not in known | {"--"}:
+            name = argument.partition("=")[0]
+            if name.startswith("--") and name not in {"--", *self._option_string_actions}:
                 raise self.unexpected(argument)
 
     def _meant(self, argument: str, cutoff: float) -> str | None:
-        name, own = argument.partition("=")[0], self.flags()
-        if not name.startswith("--") or name in own:
+        name = argument.partition("=")[0]
+        if not name.startswith("--") or name in self._option_string_actions:
             return None
-        close = difflib.get_close_matches(name, [*own, *self._old_names], n=1, cutoff=cutoff)
+        close = difflib.get_close_matches(name, [*self.flags(), *self._old_names], n=1, cutoff=cutoff)
         return self._old_names.get(close[0], close[0]) if close else None
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Descriptions stand as they were written, and a flag of several values says so by its metavar alone."""
+
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        if action.nargs == "+" and isinstance(action.metavar, str):
+            return action.metavar
+        return super()._format_args(action, default_metavar)
 
 
 class Extend(argparse.Action):

@@ -7,6 +7,7 @@ condition go to its signature `encode_condition` first, which gives `conditional
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -122,6 +123,31 @@ def model_inputs(
         event_columns=event_columns,
         conditional_columns=conditional_columns,
     )
+
+
+def renamed_columns(contract: Contract, rename: Sequence[tuple[str, str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The table's names of a model's event columns, and of the raw columns of its condition.
+
+        renamed_columns(contract, [("price", "p")])  # (("p", "volume"), ("season",))
+
+    Args:
+      contract: of the model.
+      rename: pairs of the model's name of a column and the table's; of columns that are not in it the names agree.
+
+    Raises:
+      UsageError: the model has no such column, or one is named twice.
+    """
+    event, condition = contract.event_columns, tuple(column.name for column in contract.raw_condition_columns)
+    names = dict(rename)
+    if len(names) < len(rename):
+        twice = next(name for name, _ in rename if [each for each, _ in rename].count(name) > 1)
+        raise UsageError(f"--rename has {twice!r} twice; expected each of the model's columns once")
+    for name in names:
+        if name not in (*event, *condition):
+            close = difflib.get_close_matches(name, [*event, *condition], n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join([*event, *condition])}"
+            raise UsageError(f"--rename has {name!r}, which is no column of the model; {hint}")
+    return tuple(names.get(name, name) for name in event), tuple(names.get(name, name) for name in condition)
 
 
 def make_inputs(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maf_serving.batching import BatchingParameters
-from serving_config.command_parser import CommandParser, integers
+from maf_serving.flags import CommandParser, integers
 from serving_config.errors import UsageError
 from serving_config.spec import ClusterSpec, ServedModel, ServingSpec, TlsFiles
 from serving_config.version_policy import VersionPolicy
@@ -19,10 +19,10 @@ Action = Literal["write", "overwrite", "check"]
 _DESCRIPTION = """Writes the configuration of TensorFlow Serving for exported models: models.config, monitoring.config,
 a script that starts the server, docker-compose.yml, kubernetes/, kserve/, prometheus.yml, a Grafana dashboard.
 
-  python -m serving_config --model_base models/demo --model_name demo --output serving
-  python -m serving_config --model_base models/demo --model_name demo --version_policy specific=1,2 \\
+  %(prog)s --model models/demo --model_name demo --output serving
+  %(prog)s --model models/demo --model_name demo --version_policy specific=1,2 \\
       --version_labels stable=1,canary=2 --enable_batching --max_batch_size 64 --output serving
-  python -m serving_config --spec spec.yaml --output serving --check"""
+  %(prog)s --spec spec.yaml --output serving --check"""
 
 _THREAD_FLAGS = ("intra_op_threads", "inter_op_threads")
 _SPEC_FLAGS = ("port", "rest_api_port", "cores", *_THREAD_FLAGS, "config_poll_seconds", "image")
@@ -78,10 +78,10 @@ def _spec(given: dict[str, Any]) -> ServingSpec:
 
 
 def _models(given: dict[str, Any]) -> tuple[ServedModel, ...]:
-    bases, names = given.get("model_base", []), given.get("model_name", [])
+    bases, names = given.get("model", []), given.get("model_name", [])
     if len(bases) != len(names) or not bases:
         raise UsageError(
-            f"--model_base came {len(bases)} and --model_name {len(names)} times; expected one of each for every "
+            f"--model came {len(bases)} and --model_name {len(names)} times; expected one of each for every "
             "model, or --spec FILE"
         )
     alone = [name for name in ("version_policy", "version_labels") if name in given]
@@ -131,7 +131,7 @@ def _labels(text: str) -> dict[str, int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser("python -m serving_config", _DESCRIPTION)
+    parser = CommandParser("serving_config", _DESCRIPTION)
     add = parser.add_argument
     add("--output", required=True, type=Path, metavar="DIR", help="directory to write")
     how = parser.add_mutually_exclusive_group()
@@ -142,10 +142,10 @@ def _parser() -> argparse.ArgumentParser:
         how.add_argument(f"--{action}", dest="action", action="store_const", const=action, help=text)
     model = parser.add_argument_group("models (or a file that says it all)").add_argument
     model("--spec", type=Path, metavar="FILE", help="YAML or JSON; see examples/serving/spec.yaml")
-    model("--model_base", action="append", metavar="DIR", help="directory of a model's versions, or gs://, s3://")
+    model("--model", action="append", metavar="DIR", help="directory of a model's versions, or gs://, s3://")
     model("--model_name", action="append", metavar="NAME", help="the name of the model in requests")
     model("--version_policy", metavar="POLICY", help="latest (the default), latest=N, all, specific=N,N")
-    model("--version_labels", type=_labels, metavar="L=N,L=N", help="such as stable=1,canary=2")
+    model("--version_labels", type=_labels, metavar="LABEL=N,...", help="such as stable=1,canary=2")
     server = parser.add_argument_group("server").add_argument
     server("--port", type=int, metavar="N", help="of gRPC; default: 8500")
     server("--rest_api_port", type=int, metavar="N", help="of REST and metrics; default: 8501")
@@ -167,4 +167,5 @@ def _parser() -> argparse.ArgumentParser:
     for name in _CLUSTER_FLAGS:
         kind = int if name.endswith("replicas") else str
         cluster(f"--cluster_{name}", type=kind, metavar="N" if kind is int else name.upper())
+    parser.add_old_names({"--model_base": "--model", "--model_base_path": "--model"})
     return parser

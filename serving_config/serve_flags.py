@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from serving_config.command_parser import CommandParser
+from maf_serving.flags import CommandParser
 from serving_config.errors import UsageError
 from serving_config.serve_options import BACKENDS, DEFAULT_IMAGE, LOCAL_HOST, ServeOptions
 
@@ -15,10 +14,9 @@ _DESCRIPTION = """Serves exported models over gRPC and REST: with the real tenso
 (TENSORFLOW_MODEL_SERVER, then PATH), else with the official Docker image if Docker runs,
 else with a local server in Python, for development. It says in one line which of the three it is.
 
-  python -m serving_config.serve --model_base models/demo --model_name demo
-  python -m serving_config.serve --model_config_file serving/models.config --backend local"""
+  %(prog)s --model models/demo --model_name demo
+  %(prog)s --model_config_file serving/models.config --backend local"""
 _EPILOG = "Every other flag goes to the real server as it is; the local server refuses it."
-_NEAR_MISS = 0.85
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 # name: kind, help; the local server understands all of these
@@ -53,10 +51,10 @@ def parse_serve_flags(arguments: Sequence[str]) -> ServeOptions:
       UsageError: a flag is misspelt, or has no valid value.
       SystemExit: after printing the help that was asked for.
     """
-    parser = _parser()
-    known, extra = parser.parse_known_args(list(arguments))
+    known, extra = _parser().parse_own_args(arguments)
     for argument in extra:
-        _refuse_what_is_no_flag(argument, parser)
+        if not argument.startswith("--"):
+            raise UsageError(f"unexpected argument {argument!r}; flags of the real server are written --name=value")
     values = vars(known)
     flags = {name: values.pop(name) for name in TF_SERVING_FLAGS}
     return ServeOptions(
@@ -72,9 +70,19 @@ def is_true(text: str | None) -> bool:
 
 
 def _parser() -> CommandParser:
-    parser = CommandParser("python -m serving_config.serve", _DESCRIPTION, _EPILOG)
+    parser = CommandParser(
+        "serving_config.serve",
+        _DESCRIPTION,
+        epilog=_EPILOG,
+        usage="%(prog)s --model DIR --model_name NAME [options] [options of tensorflow_model_server]",
+    )
     add = parser.add_argument
-    add("--model_base_path", "--model_base", metavar="DIR", help="directory that holds the versions of one model")
+    add(
+        "--model",
+        dest="model_base_path",
+        metavar="DIR",
+        help="directory that holds the versions of one model (TF Serving: --model_base_path)",
+    )
     add("--model_name", metavar="NAME", help="name of that model (default: default)")
     add("--model_config_file", metavar="FILE", help="ModelServerConfig: several models, version policies, labels")
     add("--port", type=int, metavar="PORT", help="of gRPC (default 8500)")
@@ -95,6 +103,7 @@ def _parser() -> CommandParser:
         "--rest_api_max_body_bytes", dest="max_body_bytes", type=int, metavar="N", help="local: largest body, or 413"
     )
     ours.add_argument("--grace_seconds", type=float, metavar="N", help="local: wait for requests when stopping (30)")
+    parser.add_old_names({"--model_base_path": "--model", "--model_base": "--model"})
     return parser
 
 
@@ -108,13 +117,3 @@ def _switch(text: str) -> str:
     if text.lower() not in (*_TRUE, *_FALSE):
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
     return text.lower()
-
-
-def _refuse_what_is_no_flag(argument: str, parser: CommandParser) -> None:
-    name = argument.partition("=")[0]
-    known = [option for action in parser._actions for option in action.option_strings]
-    close = difflib.get_close_matches(name, known, n=1, cutoff=_NEAR_MISS)
-    if close:
-        raise UsageError(f"unknown argument {argument!r}; did you mean {close[0]}?")
-    if not argument.startswith("--"):
-        raise UsageError(f"unexpected argument {argument!r}; flags of the real server are written --name=value")

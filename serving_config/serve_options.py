@@ -48,7 +48,7 @@ class ServeOptions:
     def __post_init__(self) -> None:
         if (self.model_base_path is None) == (self.model_config_file is None):
             given = "neither" if self.model_base_path is None else "both"
-            raise UsageError(f"--model_base_path and --model_config_file: {given} given; expected one of them")
+            raise UsageError(f"--model and --model_config_file: {given} given; expected one of them")
         for flag, port, least in (("--port", self.port, 1), ("--rest_api_port", self.rest_api_port, 0)):
             if not least <= port <= 65535:
                 raise UsageError(f"{flag} is {port}; expected {least} to 65535")
@@ -58,7 +58,7 @@ class ServeOptions:
             raise UsageError(f"--grace_seconds is {self.grace_seconds:g}; expected 0 or more")
         base = self.model_base_path
         if base is not None and "://" not in base and not Path(base).is_dir():
-            raise UsageError(f"--model_base_path is {base}, which is no directory; expected one that holds versions")
+            raise UsageError(f"--model is {base}, which is no directory; expected one that holds versions")
         for flag in ("model_config_file", *(name for name in self.flags if name.endswith("_file"))):
             path = self.model_config_file if flag == "model_config_file" else self.flags[flag]
             if path is not None and not Path(path).is_file():

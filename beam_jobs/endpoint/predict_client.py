@@ -67,7 +67,7 @@ class PredictClient:
         got = {name: (array.dtype.name, array.shape) for name, array in answer.items()}
         if got != expected:
             raise EndpointError(
-                f"--endpoint {self._endpoint.target} answered {_describe(got)}; "
+                f"--grpc_target {self._endpoint.target} answered {_describe(got)}; "
                 f"the contract of --model says {_describe(expected)}"
             )
 
@@ -84,7 +84,7 @@ def _named_as_endpoint() -> Iterator[None]:
         yield
     except ServingError as error:
         kind = EndpointBusyError if isinstance(error, RetriableError) else EndpointError
-        raise kind(f"--endpoint {error}") from error
+        raise kind(f"--grpc_target {error}") from error
 
 
 def _read_pem(name: str, path: str) -> bytes:

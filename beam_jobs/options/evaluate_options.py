@@ -40,9 +40,11 @@ def parse_evaluate_flags(arguments: Sequence[str]) -> tuple[EvaluateOptions, lis
 def evaluate_flags() -> JobFlags:
     """The flags of the evaluation job."""
     parser = JobFlags(
-        prog="python -m beam_jobs.evaluate",
-        description="Measures how well p(x | c) describes the rows of a table, in one pass, with Apache Beam: NLL, "
-        "quantiles of log_prob, calibration and coverage, as summary.json and report.html.",
+        "beam_jobs.evaluate",
+        """Measures how well p(x | c) describes the rows of a table, in one pass, with Apache Beam: NLL, quantiles of
+log_prob, calibration and coverage, as summary.json and report.html.
+
+  %(prog)s --model models/sales --input test.parquet --group_column region_id --output out/report""",
     )
     add = parser.add_argument
     add("--group_column", metavar="COLUMN", help="statistics for each value of this column as well")

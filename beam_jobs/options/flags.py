@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from beam_jobs.errors import UsageError
 from beam_jobs.options.job_options import (
     COMPRESSIONS,
     DEFAULT_BATCH_SIZE,
     INPUT_FORMATS,
     OUTPUT_FORMATS,
 )
+from maf_serving.flags import CommandParser, Extend, names, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_NEAR_MISS = 0.85  # similar enough for a typing error, and to none of Beam's own flags
 _COMPRESSION_NAMES = tuple(dict.fromkeys(name for names in COMPRESSIONS.values() for name in names))
 _COMPRESSION_HELP = "; ".join(f"{name}: {', '.join(names)}" for name, names in COMPRESSIONS.items()) + " (the first)"
-_EPILOG = (
-    "Every other flag is a Beam pipeline option: --runner, --direct_num_workers, --temp_location, ... "
-    "Without --runner the job runs in this process. Rows that cannot be used go to rejected-* with file, row and "
-    "reason. Nothing appears at --output before the job has succeeded."
-)
+_EPILOG = """Every other flag is a Beam pipeline option: --runner, --direct_num_workers, --temp_location, ...
+Without --runner the job runs in this process. Rows that cannot be used go to rejected-* with file, row and reason.
+Nothing appears at --output before the job has succeeded."""
 
 
-class JobFlags(argparse.ArgumentParser):
+class JobFlags(CommandParser):
     """A parser with the flags that every job has; it takes its own flags and leaves Beam's."""
 
-    def __init__(self, *, prog: str, description: str) -> None:
-        super().__init__(prog=prog, description=description, epilog=_EPILOG, allow_abbrev=False)
+    def __init__(self, module: str, description: str, *, more: str = "") -> None:
+        usage = f"%(prog)s --model DIR --input FILES {more}--output DIR [options] [options of Beam]"
+        super().__init__(module, description, epilog=_EPILOG, usage=usage)
         add_job_flags(self)
+        self.add_old_names({"--batch_size": "--rows_per_call"})
 
     def parse(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         """The values of our flags, and the flags left over for Beam.
@@ -41,29 +39,7 @@ class JobFlags(argparse.ArgumentParser):
           UsageError: a flag of ours is missing, misspelt, or has no valid value.
           SystemExit: after printing the help that was asked for.
         """
-        for argument in arguments:
-            self._refuse_near_miss(argument)
-        return self.parse_known_args(list(arguments))
-
-    def names(self) -> list[str]:
-        """Our own flags, with their dashes."""
-        return [name for action in self._actions for name in action.option_strings]
-
-    def _refuse_near_miss(self, argument: str) -> None:
-        name = argument.partition("=")[0]
-        own = self.names()
-        close = difflib.get_close_matches(name, own, n=1, cutoff=_NEAR_MISS)
-        if name.startswith("--") and name not in own and close:
-            raise UsageError(f"unknown argument {argument!r}; did you mean {close[0]}?")
-
-    def error(self, message: str) -> NoReturn:
-        """Raises what `argparse` would print."""
-        raise UsageError(f"{message} (see --help)")
-
-
-def split_names(text: str) -> tuple[str, ...]:
-    """Comma-separated names."""
-    return tuple(name.strip() for name in text.split(","))
+        return self.parse_own_args(arguments)
 
 
 def add_row_flags(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +47,7 @@ def add_row_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep",
         default=(),
-        type=split_names,
+        type=names,
         metavar="COLUMNS",
         help="input columns to carry through, comma separated, or '*' for all",
     )
@@ -93,7 +69,12 @@ def add_job_flags(parser: argparse.ArgumentParser) -> None:
     _add_input_flags(parser)
     _add_output_flags(parser)
     parser.add_argument(
-        "--batch_size", type=int, default=DEFAULT_BATCH_SIZE, metavar="ROWS", help="rows per call (%(default)s)"
+        "--rows_per_call",
+        dest="batch_size",
+        type=int,
+        default=DEFAULT_BATCH_SIZE,
+        metavar="ROWS",
+        help="rows that the model is given at a time (%(default)s)",
     )
 
 
@@ -104,20 +85,24 @@ def _add_input_flags(parser: argparse.ArgumentParser) -> None:
         "--input",
         required=True,
         dest="input_patterns",
-        type=split_names,
+        action=Extend,
+        type=names,
+        nargs="+",
+        default=(),
         metavar="FILES",
         help="Parquet, CSV, JSON Lines, Avro or TFRecord files: paths, globs or URLs, comma separated; or tables, "
         "bigquery:project.dataset.table",
     )
     add("--input_format", choices=INPUT_FORMATS, help="default: each file's by its extension")
-    for kind, which in (("event", "event"), ("conditional", "(raw) conditional")):
-        add(
-            f"--{kind}_columns",
-            default=(),
-            type=split_names,
-            metavar="COLUMNS",
-            help=f"the input's names of the model's {which} columns, in its order, where they differ",
-        )
+    add(
+        "--rename",
+        type=pairs,
+        default=(),
+        metavar="COLUMN=OTHER,...",
+        help="where the input differs: the model's name of a column, and the input's",
+    )
+    for kind in ("event", "conditional"):  # as it was said before there was --rename
+        add(f"--{kind}_columns", type=names, default=(), help=argparse.SUPPRESS)
     add(
         "--on_bad_file",
         choices=("fail", "reject"),

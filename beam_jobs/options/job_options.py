@@ -37,7 +37,8 @@ class JobOptions:
       input_patterns: paths or globs of the input files.
       output: directory to be created.
       input_format: one of `INPUT_FORMATS`, or `None` to tell each file's format by its extension.
-      event_columns: the input columns that are the model's event columns, in its order; empty if their names agree.
+      rename: pairs of a name that the model has for a column and of the input's; of the others the names agree.
+      event_columns: instead, the input columns that are the model's event columns, in its order.
       conditional_columns: the same for its conditional columns, raw ones where the model encodes them.
       on_bad_file: a file that cannot be read, or not to its end, fails the job; or what was read of it is used, and
         the rest rejected.
@@ -55,6 +56,7 @@ class JobOptions:
     input_patterns: tuple[str, ...]
     output: str
     input_format: str | None = None
+    rename: tuple[tuple[str, str], ...] = ()
     event_columns: tuple[str, ...] = ()
     conditional_columns: tuple[str, ...] = ()
     on_bad_file: OnBadFile = "fail"
@@ -77,11 +79,13 @@ class JobOptions:
         check_choice("--on_bad_file", self.on_bad_file, ("fail", "reject"))
         if not 0 <= self.max_rejected <= 1:
             raise UsageError(f"--max_rejected is {self.max_rejected}; expected a share of the rows, from 0 to 1")
-        check_at_least("--batch_size", self.batch_size, 1)
+        check_at_least("--rows_per_call", self.batch_size, 1)
         if self.rows_per_file is not None:
             check_at_least("--rows_per_file", self.rows_per_file, 1)
         self._check_num_shards()
         self._check_output_table()
+        if self.rename and (self.event_columns or self.conditional_columns):
+            raise UsageError("--rename came with --event_columns or --conditional_columns; expected --rename alone")
         check_names("--event_columns", self.event_columns)
         check_names("--conditional_columns", self.conditional_columns)
 

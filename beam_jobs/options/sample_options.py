@@ -47,10 +47,12 @@ def parse_sample_flags(arguments: Sequence[str]) -> tuple[SampleOptions, list[st
 def sample_flags() -> JobFlags:
     """The flags of the sampling job."""
     parser = JobFlags(
-        prog="python -m beam_jobs.sample",
-        description="Draws from p(x | c) for every row of a table of conditions, with Apache Beam. "
-        "The same seed and rows give the same draws, whatever the runner, the workers and the batch size; "
-        "of a single file also in the client and in Python.",
+        "beam_jobs.sample",
+        """Draws from p(x | c) for every row of a table of conditions, with Apache Beam. The same seed and rows give the
+same draws, whatever the runner, the workers and the batch size.
+
+  %(prog)s --model models/sales --input conditions.parquet --num_samples 10 --seed 7 --output out/samples""",
+        more="--num_samples DRAWS --seed INTEGER ",
     )
     add = parser.add_argument
     add("--num_samples", type=int, required=True, metavar="DRAWS", help="draws for each row")

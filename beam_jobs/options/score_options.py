@@ -63,8 +63,11 @@ def parse_score_flags(arguments: Sequence[str]) -> tuple[ScoreOptions, list[str]
 def score_flags() -> JobFlags:
     """The flags of the scoring job."""
     parser = JobFlags(
-        prog="python -m beam_jobs.score",
-        description="Writes log p(x | c), in nats, for every row of a table, with Apache Beam.",
+        "beam_jobs.score",
+        """Writes log p(x | c), in nats, for every row of a table, with Apache Beam.
+
+  %(prog)s --model models/sales --input 'new-*.parquet' --keep id --output out/scores
+  %(prog)s --model models/sales --input new.csv --rename price=p,volume=v --output out/scores""",
     )
     add_row_flags(parser)
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""What the flex template starts: `python -m beam_jobs.score`."""
+"""What the flex template starts: `maf-serving score`."""
 
 import sys
 

@@ -17,13 +17,15 @@ def make_template(image: str) -> dict[str, Any]:
     """The specification as `gcloud dataflow flex-template run --template_file_gcs_location` reads it.
 
     Raises:
-      ValueError: a parameter of the metadata is no flag of `python -m beam_jobs.score`.
+      ValueError: a parameter of the metadata is no flag of `maf-serving score`.
     """
     metadata = json.loads(METADATA.read_text(encoding="utf-8"))
-    flags = score_flags().names()
+    flags = score_flags().flags()
     unknown = [each["name"] for each in metadata["parameters"] if f"--{each['name']}" not in flags]
     if unknown:
-        raise ValueError(f"{METADATA.name} has the parameters {', '.join(unknown)}; expected flags of beam_jobs.score")
+        raise ValueError(
+            f"{METADATA.name} has the parameters {', '.join(unknown)}; expected flags of maf-serving score"
+        )
     return {"image": image, "metadata": metadata, "sdkInfo": {"language": "PYTHON"}}
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from maf.errors import ConfigError
+from maf_serving.flags import CommandParser, Extend, names
 
 DESCRIPTION = """Writes a report of a finished run: one self-contained HTML page with training curves, test NLL beside
 simple baselines, calibration, pictures of p(x | c), and how to serve the model.
 
-  python -m maf.report --run runs/demo
-  python -m maf.report --run runs/demo --test 'test-*.parquet' --output demo.html"""
+  %(prog)s --run runs/demo
+  %(prog)s --run runs/demo --test_input 'test-*.parquet' --output demo.html"""
 MAX_ROWS = 50_000
 
 
@@ -54,19 +54,17 @@ class ReportOptions:
 
 
 def parse_options(argv: Sequence[str] | None = None) -> ReportOptions:
-    """Parses the command line; bad usage exits with status 2, a bad value raises `ConfigError`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m maf.report",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--run", required=True, type=Path, metavar="DIRECTORY", help="run directory of python -m maf")
+    """Parses the command line. Raises `UsageError` for a wrong flag, `ConfigError` for a bad value."""
+    parser = CommandParser("maf.report", DESCRIPTION)
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run directory of maf-serving train")
     parser.add_argument(
-        "--test",
+        "--test_input",
+        dest="test",
+        action=Extend,
+        type=names,
         nargs="+",
         default=(),
-        metavar="FILE",
+        metavar="FILES",
         help="Parquet or CSV files of test rows, or globs of them; by default the rows that the run held out",
     )
     parser.add_argument(
@@ -83,5 +81,5 @@ def parse_options(argv: Sequence[str] | None = None) -> ReportOptions:
         help=f"look at this many test rows at most, a random sample of more (default {MAX_ROWS})",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sample and of draws (default 0)")
-    values = vars(parser.parse_args(argv))
-    return ReportOptions(**values | {"test": tuple(values["test"])})
+    parser.add_old_names({"--test": "--test_input"})
+    return ReportOptions(**vars(parser.parse_args(argv)))

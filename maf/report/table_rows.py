@@ -73,10 +73,10 @@ def read_rows(options: ReportOptions, config: RunConfig, summary: TrainingSummar
             raise DataError(
                 f"{', '.join(config.data.data)} is split into {came[0]:,} training, {came[1]:,} validation and "
                 f"{came[2]:,} test rows, for the run it was {expected[0]:,}, {expected[1]:,} and {expected[2]:,}: "
-                "the table has changed; name test rows of their own with --test"
+                "the table has changed; name test rows of their own with --test_input"
             )
         if not len(rows.test):
-            raise DataError(f"run {options.run} held out no test rows; name some with --test")
+            raise DataError(f"run {options.run} held out no test rows; name some with --test_input")
         sample = _sample(rows.test, options.max_rows, options.seed)
         return ReportRows(
             x=sample[:, :event_size],

@@ -11,11 +11,12 @@ from pathlib import Path
 from maf.arguments import add_config_options, make_config
 from maf.config import RunConfig
 from maf.errors import ConfigError
+from maf_serving.flags import CommandParser
 
 DESCRIPTION = """Trains many configurations on a table, judges them by validation rows, and keeps the run of the best.
 
-  python -m maf.search --data train.parquet --event y --condition c0,c1 --time_budget 1800 --output search/demo
-  python -m export --run search/demo/best --model_base models/demo
+  %(prog)s --input train.parquet --event y --condition c0,c1 --time_budget 1800 --output search/demo
+  maf-serving export --run search/demo/best --model models/demo
 
 The first trial has the default settings, those after it change one of them at a time, then several around what was
 good. A trial replaces the best one if its gain on the validation rows is more than noise. Where rows are few, each
@@ -54,29 +55,26 @@ class SearchArguments:
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> SearchArguments:
-    """Parses the command line; bad usage exits with status 2, a bad value raises `ConfigError`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m maf.search",
-        usage="python -m maf.search --data FILE ... --event COLUMN,... [--condition COLUMN,...] --output DIRECTORY "
-        "[options]",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    """Parses the command line. Raises `UsageError` for a wrong flag, `ConfigError` for a bad value."""
+    parser = CommandParser(
+        "maf.search",
+        DESCRIPTION,
+        usage="%(prog)s --input FILES --event COLUMNS [--condition COLUMNS] --output DIR [options]",
         argument_default=argparse.SUPPRESS,
     )
     group = parser.add_argument_group("the search")
-    group.add_argument("--output", required=True, type=Path, metavar="DIRECTORY", help="trials, and the best run")
+    group.add_argument("--output", required=True, type=Path, metavar="DIR", help="trials, and the best run")
     group.add_argument("--time_budget", type=float, default=1800.0, metavar="SECONDS", help="(default 1800)")
-    group.add_argument("--max_trials", type=int, default=100, metavar="NUMBER", help="(default 100)")
+    group.add_argument("--max_trials", type=int, default=100, metavar="N", help="(default 100)")
     group.add_argument(
         "--folds",
         type=int,
         default=None,
-        metavar="NUMBER",
+        metavar="N",
         help="splits in which each trial is trained, to be judged by the validation rows of all (default: 5 below "
         "3,000 training rows, else 1)",
     )
     add_config_options(parser)
     values = vars(parser.parse_args(argv))
     own = {name: values.pop(name) for name in ("output", "time_budget", "max_trials", "folds")}
-    return SearchArguments(config=make_config(values, "--output DIRECTORY"), fixed=frozenset(values), **own)
+    return SearchArguments(config=make_config(values, "--output DIR"), fixed=frozenset(values), **own)

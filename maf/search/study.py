@@ -174,7 +174,7 @@ def _describe(study: optuna.Study, directory: SearchDirectory) -> str:
     lines.append(f"validation NLL  {summary.validation_nll:.4f} nats")
     if summary.test_nll is not None:
         lines.append(f"test NLL        {summary.test_nll:.4f} ± {summary.test_nll_standard_error:.4f} nats, raw units")
-    lines.append(f"next            python -m export --run {directory.best.path} --model_base models/NAME")
+    lines.append(f"next            maf-serving export --run {directory.best.path} --model models/NAME")
     return "\n".join(lines)
 
 

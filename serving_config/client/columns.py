@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.contract import ConditionColumn, Contract, ContractError, check_columns, find_version, read_contract
+from maf_serving.model_inputs import renamed_columns
 from serving_config.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from serving_config.client.options import CallOptions
 
-MODELS_DIR = Path("models")  # where `python -m export --model_base models/demo` is told to put a model, here as there
+MODELS_DIR = Path("models")  # where `maf-serving export --model models/demo` is told to put a model, here as there
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ def resolve_columns(options: CallOptions, in_file: Sequence[str], *, note: Calla
     if given > 1 or (not given and not usual.is_dir()):
         raise UsageError(
             f"which columns of {options.input_path} ({', '.join(in_file)}) go into the model? A server does not know "
-            "names; say --model DIR (an exported version), or --contract FILE, or --event_columns A,B "
-            f"--conditional_columns C; {'more than one' if given else 'none'} of them came"
+            "names; say --model DIR (an exported version), or --contract FILE, or --event COLUMNS "
+            f"--condition COLUMNS; {'more than one' if given else 'none'} of them came"
         )
     try:
         if named:
@@ -84,7 +85,12 @@ def resolve_columns(options: CallOptions, in_file: Sequence[str], *, note: Calla
         contract, source = _read(options, usual)
     except (ContractError, OSError) as error:
         raise UsageError(str(error)) from error
-    columns = Columns(contract.event_columns, contract.conditional_columns, contract.condition_columns)
+    event, condition = renamed_columns(contract, options.rename)
+    raw_condition = tuple(
+        dataclasses.replace(column, name=name)
+        for column, name in zip(contract.condition_columns, condition, strict=False)  # no raw ones: all plain
+    )
+    columns = Columns(event, contract.conditional_columns if raw_condition else condition, raw_condition)
     if not given:
         raw = (column.name for column in contract.raw_condition_columns)
         names = f"{', '.join(columns.event)} | {', '.join(raw)}"

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
+from maf_serving.flags import CommandParser, names, pairs
 from maf_serving.model_spec import ModelSpec
 from serving_config.client.server_flags import ServerAddress, add_server_flags, parse_server
-from serving_config.command_parser import CommandParser, names
 from serving_config.errors import UsageError
 
 Operation = Literal["log_prob", "sample", "inverse", "forward", "status"]
@@ -19,11 +19,11 @@ FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
 
 _DESCRIPTION = """Calls a served flow with the rows of a table, over REST or gRPC.
 
-  python -m serving_config.client log_prob --rest_url http://localhost:8501 --model_name demo \\
+  %(prog)s log_prob --rest_url http://localhost:8501 --model_name demo \\
       --model models/demo --input rows.parquet --output scored.parquet
-  python -m serving_config.client sample --grpc_target localhost:8500 --model_name demo --version_label stable \\
-      --conditional_columns c0 --event_columns x0,x1 --input conditions.csv --num_samples 10 --seed 7
-  python -m serving_config.client status --rest_url http://localhost:8501 --model_name demo
+  %(prog)s sample --grpc_target localhost:8500 --model_name demo --version_label stable \\
+      --event x0,x1 --condition c0 --input conditions.csv --num_samples 10 --seed 7
+  %(prog)s status --rest_url http://localhost:8501 --model_name demo
 
 log_prob   adds the column log_prob, in nats
 sample     writes num_samples rows for each: row, draw, the event columns, log_prob
@@ -42,10 +42,12 @@ class CallOptions:
       model_spec: which model, by name and by version or label.
       input_path: a Parquet or CSV file.
       output_path: a Parquet or CSV file to write; `None` prints CSV.
+      existing_output: what to do if it exists.
       model: an exported version, or a directory of them, whose contract names the columns.
       contract: the contract itself.
       event_columns: names of the columns of `x`, if no contract gives them.
       conditional_columns: names of the columns of `conditional_input`, if no contract gives them.
+      rename: pairs of the contract's name of a column and the file's.
       keep: input columns to carry through; `("*",)` is all of them.
       num_samples: draws for each row.
       seed: makes draws reproducible; `None` for fresh ones.
@@ -58,10 +60,12 @@ class CallOptions:
     model_spec: ModelSpec
     input_path: Path | None = None
     output_path: Path | None = None
+    existing_output: Literal["refuse", "replace"] = "refuse"
     model: Path | None = None
     contract: Path | None = None
     event_columns: tuple[str, ...] = ()
     conditional_columns: tuple[str, ...] = ()
+    rename: tuple[tuple[str, str], ...] = ()
     keep: tuple[str, ...] = ()
     num_samples: int = 1
     seed: int | None = None
@@ -76,6 +80,13 @@ class CallOptions:
         for flag, path in (("--input", self.input_path), ("--output", self.output_path)):
             if path is not None and path.suffix.lower() not in FORMATS:
                 raise UsageError(f"{flag} {path} ends in {path.suffix!r}; expected one of {', '.join(FORMATS)}")
+        if self.output_path is not None and self.output_path.exists() and self.existing_output == "refuse":
+            raise UsageError(f"--output {self.output_path} exists; name another file, or add --overwrite")
+        if self.rename and (self.event_columns or self.conditional_columns):
+            raise UsageError(
+                "--rename came with --event or --condition, which name the file's columns already; expected --rename "
+                "with --model or --contract"
+            )
         if self.operation != "sample" and (self.num_samples != 1 or self.seed is not None):
             raise UsageError(f"--num_samples and --seed have no meaning for {self.operation}; expected with sample")
         if self.num_samples < 1 or self.rows_per_request < 1 or self.concurrency < 1:
@@ -105,7 +116,7 @@ def parse_call(arguments: Sequence[str]) -> CallOptions:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser("python -m serving_config.client", _DESCRIPTION)
+    parser = CommandParser("serving_config.client", _DESCRIPTION)
     parser.add_argument("operation", choices=get_args(Operation), metavar="log_prob|sample|inverse|forward|status")
     add_server_flags(parser)
     model = parser.add_argument_group("model").add_argument
@@ -120,8 +131,29 @@ def _parser() -> argparse.ArgumentParser:
         help="exported version or directory of versions, whose contract names them; default: models/MODEL_NAME",
     )
     columns("--contract", type=Path, metavar="JSON", help="a contract.json")
-    columns("--event_columns", type=names, default=(), metavar="A,B", help="columns of x, in the model's order")
-    columns("--conditional_columns", type=names, default=(), metavar="C", help="columns of conditional_input")
+    columns(
+        "--rename",
+        type=pairs,
+        default=(),
+        metavar="COLUMN=OTHER,...",
+        help="where the file differs: the model's name of a column, and the file's",
+    )
+    columns(
+        "--event",
+        dest="event_columns",
+        type=names,
+        default=(),
+        metavar="COLUMNS",
+        help="without a contract: the file's columns of x, in the model's order",
+    )
+    columns(
+        "--condition",
+        dest="conditional_columns",
+        type=names,
+        default=(),
+        metavar="COLUMNS",
+        help="and those of conditional_input",
+    )
     columns("--keep", type=names, default=(), metavar="COLUMNS", help="carried through; '*' for all")
     rows = parser.add_argument_group("rows").add_argument
     rows(
@@ -132,8 +164,17 @@ def _parser() -> argparse.ArgumentParser:
         help=".parquet or .csv; nulls only where the contract has them",
     )
     rows("--output", type=Path, dest="output_path", metavar="FILE", help=".parquet or .csv; by default CSV on stdout")
+    rows(
+        "--overwrite",
+        dest="existing_output",
+        action="store_const",
+        const="replace",
+        default="refuse",
+        help="replace --output if it is there",
+    )
     rows("--num_samples", type=int, default=1, metavar="N", help="draws for each row; default: %(default)s")
     rows("--seed", type=int, metavar="N", help="the same draws every time; by default fresh ones")
     rows("--rows_per_request", type=int, default=1000, metavar="N", help="default: %(default)s")
     rows("--concurrency", type=int, default=4, metavar="N", help="requests under way at a time; default: %(default)s")
+    parser.add_old_names({"--event_columns": "--event", "--conditional_columns": "--condition"})
     return parser

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
+from maf_serving.flags import CommandParser
 from serving_config.client.server_flags import ServerAddress, add_server_flags, parse_server
-from serving_config.command_parser import CommandParser
 from serving_config.errors import UsageError
 from serving_config.spec import check_name
 
@@ -18,14 +18,14 @@ Apply = Literal["poll", "push"]
 
 _DESCRIPTION = """Moves a version label of a running server, by its models.config.
 
-  python -m serving_config.rollout assign   --models_config serving/models.config --model_name demo \\
-      --label canary --version 3 --rest_url http://localhost:8501
-  python -m serving_config.rollout promote  --models_config serving/models.config --model_name demo ...
-  python -m serving_config.rollout rollback --models_config serving/models.config --model_name demo ...
+  %(prog)s assign   --models_config serving/models.config --model_name demo \\
+      --version_label canary --version 3 --rest_url http://localhost:8501
+  %(prog)s promote  --models_config serving/models.config --model_name demo ...
+  %(prog)s rollback --models_config serving/models.config --model_name demo ...
 
-assign     puts --label on --version
-promote    puts --label (stable) on the version of --from_label (canary)
-rollback   puts --label (stable) back on --version, or on the newest loaded version before its own
+assign     puts --version_label on --version
+promote    puts --version_label (stable) on the version of --from_label (canary)
+rollback   puts --version_label (stable) back on --version, or on the newest loaded version before its own
 
 The version is loaded first: it is added to a policy of specific versions, and awaited. Then the label moves, and the
 command waits until the server answers for it. models.config is replaced whole each time. The server must look at
@@ -73,13 +73,13 @@ class RolloutOptions:
             raise UsageError(
                 "--apply push tells one server alone; expected none with --manifest, which is for all pods"
             )
-        check_name("--label", self.label)
+        check_name("--version_label", self.label)
         if self.operation == "assign" and self.version is None:
             raise UsageError("--version is missing; expected the version that assign puts the label on")
         if self.operation == "promote" and self.version is not None:
             raise UsageError(f"--version {self.version} has no meaning for promote; expected with assign or rollback")
         if self.operation == "promote" and self.from_label == self.label:
-            raise UsageError(f"--from_label and --label are both {self.label!r}; expected two labels")
+            raise UsageError(f"--from_label and --version_label are both {self.label!r}; expected two labels")
         if self.version is not None and self.version < 0:
             raise UsageError(f"--version is {self.version}; expected an integer of at least 0")
         if self.apply == "push" and self.server.grpc_target is None:
@@ -103,13 +103,13 @@ def parse_rollout(arguments: Sequence[str]) -> RolloutOptions:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser("python -m serving_config.rollout", _DESCRIPTION)
+    parser = CommandParser("serving_config.rollout", _DESCRIPTION)
     add = parser.add_argument
     add("operation", choices=get_args(Operation), metavar="assign|promote|rollback")
     add("--models_config", type=Path, metavar="FILE", help="the file that the server reads")
     add("--manifest", type=Path, metavar="FILE", help="on Kubernetes: the ConfigMap that has it, to be applied by you")
     add("--model_name", required=True, metavar="NAME", help="the model in it")
-    add("--label", default="stable", metavar="LABEL", help="to move; default: %(default)s")
+    add("--version_label", dest="label", default="stable", metavar="LABEL", help="to move; default: %(default)s")
     add("--from_label", default="canary", metavar="LABEL", help="whose version promote takes; default: %(default)s")
     add("--version", type=int, metavar="N", help="for assign and rollback")
     add("--apply", choices=get_args(Apply), default="poll", help="default: %(default)s")
@@ -118,4 +118,5 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--dry_run", dest="run", action="store_const", const="dry", default="real", help="say what would be done")
     add_server_flags(parser)
+    parser.add_old_names({"--label": "--version_label"})
     return parser

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from serving_config.command_parser import CommandParser, integers
+from maf_serving.flags import CommandParser, integers
 from serving_config.errors import UsageError
 
 DEFAULT_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 _DESCRIPTION = """Measures an exported model on this machine, and proposes batching parameters for a latency.
 
-  python -m serving_config.tune --model models/demo --latency_ms 10
-  python -m serving_config.tune --model models/demo --latency_ms 10 --cores 4 --output serving/batching_parameters.txt
+  %(prog)s --model models/demo --latency_ms 10
+  %(prog)s --model models/demo --latency_ms 10 --cores 4 --output serving/batching_parameters.txt
 
 The model runs as TensorFlow Serving runs it, in a session with the threads of each row of the table, as many batches
 side by side as the cores allow. Run it on a machine like the server's, with nothing else on it."""
@@ -77,7 +77,7 @@ def parse_tune(arguments: Sequence[str]) -> TuneOptions:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser("python -m serving_config.tune", _DESCRIPTION)
+    parser = CommandParser("serving_config.tune", _DESCRIPTION)
     add = parser.add_argument
     add("--model", required=True, type=Path, metavar="DIR", help="exported version, or directory of versions")
     add("--latency_ms", type=float, default=20.0, metavar="MS", help="of 99 in 100 requests; default: %(default)g")

@@ -142,7 +142,7 @@ def test_the_template_is_written_with_the_image(tmp_path):
 def test_the_template_names_flags_of_the_command():
     metadata = json.loads((DEPLOY / "score_metadata.json").read_text())
     parameters = {each["name"]: each for each in metadata["parameters"]}
-    assert {f"--{name}" for name in parameters} <= set(score_flags().names())
+    assert {f"--{name}" for name in parameters} <= set(score_flags().flags())
     required = {name for name, each in parameters.items() if not each.get("isOptional")}
     assert required == {"model", "input", "output"}
     for each in parameters.values():

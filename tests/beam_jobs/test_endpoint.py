@@ -157,7 +157,7 @@ def test_a_server_that_is_down_is_one_line_and_status_1(model_base, write_parque
     flags = [f"--endpoint=127.0.0.1:{port}", f"--endpoint_model_name={NAME}"]
     done = run_score(f"--model={model_base}", f"--input={path}", f"--output={tmp_path / 'o'}", *flags)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: --endpoint 127.0.0.1:{port}: UNAVAILABLE: ")
+    assert done.stderr.startswith(f"error: --grpc_target 127.0.0.1:{port}: UNAVAILABLE: ")
     assert done.stderr.count("\n") == 1
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.parquet"]
 
@@ -238,8 +238,8 @@ def test_an_answer_that_is_not_the_contracts_is_refused(scripted):
     [
         (["--endpoint=host"], "expected HOST:PORT"),
         (["--endpoint=http://host:8501"], "expected HOST:PORT"),
-        (["--endpoint=h:1"], "--endpoint_model_name is missing"),
-        (["--endpoint_version=3"], "--endpoint_version came without --endpoint"),
+        (["--endpoint=h:1"], "--model_name is missing"),
+        (["--endpoint_version=3"], "--version came without --grpc_target"),
         (["--endpoint=h:1", "--endpoint_model_name=m", "--endpoint_max_rows=0"], "expected at least 1"),
         (["--endpoint=h:1", "--endpoint_model_name=m", "--endpoint_version=1", "--endpoint_label=s"], "at most one"),
         (["--endpoint=h:1", "--endpoint_model_name=m", "--endpoint_timeout=0"], "more than 0 seconds"),
@@ -255,3 +255,31 @@ def test_a_client_is_closed_after_use():
     client.close()
     with pytest.raises(ValueError, match="closed channel"):
         client.predict("log_prob", SIGNATURE, {"x": np.zeros((1, 2), np.float32)})
+
+
+def test_the_flags_as_they_are_and_as_they_were_called_once():
+    now = {
+        "grpc_target": "h:1",
+        "model_name": "m",
+        "version": "3",
+        "rows_per_request": "7",
+        "timeout": "2",
+        "attempts": "3",
+        "rows_per_second": "9",
+        "root_certificates": "r.pem",
+    }
+    once = {"grpc_target": "endpoint", "rows_per_request": "endpoint_max_rows"}
+    before = {once.get(name, f"endpoint_{name}"): value for name, value in now.items() if name != "attempts"}
+    before["endpoint_retries"] = "2"
+    given = [
+        parse_score_flags([*REQUIRED, *(f"--{name}={value}" for name, value in flags.items())])
+        for flags in (now, before)
+    ]
+    assert given[0] == given[1]
+    assert given[0][1] == []
+    assert given[0][0].endpoint.retries == 2
+    labelled = (
+        parse_score_flags([*REQUIRED, "--endpoint=h:1", "--model_name=m", f"--{name}=stable"])[0].endpoint
+        for name in ("version_label", "endpoint_label")
+    )
+    assert {each.version_label for each in labelled} == {"stable"}

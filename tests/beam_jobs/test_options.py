@@ -30,11 +30,11 @@ def test_flags_become_options():
     [
         (["--model=m", "--input=a", "--ouput=o"], "unknown argument '--ouput=o'; did you mean --output?"),
         (REQUIRED[:2], "required: --output"),
-        ([*REQUIRED, "--batch_size=0"], "--batch_size is 0; expected at least 1"),
+        ([*REQUIRED, "--rows_per_call=0"], "--rows_per_call is 0; expected at least 1"),
         ([*REQUIRED, "--batch_size=x"], "invalid int value: 'x'"),
         ([*REQUIRED, "--keep=a,*"], "expected either"),
         ([*REQUIRED, "--keep=a,a"], "each once"),
-        ([*REQUIRED, "--input="], "expected paths or globs"),
+        (["--model=m", "--input=", "--output=o"], "expected paths or globs"),
         ([*REQUIRED, "--max_rejected=5"], "--max_rejected is 5.0; expected a share of the rows, from 0 to 1"),
         ([*REQUIRED, "--compression=zstd", "--output_format=csv"], "'csv'; expected one of none, gzip"),
         ([*REQUIRED, "--rows_per_file=0"], "--rows_per_file is 0; expected at least 1"),
@@ -77,9 +77,9 @@ def test_no_flag_of_beam_is_taken_for_a_misspelt_one_of_ours(parse, flags, requi
     parsers: list = []
     names = PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
     beam_flags = [flag for action in parsers[0]._actions for flag in action.option_strings if flag != "--help"]
-    assert not set(beam_flags) & set(flags().names()) - {"-h"}
+    assert not set(beam_flags) & set(flags().flags()) - {"-h"}
     for flag in (*beam_flags, *(f"--{name}" for name in names)):
-        if flag not in flags().names():
+        if flag not in flags().flags():
             assert parse([*required, flag])[1] == [flag]
 
 

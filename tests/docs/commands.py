@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+OURS = ("maf-serving ", "python -m ")
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
@@ -23,7 +24,7 @@ def in_blocks(page: Path) -> list[str]:
 def in_sentences(page: Path) -> list[str]:
     """What stands in backquotes and begins as a command of ours does."""
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text) if code.startswith("python -m ")]
+    return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text) if code.startswith(OURS)]
 
 
 def words(command: str) -> list[str]:

@@ -12,6 +12,8 @@ import sys
 import pytest
 
 from beam_jobs.beam_options import parse_beam_flags
+from maf_serving.cli import COMMANDS
+from tests.docs import commands
 from tests.docs.commands import PAGES, ROOT, in_blocks, in_sentences, words
 
 CONTRACT = {
@@ -36,8 +38,8 @@ PARSERS = {
     "beam_jobs.evaluate": ("beam_jobs.options.evaluate_options", "parse_evaluate_flags"),
 }
 ABOUT = {page.name: [*in_blocks(page)] for page in PAGES}
-OURS = sorted({command for commands in ABOUT.values() for command in commands if command.startswith("python -m ")})
-OTHERS = sorted({command for commands in ABOUT.values() for command in commands} - set(OURS))
+OURS = sorted({command for found in ABOUT.values() for command in found if command.startswith(commands.OURS)})
+OTHERS = sorted({command for found in ABOUT.values() for command in found} - set(OURS))
 
 
 @pytest.fixture
@@ -56,22 +58,31 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+def module_and_flags(command):
+    """What `python -m` would be given."""
+    program, name, *flags = words(command)
+    if program == "maf-serving":
+        return (COMMANDS[name][0].removesuffix(".__main__"), flags) if name in COMMANDS else ("maf_serving", [name])
+    return flags[0], flags[1:]
+
+
 def test_there_are_commands():
     assert len(OURS) > 20
-    modules = {words(command)[2] for command in OURS}
+    modules = {module_and_flags(command)[0] for command in OURS}
     assert modules >= {"maf", "export", *PARSERS} - {"maf.search"}
+    assert sum(command.startswith("maf-serving ") for command in OURS) > 20
 
 
 @pytest.mark.parametrize("command", OURS)
 def test_a_command_is_understood(command, place):
-    _, _, module, *flags = words(command)
+    module, flags = module_and_flags(command)
     if module in PARSERS:
         home, name = PARSERS[module]
         rest = getattr(importlib.import_module(home), name)(flags)
         if module.startswith("beam_jobs."):
             parse_beam_flags(rest[1])
         return
-    if module == "venv":
+    if module in ("venv", "maf_serving"):
         return
     assert module in {"export", "export.verify"}
     parser = importlib.import_module("export.__main__" if module == "export" else module)._parser()
@@ -89,9 +100,9 @@ def help_of(module):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_in_sentences_exist(page):
     for command in in_sentences(page):
-        module, *flags = command.removeprefix("python -m ").split()
-        if "…" in module or module.startswith("apache_beam") or module == "beam_jobs.score":
+        if "…" in command or "apache_beam" in command:
             continue
+        module, flags = module_and_flags(command)
         for flag in flags:
             if flag.startswith("--") and flag != "--help":
                 assert flag.partition("=")[0] in help_of(module), (page.name, command)
@@ -100,7 +111,9 @@ def test_commands_in_sentences_exist(page):
 def known_flags():
     """Flags that somebody understands: our commands, Beam, TensorFlow Serving, pip and Docker."""
     sources = [
-        path for name in ("maf", "export", "beam_jobs", "serving_config") for path in (ROOT / name).rglob("*.py")
+        path
+        for name in ("maf", "export", "beam_jobs", "serving_config", "maf_serving")
+        for path in (ROOT / name).rglob("*.py")
     ]
     text = "".join(path.read_text() for path in sources)
     ours = set(re.findall(r"[\"'](?:--)?([a-z][a-z_]+)[\"']", text)) | set(re.findall(r"--([a-z][a-z_]+)", text))

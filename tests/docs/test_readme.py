@@ -19,9 +19,9 @@ COMMANDS = in_blocks(ROOT / "README.md")
 ENV = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-def command(start):
-    found = next(each for each in COMMANDS if each.startswith(f"python -m {start} "))
-    return words(found)[1:]
+def command(name):
+    found = next(each for each in COMMANDS if each.startswith(f"maf-serving {name} "))
+    return ["-m", "maf_serving", *words(found)[1:]]
 
 
 def run(place, *arguments):
@@ -46,17 +46,17 @@ def test_from_a_table_to_answers(tmp_path):
         write(name, 300)
     write("new.parquet", 20)
 
-    run(tmp_path, *command("maf"), "--max_epochs", "1", "--num_layers", "1")
-    run(tmp_path, *command("maf.report"))
+    run(tmp_path, *command("train"), "--max_epochs", "1", "--num_layers", "1")
+    run(tmp_path, *command("report"))
     assert (tmp_path / "sales.html").stat().st_size > 10_000
-    assert run(tmp_path, *command("export")[:6]).endswith("version: models/sales/1\n")
-    run(tmp_path, *command("beam_jobs.score"))
+    assert run(tmp_path, *command("export")[:7]).endswith("version: models/sales/1\n")
+    run(tmp_path, *command("score"))
     assert json.loads((tmp_path / "out" / "scores" / "summary.json").read_text())["rows_scored"] == 300
-    run(tmp_path, *command("beam_jobs.sample"))
+    run(tmp_path, *command("sample"))
     assert json.loads((tmp_path / "out" / "samples" / "summary.json").read_text())["rows_read"] == 300
-    run(tmp_path, *command("beam_jobs.evaluate"))
+    run(tmp_path, *command("evaluate"))
     assert (tmp_path / "out" / "report" / "report.html").is_file()
-    run(tmp_path, *command("serving_config"))
+    run(tmp_path, *command("config"))
     assert (tmp_path / "serving" / "serve.sh").is_file()
 
     port, rest = map(str, free_ports(2))
@@ -65,7 +65,7 @@ def test_from_a_table_to_answers(tmp_path):
         process = subprocess.Popen(
             [
                 sys.executable,
-                *command("serving_config.serve"),
+                *command("serve"),
                 "--backend",
                 "local",
                 "--port",
@@ -80,7 +80,7 @@ def test_from_a_table_to_answers(tmp_path):
         )
     try:
         await_model("sales", log, process, rest_url=f"http://localhost:{rest}")
-        run(tmp_path, *(word.replace("8501", rest) for word in command("serving_config.client")))
+        run(tmp_path, *(word.replace("8501", rest) for word in command("client")))
         assert pq.read_table(tmp_path / "scored.parquet").num_rows == 20
         curl = next(words(each) for each in COMMANDS if each.startswith("curl ") and "sales:predict" in each)
         url, body = curl[1].replace("8501", rest), curl[curl.index("-d") + 1].encode()

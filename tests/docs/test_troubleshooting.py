@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-PACKAGES = ("maf", "export", "beam_jobs", "serving_config")
+PACKAGES = ("maf_serving", "maf", "export", "beam_jobs", "serving_config")
 BY_THE_SYSTEM = {"No space left on device", "failed to connect to all addresses"}  # the second is gRPC's
 ROWS = re.findall(r"^\| `([^|]+)` \|", GUIDE.partition("Without a message")[0], re.MULTILINE)
 

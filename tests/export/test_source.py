@@ -10,7 +10,7 @@ from export.contract import ConditionColumn, ContractError
 from export.errors import OptionError
 from export.source import CheckpointSource, RunSource, read_source
 
-NOTHING = dict.fromkeys(("run", "builder", "checkpoint", "event", "condition", "condition_columns"))
+NOTHING = dict.fromkeys(("run", "builder", "checkpoint", "event", "condition", "condition_spec"))
 OWN = {"builder": "flows:build", "checkpoint": Path("ckpt"), "event": ("x0",)}
 
 
@@ -24,7 +24,7 @@ def test_a_run_or_a_checkpoint(run):
 @pytest.mark.parametrize(
     ("options", "kind", "message"),
     [
-        ({}, OptionError, "got no model; expected --run DIRECTORY, or --builder"),
+        ({}, OptionError, "got no model; expected --run DIR, or --builder"),
         ({"builder": "flows:build", "event": ("x0",)}, OptionError, "got --builder, --event; expected"),
         (
             {**OWN, "run": Path("runs/demo")},
@@ -35,9 +35,9 @@ def test_a_run_or_a_checkpoint(run):
         ({**OWN, "condition": ("x0",)}, ContractError, "x0"),
         ({**OWN, "event": ()}, ContractError, "event"),
         (
-            {**OWN, "condition": ("c0",), "condition_columns": Path("columns.json")},
+            {**OWN, "condition": ("c0",), "condition_spec": Path("columns.json")},
             OptionError,
-            "got --condition and --condition_columns; expected",
+            "got --condition and --condition_spec; expected",
         ),
     ],
 )
@@ -55,9 +55,9 @@ def test_raw_columns_come_from_a_file_as_a_contract_has_them(tmp_path):
     )
     path = tmp_path / "columns.json"
     path.write_text(json.dumps([dataclasses.asdict(column) for column in columns]), encoding="utf-8")
-    assert read_source(**{**NOTHING, **OWN, "condition_columns": path}).condition_columns == columns
+    assert read_source(**{**NOTHING, **OWN, "condition_spec": path}).condition_columns == columns
     with pytest.raises(ContractError, match="season"):
-        read_source(**{**NOTHING, **OWN, "event": ("season",), "condition_columns": path})
+        read_source(**{**NOTHING, **OWN, "event": ("season",), "condition_spec": path})
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_file_that_lists_no_columns_is_refused(tmp_path, text, message):
     if text is not None:
         path.write_text(text, encoding="utf-8")
     with pytest.raises(OptionError) as caught:
-        read_source(**{**NOTHING, **OWN, "condition_columns": path})
+        read_source(**{**NOTHING, **OWN, "condition_spec": path})
     assert str(caught.value).startswith(f"condition_columns {path}")
     assert message in str(caught.value)
 

@@ -78,9 +78,9 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model_base", "m", "--output", "o"], "--model_base came 1 and --model_name 0 times"),
+        (["--model_base", "m", "--output", "o"], "--model came 1 and --model_name 0 times"),
         (["--model_base", "m", "--model_name", "m"], "required: --output"),
-        (["--output", "o", "--modelname", "m"], "unrecognized arguments: --modelname"),
+        (["--output", "o", "--modelname", "m"], "unknown argument '--modelname'"),
         (["--spec", "s.yaml", "--cores", "2", "--output", "o"], "--cores belongs into the file"),
         (
             ["--max_batch_size", "8", "--model_base", "m", "--model_name", "m", "--output", "o"],

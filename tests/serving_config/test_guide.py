@@ -52,14 +52,20 @@ def place(tmp_path_factory):
         words = shlex.split(command.replace("8500", port).replace("8501", rest))
         env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
         return subprocess.run(
-            [sys.executable, *words[1:]], cwd=root, env=env, capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, "-m", "maf_serving", *words[1:]],
+            cwd=root,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
 
-    for command in commands("python -m serving_config --"):
+    for command in commands("maf-serving config --"):
         done = run(command)
         assert done.returncode == 0, (command, done.stderr)
-    (serve,) = commands("python -m serving_config.serve --model_config_file")
-    words = [sys.executable, *shlex.split(serve)[1:]]
+    (serve,) = commands("maf-serving serve --model_config_file")
+    words = [sys.executable, "-m", "maf_serving", *shlex.split(serve)[1:]]
     words[words.index("5")] = "1"  # seconds between looks at models.config
     log = root / "server.log"
     with log.open("wb") as output:
@@ -79,7 +85,7 @@ def place(tmp_path_factory):
 
 def test_the_client_commands_answer(place):
     root, run, _ = place
-    found = commands("python -m serving_config.client")
+    found = commands("maf-serving client")
     assert len(found) == 3
     for command in found:
         done = run(command)
@@ -101,7 +107,7 @@ def test_the_curl_commands_answer(place):
 
 def test_the_label_goes_there_and_back(place):
     root, run, _ = place
-    promote, rollback, on_kubernetes = commands("python -m serving_config.rollout")
+    promote, rollback, on_kubernetes = commands("maf-serving rollout")
     manifest = root / "serving" / "kubernetes" / "config_map.yaml"
     before = manifest.read_text()
     told = [run(command) for command in (promote, on_kubernetes, rollback)]  # the second finds its label moved already
@@ -116,7 +122,7 @@ def test_the_label_goes_there_and_back(place):
 
 def test_the_other_commands_have_flags_that_exist(place, monkeypatch):
     monkeypatch.chdir(place[0])
-    (tune,) = commands("python -m serving_config.tune")
-    assert parse_tune(shlex.split(tune)[3:]).latency_ms == 20
-    serve, _ = commands("python -m serving_config.serve")
-    assert parse_serve_flags(shlex.split(serve)[3:]).extra == ()
+    (tune,) = commands("maf-serving tune")
+    assert parse_tune(shlex.split(tune)[2:]).latency_ms == 20
+    serve, _ = commands("maf-serving serve")
+    assert parse_serve_flags(shlex.split(serve)[2:]).extra == ()

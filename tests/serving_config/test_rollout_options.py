@@ -20,7 +20,7 @@ BASE = ["--models_config", "models.config", "--model_name", "m", "--rest_url", "
         (["promote", *BASE, "--version", "3"], "has no meaning for promote"),
         (["promote", *BASE, "--from_label", "stable"], "both 'stable'; expected two"),
         (["promote", *BASE, "--apply", "push"], "needs --grpc_target"),
-        (["promote", *BASE, "--label", "a/b"], "--label is 'a/b'"),
+        (["promote", *BASE, "--label", "a/b"], "--version_label is 'a/b'"),
         (["promote", *BASE, "--wait_seconds", "0"], "expected more than 0"),
         (["rollback", *BASE[:4]], "neither came"),
         (["promote", *BASE[2:]], "neither given; expected one of them"),

@@ -9,6 +9,7 @@ from typing import Any
 from maf.report.drawing.markup import Element, element
 from maf.report.report import Report
 from maf_serving.columns import OTHER
+from maf_serving.flags import format_names
 
 REST_PORT = 8501
 
@@ -32,17 +33,16 @@ def commands(report: Report) -> dict[str, str]:
     run = report.options.run
     name = run.resolve().name
     base = shlex.quote(f"models/{name}")
-    tables = " ".join(shlex.quote(each) for each in report.options.test or report.config.data.data)
+    tables = shlex.quote(format_names(report.options.test or report.config.data.data))
     body = json.dumps({"instances": [_instance(report)]})
     return {
-        "Export the next version, checked against the model": f"python -m export --run {shlex.quote(str(run))} "
-        f"--model_base {base}",
-        "Serve it over gRPC and REST": f"python -m serving_config.serve --model_base {base} "
-        f"--model_name {shlex.quote(name)}",
+        "Export the next version, checked against the model": f"maf-serving export --run {shlex.quote(str(run))} "
+        f"--model {base}",
+        "Serve it over gRPC and REST": f"maf-serving serve --model {base} --model_name {shlex.quote(name)}",
         "Ask for the log-density of a row": f"curl http://localhost:{REST_PORT}/v1/models/{name}:predict "
         f"-d {shlex.quote(body)}",
         **_encoding(report, name),
-        "Score a table of any size": f"python -m beam_jobs.score --model {base} --input {tables} --output out/scores",
+        "Score a table of any size": f"maf-serving score --model {base} --input {tables} --output out/scores",
     }
 
 

@@ -122,8 +122,10 @@ def test_nan_in_a_csv_is_a_value_and_an_empty_field_is_not(flags, tmp_path):
     _call("log_prob", flags, "--input", source, "--output", out)
     assert out.read_text().splitlines()[1] == "nan"
     source.write_text("c0,x0,x1\n0,,1\n")
-    with pytest.raises(JobError, match=r"row 0 .* has no x0"):
+    with pytest.raises(UsageError, match=r"--output .*o.csv exists; name another file, or add --overwrite"):
         _call("log_prob", flags, "--input", source, "--output", out)
+    with pytest.raises(JobError, match=r"row 0 .* has no x0"):
+        _call("log_prob", flags, "--input", source, "--output", out, "--overwrite")
 
 
 def test_without_names_of_columns_nothing_is_guessed(address, rows):
