@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from export.errors import OptionError
 from export.publish import check_base, is_remote
@@ -15,9 +14,6 @@ from maf_serving.batching import BatchingParameters
 from maf_serving.command import run_command
 from maf_serving.flags import CommandParser, integers, names
 from maf_serving.quiet_tensorflow import import_quietly
-
-if TYPE_CHECKING:
-    from export.batching import BatchingParameters
 
 DESCRIPTION = """Exports a trained model as a SavedModel for TensorFlow Serving, as the next version in a directory:
 a run of maf-serving train, or any distribution of TensorFlow Probability: a function that builds it, and a checkpoint.
@@ -124,8 +120,6 @@ def _parser() -> CommandParser:
 
 
 def _batching(options: argparse.Namespace) -> BatchingParameters | None:
-    from export.batching import BatchingParameters  # noqa: PLC0415  # protobuf: --help must not wait for it
-
     names = [*_BATCHING, "allowed_batch_sizes"]
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     if options.enable_batching:
