@@ -66,7 +66,7 @@ def main() -> int:
 def write_page(run: Path, held_out: Path, page: Path) -> None:
     """Writes the run's report, on the rows that were scored."""
     import_quietly()
-    from maf.report.write_report import write_report  # noqa: PLC0415  # after the quiet import
+    from maf.report.make_report import write_report  # noqa: PLC0415  # after the quiet import
 
     options = ReportOptions(run=run, test=(str(held_out),), output=page, exact_entropy=entropy())
     write_report(options, announce=lambda _: None)

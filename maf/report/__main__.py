@@ -20,7 +20,7 @@ def _report(arguments: Sequence[str] | None) -> str:
     options = parse_options(arguments)
     RunDirectory(options.run).read_summary()
     import_quietly()
-    from maf.report.write_report import write_report  # noqa: PLC0415  # TensorFlow takes seconds, --help must not
+    from maf.report.make_report import write_report  # noqa: PLC0415  # TensorFlow takes seconds, --help must not
 
     return write_report(options, announce=say)
 

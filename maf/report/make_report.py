@@ -1,4 +1,4 @@
-"""From a run directory to the numbers of its report."""
+"""From a run directory to the numbers of its report, and to the page as a file."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import numpy as np
 
 from maf.errors import RunError
 from maf.report.calibration import calibrate
+from maf.report.drawing.page import make_page
 from maf.report.likelihoods import compare_likelihoods
 from maf.report.model import Model
 from maf.report.neighbourhoods import choose_neighbourhoods, influence
 from maf.report.options import ReportOptions
-from maf.report.pairs import make_pairs
-from maf.report.pictures import make_pictures
+from maf.report.pictures import make_pairs, make_pictures
 from maf.report.report import Report
-from maf.report.table_rows import ReportRows, read_rows
+from maf.report.rows import ReportRows, read_rows
 from maf.run_directory import RunDirectory, load_run
 from maf.training_state import EpochRecord
+from maf_serving.command import when_interrupted
 
 
 def make_report(options: ReportOptions, *, announce: Callable[[str], object]) -> Report:
@@ -66,3 +67,25 @@ def _read_history(directory: RunDirectory) -> tuple[EpochRecord, ...]:
 
 def _sampled(rows: ReportRows) -> str:
     return f", of which {len(rows.x):,} sampled" if len(rows.x) < rows.test_rows else ""
+
+
+def write_report(options: ReportOptions, *, announce: Callable[[str], object] = print) -> str:
+    """Measures, and writes the page; returns what to tell the person at its end.
+
+    Raises:
+      MafError: if the run or the rows cannot be read, or the page cannot be written.
+    """
+    report = make_report(options, announce=announce)
+    page = options.page
+    partial = page.with_name(page.name + ".partial")
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        with when_interrupted(lambda _: partial.unlink(missing_ok=True)):
+            partial.write_text(make_page(report), encoding="utf-8")
+            partial.replace(page)
+    except OSError as error:
+        raise RunError(f"report {page} cannot be written: {error.strerror}") from error
+    lines = [
+        f"test NLL  {each.nll:9.4f} ± {each.standard_error:.4f} nats, {each.name}" for each in report.likelihoods.each
+    ]
+    return "\n".join([*lines, f"report    {page}"])

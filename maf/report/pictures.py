@@ -1,4 +1,4 @@
-"""p(x | c) around some conditions, beside the test rows there.
+"""p(x | c) around some conditions, beside the test rows there; event columns against each other.
 
 The rows of a neighbourhood have conditions that differ a little, so the model's density is averaged over those of some
 of its rows: then it should agree with the rows, however wide the neighbourhood is.
@@ -11,12 +11,49 @@ from typing import Any
 
 import numpy as np
 
-from maf.report.histograms import Histogram, bin_count, histogram, plot_range, shared_ranges
 from maf.report.model import Model
 from maf.report.neighbourhoods import Neighbourhood
-from maf.report.table_rows import ReportRows
+from maf.report.rows import ReportRows
 
 Array = np.ndarray[Any, Any]
+TAIL = 0.004  # of the rows beyond each end of a plot
+MARGIN = 0.06
+SHARED_DOWN_TO = 0.2
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """`density` `[n]` between `edges` `[n + 1]`; values outside the edges count in the whole."""
+
+    edges: Array
+    density: Array
+
+
+def histogram(values: Array, low: float, high: float, *, bins: int) -> Histogram:
+    """Of `values` `[N]`."""
+    counts, edges = np.histogram(values, bins, (low, high))
+    return Histogram(edges=edges, density=counts / (max(len(values), 1) * (edges[1] - edges[0])))
+
+
+def bin_count(rows: int) -> int:
+    """As many bins as so many rows bear."""
+    return int(np.clip(np.sqrt(rows) * 1.2, 8, 40))
+
+
+def plot_range(values: Array) -> tuple[float, float]:
+    """From where to where a plot of `values` `[N]` goes: without the outermost, with some room."""
+    low, high = (float(each) for each in np.quantile(values, [TAIL, 1 - TAIL]))
+    margin = MARGIN * (high - low) or 0.05 * max(abs(low), 1.0)
+    return low - margin, high + margin
+
+
+def shared_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """One range for all plots if none of them becomes too small to see in it, else each its own."""
+    low, high = min(each[0] for each in ranges), max(each[1] for each in ranges)
+    narrowest = min(each[1] - each[0] for each in ranges)
+    return [(low, high)] * len(ranges) if narrowest >= SHARED_DOWN_TO * (high - low) else ranges
+
+
 CURVE_POINTS, CURVE_CONDITIONS = 160, 128
 CLOUD_POINTS, CLOUD_CONDITIONS = 72, 16
 MAX_DOTS = 260
@@ -139,3 +176,27 @@ def _conditions(rows: ReportRows, neighbourhood: Neighbourhood, most: int, rng: 
 
 def _some(indices: Array, most: int, rng: np.random.Generator) -> Array:
     return indices if len(indices) <= most else rng.choice(indices, most, replace=False)
+
+
+MAX_PAIRED_COLUMNS = 4
+MAX_PAIRED_ROWS = 4_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """`rows` and `draws` `[N, K]` of the first K event columns, shown over `ranges`."""
+
+    ranges: tuple[tuple[float, float], ...]
+    rows: Array
+    draws: Array
+
+
+def make_pairs(model: Model, rows: ReportRows, *, seed: int) -> Pairs | None:
+    """`None` if there is one event column alone."""
+    if model.event_size == 1:
+        return None
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(rows.x), min(MAX_PAIRED_ROWS, len(rows.x)), replace=False)
+    x = rows.x[chosen, :MAX_PAIRED_COLUMNS]
+    draws = model.sample(rows.c[chosen], seed=seed)[:, :MAX_PAIRED_COLUMNS]
+    return Pairs(ranges=tuple(plot_range(column) for column in x.T), rows=x, draws=draws)

@@ -8,9 +8,8 @@ from maf.config import RunConfig
 from maf.report.calibration import Calibration
 from maf.report.likelihoods import Likelihoods
 from maf.report.options import ReportOptions
-from maf.report.pairs import Pairs
-from maf.report.pictures import Picture
-from maf.report.table_rows import ReportRows
+from maf.report.pictures import Pairs, Picture
+from maf.report.rows import ReportRows
 from maf.run_directory import TrainingSummary
 from maf.training_state import EpochRecord
 

@@ -1,15 +1,19 @@
-"""The page of a report."""
+"""The page of a report, its contract and the commands to go on with."""
 
 from __future__ import annotations
 
-from maf.report.drawing.calibration_section import calibration_section
+import json
+import shlex
+from typing import Any
+
+from maf_serving.columns import OTHER, ConditionColumn
+from maf.report.drawing.calibration import calibration_section
 from maf.report.drawing.heading import heading
-from maf.report.drawing.markup import element, to_html
-from maf.report.drawing.model_section import model_section
-from maf.report.drawing.picture_section import picture_section
-from maf.report.drawing.quality_section import quality_section
-from maf.report.drawing.serving_section import serving_section
+from maf.report.drawing.markup import Element, element, table, to_html
+from maf.report.drawing.pictures import picture_section
+from maf.report.drawing.quality import quality_section
 from maf.report.drawing.style import STYLE
+from maf.report.drawing.wording import categories_of, listed, number, percent
 from maf.report.report import Report
 
 
@@ -27,3 +31,165 @@ def make_page(report: Report) -> str:
     main = element("main", *(section(report) for section in sections))
     footer = element("footer", f"Written by python -m maf.report for {report.options.run}, seed {report.options.seed}.")
     return to_html(element("html", head, element("body", heading(report), main, footer), lang="en"))
+
+
+def model_section(report: Report) -> Element:
+    """Columns and sizes."""
+    return element(
+        "section",
+        element("h2", "Contract"),
+        element(
+            "p",
+            "What goes in and comes out, in this order and in raw units: the model standardises by itself. Moments and "
+            "ranges are of the training rows.",
+            class_="soft",
+        ),
+        element("div", _columns(report), class_="card"),
+        *_categories(report),
+        element("div", _facts(report), class_="card after"),
+    )
+
+
+def _columns(report: Report) -> Element:
+    moments, event = report.rows.training, report.config.data.event
+    rows = [_number(report, name, f"x[{i}]", i) for i, name in enumerate(event)]
+    place = 0
+    for column in report.config.data.columns:
+        size, first = len(column.encoded_names), len(event) + place
+        where = f"conditional_input[{place}]" if size == 1 else f"conditional_input[{place}:{place + size}]"
+        null_share = float(moments.mean[first + size - 1]) if column.nullable else 0.0
+        if not column.is_category:
+            rows.append(_number(report, _name(column, null_share), where, first, null_share))
+        else:
+            rows.append((_name(column, null_share), where, "", "", "", ""))
+        place += size
+    return table("Columns", ("column", "is", "mean", "deviation", "smallest", "largest"), rows)
+
+
+def _number(report: Report, name: str, where: str, index: int, null_share: float = 0.0) -> tuple[str, ...]:
+    """A row of the table; nulls are at the mean, so that they take from the deviation alone."""
+    moments = report.rows.training
+    deviation = moments.deviation[index] / (1 - null_share) ** 0.5
+    numbers = (moments.mean[index], deviation, moments.minimum[index], moments.maximum[index])
+    return name, where, *map(number, numbers)
+
+
+def _name(column: ConditionColumn, null_share: float) -> str:
+    return f"{column.name} (null in {percent(null_share)})" if column.nullable else column.name
+
+
+def _categories(report: Report) -> list[Element]:
+    """The values of each category and how frequent they are."""
+    moments, first = report.rows.training, len(report.config.data.event)
+    parts = []
+    for column in report.config.data.columns:
+        if column.is_category:
+            shares = moments.mean[first : first + len(column.vocabulary) + 1]
+            parts += [element("dt", f"{column.name}: {len(column.vocabulary):,} {column.kind} categories")]
+            parts += [element("dd", categories_of(column, shares))]
+        first += len(column.encoded_names)
+    return [element("div", element("dl", *parts), class_="card after")] if parts else []
+
+
+def _facts(report: Report) -> Element:
+    flow, summary = report.config.flow, report.summary
+    dropped = f", {summary.dropped_rows:,} dropped" if summary.dropped_rows else ""
+    spline = f", {flow.num_bins} bins" if flow.transform == "spline" else ""
+    condition = f"{_entries(report)}: {listed(report.conditional_columns)}" if flow.condition_size else "none"
+    hidden = flow.hidden_units if flow.event_size > 1 else ()  # one column has nothing to depend on
+    facts = {
+        "event size D": f"{len(report.config.data.event)}: {listed(report.config.data.event)}",
+        "condition size C": condition,
+        "dtype": flow.dtype,
+        "layers": f"{flow.num_layers} {flow.transform}{spline}",
+        "hidden units": f"{_widths(hidden)} for x, {_widths(flow.condition_units)} for the condition",
+        "base": flow.base,
+        "parameters": f"{report.parameters:,}",
+        "rows": f"{summary.training_rows:,} training, {summary.validation_rows:,} validation, "
+        f"{summary.test_rows:,} test{dropped}",
+        "seed": str(report.config.training.seed),
+    }
+    if flow.heavy_tailed:
+        facts["on an asinh scale"] = listed(tuple(report.config.data.event[i] for i in flow.heavy_tailed))
+    if flow.logarithmic:
+        facts["on a log scale"] = listed(tuple(report.config.data.event[i] for i in flow.logarithmic))
+    if report.config.data.dequantize:
+        facts["uniform noise on"] = listed(report.config.data.dequantize)
+    parts = [part for name, value in facts.items() for part in (element("dt", name), element("dd", value))]
+    return element("dl", *parts)
+
+
+def _entries(report: Report) -> str:
+    """How long `conditional_input` is, and of how many raw columns it is made where it is longer."""
+    size, columns = report.config.flow.condition_size, len(report.conditional_columns)
+    return str(size) if size == columns else f"{size} entries for {columns} column{'s' if columns > 1 else ''}"
+
+
+def _widths(units: tuple[int, ...] | None) -> str:
+    return " x ".join(str(each) for each in units or ()) or "none"
+
+
+REST_PORT = 8501
+
+
+def serving_section(report: Report) -> Element:
+    """Export, serve, ask, score."""
+    steps = [
+        element("li", element("h3", title), element("pre", element("code", command)), class_="card")
+        for title, command in commands(report).items()
+    ]
+    return element(
+        "section",
+        element("h2", "How to serve it"),
+        element("p", "A click selects a whole command.", class_="soft"),
+        element("ol", *steps, class_="steps"),
+    )
+
+
+def commands(report: Report) -> dict[str, str]:
+    """What each command does, and the command."""
+    run = report.options.run
+    name = run.resolve().name
+    base = shlex.quote(f"models/{name}")
+    tables = " ".join(shlex.quote(each) for each in report.options.test or report.config.data.data)
+    body = json.dumps({"instances": [_instance(report)]})
+    return {
+        "Export the next version, checked against the model": f"python -m export --run {shlex.quote(str(run))} "
+        f"--model_base {base}",
+        "Serve it over gRPC and REST": f"python -m serving_config.serve --model_base {base} "
+        f"--model_name {shlex.quote(name)}",
+        "Ask for the log-density of a row": f"curl http://localhost:{REST_PORT}/v1/models/{name}:predict "
+        f"-d {shlex.quote(body)}",
+        **_encoding_command(report, name),
+        "Score a table of any size": f"python -m beam_jobs.score --model {base} --input {tables} --output out/scores",
+    }
+
+
+def _instance(report: Report) -> dict[str, list[float]]:
+    instance = {"x": _rounded(report.rows.x[0].tolist())}
+    if report.rows.c.shape[1]:
+        instance["conditional_input"] = _rounded(report.rows.encoded(report.rows.c[:1])[0].tolist())
+    return instance
+
+
+def _encoding_command(report: Report, name: str) -> dict[str, str]:
+    """How to ask for the `conditional_input` of raw columns, if they are more than plain numbers."""
+    if report.rows.condition is None:
+        return {}
+    columns, values = report.rows.condition.columns, report.rows.c[0].tolist()
+    numbers = [value for column, value in zip(columns, values, strict=True) if not column.is_category]
+    categories = [(column, int(value)) for column, value in zip(columns, values, strict=True) if column.is_category]
+    instance: dict[str, list[Any]] = {"numbers": _rounded(numbers)} if numbers else {}
+    if categories:
+        instance["categories"] = [str((*column.vocabulary, OTHER)[place]) for column, place in categories]
+    if any(column.nullable for column, _ in categories):
+        instance["null_categories"] = [place < 0 for _, place in categories]
+    body = json.dumps({"signature_name": "encode_condition", "instances": [instance]}, ensure_ascii=False)
+    return {
+        "Ask for the conditional_input of raw columns": f"curl http://localhost:{REST_PORT}/v1/models/{name}:predict "
+        f"-d {shlex.quote(body)}"
+    }
+
+
+def _rounded(values: list[float]) -> list[float]:
+    return [float(f"{value:.4g}") for value in values]

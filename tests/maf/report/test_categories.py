@@ -8,8 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
-from maf.report.drawing.page import make_page
-from maf.report.drawing.serving_section import commands
+from maf.report.drawing.page import commands, make_page
 from maf.report.make_report import make_report
 from maf.report.options import ReportOptions
 from maf.train import resume_run, start_run

@@ -1,6 +1,6 @@
 import numpy as np
 
-from maf.report.column_moments import ColumnMoments
+from maf.report.rows import ColumnMoments
 
 
 def test_batches_give_the_moments_of_all_rows_however_far_from_zero():

@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 
 from maf.report.drawing.axis import Axis, widen
-from maf.report.drawing.png import opacity_png
+from maf.report.drawing.pictures import opacity_png
+from maf.report.drawing.quality import is_cut_off, training_chart
 from maf.report.drawing.style import STYLE
-from maf.report.drawing.training_chart import is_cut_off, training_chart
 from maf.report.drawing.wording import heading_of, listed, number, short
-from maf.report.histograms import plot_range, shared_ranges
+from maf.report.pictures import plot_range, shared_ranges
 from maf.training_state import EpochRecord
 
 

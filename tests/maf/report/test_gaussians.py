@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from maf.report.column_moments import ColumnMoments
-from maf.report.gaussians import fit_gaussian, fit_linear_gaussian
+from maf.report.likelihoods import fit_gaussian, fit_linear_gaussian
+from maf.report.rows import ColumnMoments
 
 
 def moments_of(rows):

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from maf.report.column_moments import ColumnMoments
 from maf.report.neighbourhoods import QUANTILES, choose_neighbourhoods, influence
-from maf.report.table_rows import ReportRows
+from maf.report.rows import ColumnMoments, ReportRows
 
 
 def report_rows(x, c):

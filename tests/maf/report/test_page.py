@@ -4,8 +4,7 @@ from html.parser import HTMLParser
 import pytest
 
 from maf.report.drawing.heading import verdict
-from maf.report.drawing.page import make_page
-from maf.report.drawing.serving_section import commands
+from maf.report.drawing.page import commands, make_page
 from maf.run_directory import load_run
 from tests.maf.report.conftest import COLUMNS, HOSTILE
 

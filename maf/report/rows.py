@@ -16,7 +16,6 @@ from maf.config import RunConfig
 from maf.errors import DataError
 from maf.progress import reading_progress
 from maf.raw_condition import RawCondition
-from maf.report.column_moments import ColumnMoments
 from maf.report.options import ReportOptions
 from maf.rows import Rows, split_rows
 from maf.run_directory import TrainingSummary
@@ -120,3 +119,44 @@ def _moments(rows: Array, event_scale: Array, condition: RawCondition | None) ->
         moments.update(np.concatenate([chunk[:, :event_size], encode(condition, chunk[:, event_size:])], axis=1))
     moments.noise[:event_size] = np.maximum(event_scale**2 - moments.deviation[:event_size] ** 2, 0)
     return moments
+
+
+class ColumnMoments:
+    """Moments of K columns over batches of rows, merged as in Chan et al. (1983): no cancellation.
+
+    Attributes:
+      noise: `[K]`, variance of noise that a model sees on top of the rows.
+      count: rows so far.
+      mean, minimum, maximum: `[K]`.
+    """
+
+    def __init__(self, num_columns: int) -> None:
+        self.count = 0
+        self.mean = np.zeros(num_columns)
+        self.minimum = np.full(num_columns, np.inf)
+        self.maximum = np.full(num_columns, -np.inf)
+        self.noise = np.zeros(num_columns)
+        self._products = np.zeros((num_columns, num_columns))
+
+    def update(self, rows: Array) -> None:
+        """Takes in `rows` `[n, K]`, at least one."""
+        mean = rows.mean(axis=0)
+        centred, delta = rows - mean, mean - self.mean
+        count = self.count + len(rows)
+        self._products += centred.T @ centred + np.outer(delta, delta) * (self.count * len(rows) / count)
+        self.mean = self.mean + delta * (len(rows) / count)
+        self.minimum = np.minimum(self.minimum, rows.min(axis=0))
+        self.maximum = np.maximum(self.maximum, rows.max(axis=0))
+        self.count = count
+
+    @property
+    def covariance(self) -> Array:
+        """`[K, K]`."""
+        covariance: Array = self._products / max(self.count, 1) + np.diag(self.noise)
+        return covariance
+
+    @property
+    def deviation(self) -> Array:
+        """Standard deviations `[K]`."""
+        deviation: Array = np.sqrt(np.diag(self.covariance))
+        return deviation

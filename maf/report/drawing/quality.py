@@ -1,0 +1,193 @@
+"""How likely the test rows are, beside simple densities, and how training went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from maf.report.drawing.axis import Axis, widen
+from maf.report.drawing.markup import Element, element, figure, table
+from maf.report.drawing.svg import WIDTH, bottom_axis, left_axis, line, polyline, svg, text
+from maf.report.drawing.wording import nats
+from maf.report.likelihoods import Likelihoods
+from maf.report.report import Report
+from maf.training_state import EpochRecord
+
+
+def quality_section(report: Report) -> Element:
+    """NLL beside baselines, and the curves."""
+    best = min(report.history, key=lambda record: record.validation_nll)
+    cut_off = is_cut_off(report.history)
+    seconds = sum(record.seconds for record in report.history)
+    return element(
+        "section",
+        element("h2", "How likely the test rows are"),
+        element("p", _likelihood_explanation(report), class_="soft"),
+        element(
+            "div",
+            figure(
+                "Beside simple densities",
+                likelihood_chart(report.likelihoods, report.options.exact_entropy),
+                _nll_table(report),
+            ),
+            figure(
+                "Training",
+                f"Mean NLL by epoch. The weights are those after epoch {best.epoch} of {len(report.history)}; "
+                f"{_duration(seconds)} of training." + (" The start is above the chart." if cut_off else ""),
+                _training_key(("soft", "training rows"), ("model", "validation rows")),
+                training_chart(report.history),
+            ),
+            class_="grid halves",
+        ),
+    )
+
+
+def _likelihood_explanation(report: Report) -> str:
+    lost = report.likelihoods.rows_without_density
+    left_out = f" {lost:,} rows are left out: the model gives them no density." if lost else ""
+    return (
+        "The mean negative log-likelihood (NLL) says how much probability density the model put where the rows turned "
+        "out to be. One nat less is 2.7 times the density. The baselines are fitted to the same training rows in "
+        "closed form." + left_out
+    )
+
+
+def _nll_table(report: Report) -> Element:
+    model, *others = report.likelihoods.each
+    rows = [(model.name, f"{nats(model.nll)} ±\u00a0{nats(model.standard_error)}", "")]
+    rows += [
+        (
+            each.name,
+            f"{nats(each.nll)} ±\u00a0{nats(each.standard_error)}",
+            f"{each.excess:+.4f} ±\u00a0{nats(each.excess_error)}",
+        )
+        for each in others
+    ]
+    entropy = report.options.exact_entropy
+    if entropy is not None:
+        rows.append(("exact entropy", nats(entropy), f"{entropy - model.nll:+.4f}"))
+    return table("Mean NLL of each density", ("density", "mean NLL", "more than the model's"), rows)
+
+
+def _training_key(*entries: tuple[str, str]) -> Element:
+    return element("div", *(element("span", words, class_=kind) for kind, words in entries), class_="key")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+ROW_HEIGHT = 46.0
+
+
+def likelihood_chart(likelihoods: Likelihoods, exact_entropy: float | None) -> Element:
+    """A dot for each density, with two standard errors to either side; the exact entropy as a line."""
+    each = likelihoods.each
+    ends = [one.nll + side * 2 * one.standard_error for one in each for side in (-1, 1)]
+    low, high = widen(min([*ends, *_known(exact_entropy)]), max([*ends, *_known(exact_entropy)]), margin=0.07)
+    head = 22.0 if exact_entropy is not None else 4.0
+    bottom = head + ROW_HEIGHT * len(each)
+    x = Axis(low=low, high=high, start=12, end=WIDTH - 12)
+    parts: list[Element] = []
+    for index, one in enumerate(each):
+        y = head + ROW_HEIGHT * index + 34
+        kind = "model" if index == 0 else "other"
+        parts += [
+            line(x.start, y, x.end, y, "rule"),
+            line(
+                x.place(one.nll - 2 * one.standard_error),
+                y,
+                x.place(one.nll + 2 * one.standard_error),
+                y,
+                f"bar-{kind}",
+            ),
+            element("circle", cx=x.place(one.nll), cy=y, r=5, class_=f"{kind}-dot"),
+            text(
+                f"{one.name}: {one.nll:.4f}",
+                x.place(one.nll),
+                y - 11,
+                anchor=_anchor(x.place(one.nll)),
+                class_="over strong" if index == 0 else "over",
+            ),
+        ]
+    if exact_entropy is not None:
+        place = x.place(exact_entropy)
+        anchor = "start" if place < WIDTH / 2 else "end"
+        parts = [
+            line(place, 16, place, bottom, "guide"),
+            text(
+                f"exact entropy: {exact_entropy:.4f}",
+                max(place - 4, 12) if anchor == "start" else place,
+                11,
+                anchor=anchor,
+            ),
+            *parts,
+        ]
+    label = "Mean NLL: " + ", ".join(f"{one.name} {one.nll:.4f}" for one in each) + " nats"
+    return svg(label, WIDTH, bottom + 38, *parts, *bottom_axis(x, bottom, "mean NLL, nats per row; less is better"))
+
+
+def _anchor(place: float) -> str:
+    """To which side of a dot there is room for its words."""
+    return "start" if place < 0.4 * WIDTH else "end" if place > 0.6 * WIDTH else "middle"
+
+
+def _known(value: float | None) -> list[float]:
+    return [] if value is None else [value]
+
+
+CLIP = "training-frame"
+
+
+def training_chart(history: Sequence[EpochRecord], *, height: float = 250) -> Element:
+    """Training and validation NLL, and where the weights are from; a high start is cut off."""
+    best = min(history, key=lambda record: record.validation_nll)
+    low, high = _nll_range(history)
+    last = max(history[-1].epoch, 2)
+    x = Axis(low=1, high=last, start=50, end=WIDTH - 12)
+    y = Axis(low=low, high=high, start=height - 44, end=12)
+    curves = [
+        polyline(_nll_points(history, kind, x, y), f"curve {class_}")
+        for kind, class_ in (("training_nll", "soft"), ("validation_nll", "model"))
+    ]
+    frame = element("rect", x=0.0, y=y.end, width=WIDTH, height=height - y.end)  # what is above it is not seen
+    marker = element("circle", cx=x.place(best.epoch), cy=y.place(best.validation_nll), r=4.5, class_="model-dot")
+    label = (
+        f"Training and validation NLL over {last} epochs; the best validation NLL is {best.validation_nll:.4f} nats, "
+        f"after epoch {best.epoch}"
+    )
+    return svg(
+        label,
+        WIDTH,
+        height,
+        *left_axis(y, x.start, x.end),
+        line(x.place(best.epoch), y.place(best.validation_nll), x.place(best.epoch), y.start, "guide"),
+        element("clipPath", frame, id=CLIP),
+        element("g", *curves, clip_path=f"url(#{CLIP})"),
+        marker,
+        text("nats", 4, 10, anchor="start"),
+        *bottom_axis(Axis(low=1, high=last, start=x.start, end=x.end), y.start, "epoch", count=min(5, last)),
+    )
+
+
+def is_cut_off(history: Sequence[EpochRecord]) -> bool:
+    """Whether some of the curves is above the chart."""
+    nlls = [value for record in history for value in (record.training_nll, record.validation_nll)]
+    return any(value > _nll_range(history)[1] for value in nlls if np.isfinite(value))
+
+
+def _nll_range(history: Sequence[EpochRecord]) -> tuple[float, float]:
+    validation = np.array([record.validation_nll for record in history])
+    values = np.array([*validation, *(record.training_nll for record in history)])
+    values = values[np.isfinite(values)]
+    low = float(values.min())
+    typical = float(np.nanquantile(validation, 0.5)) - low
+    return widen(low, min(float(values.max()), low + 6 * typical) if typical > 0 else float(values.max()))
+
+
+def _nll_points(history: Sequence[EpochRecord], kind: str, x: Axis, y: Axis) -> list[tuple[float, float]]:
+    values = [(record.epoch, getattr(record, kind)) for record in history]
+    return [(x.place(epoch), y.place(nll)) for epoch, nll in values if np.isfinite(nll)]
