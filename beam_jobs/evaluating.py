@@ -22,6 +22,7 @@ from beam_jobs.evaluate_summary import EvaluateSummary
 from beam_jobs.evaluation.accumulate import USED_TAG, Accumulate
 from beam_jobs.evaluation.evaluation_handler import INVERSE, SAMPLE_WITH_SEED, EvaluationHandler
 from beam_jobs.evaluation.make_result import make_result
+from beam_jobs.evaluation.report import make_report
 from beam_jobs.evaluation.results import EvaluationResult
 from beam_jobs.evaluation.statistics import MergeStatistics, Statistics
 from beam_jobs.groups import Grouping
@@ -32,7 +33,6 @@ from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected
 from beam_jobs.planned_model import find_model
 from beam_jobs.reading import ReadTable
-from beam_jobs.report.html_report import make_report
 from beam_jobs.running import run_job
 from beam_jobs.tally import Tally
 from beam_jobs.validation import REJECTED_TAG
@@ -132,7 +132,7 @@ class EvaluateJob:
             groups=result.groups,
             groups_rejected_whole=result.groups_rejected_whole,
         )
-        report = staged.add_text(REPORT_NAME, make_report(summary, result))
+        report = staged.add_text(REPORT_NAME, make_report(summary, result, self.plan.model.contract.training))
         return dataclasses.replace(summary, output_files=(report, *summary.output_files))
 
 

@@ -8,12 +8,12 @@ not.
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from beam_jobs.evaluation.base_space import Values, normal_cdf, radius_cdf
+from maf_serving.calibration import critical_distance
 
 if TYPE_CHECKING:
     from beam_jobs.evaluation.base_space import BaseSpaceCounts
@@ -45,6 +45,10 @@ class BaseReference:
     z_cdf: Values
     radius_cdf: Values
 
+    def independent_rows(self, rows: int) -> float:
+        """As how many rows beside an exact distribution they count: draws have noise of their own."""
+        return rows * self.draws / (rows + self.draws) if self.kind == BASE_DRAWS else rows
+
 
 def find_reference(draws: BaseSpaceCounts, dimensions: int) -> BaseReference:
     """The reference that draws of the model's base speak for."""
@@ -63,8 +67,3 @@ def find_reference(draws: BaseSpaceCounts, dimensions: int) -> BaseReference:
         z_cdf=normal_z if normal else draws.z_cdf(),
         radius_cdf=normal_radius if normal else draws.radius_cdf(),
     )
-
-
-def critical_distance(rows: int, level: float) -> float:
-    """The KS distance that so many rows of the very distribution exceed with probability `level`, for many rows."""
-    return math.sqrt(-math.log(level / 2) / (2 * rows))

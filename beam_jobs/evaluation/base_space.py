@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from beam_jobs.evaluation.chi_square import chi_square_cdf, chi_square_quantile, rough_quantile
 from maf_serving.arrow_columns import Floats
+from maf_serving.calibration import LEVELS
 
 Values = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
-COVERAGE_LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 # Of the normal distribution, so much lies between two edges at most: the KS distance is exact to that.
 RESOLUTION = 1 / 1024
 HISTOGRAM_EDGES: Values = np.linspace(-5, 5, 41)
@@ -38,8 +38,8 @@ def normal_cdf() -> Values:
 
 @functools.cache
 def radius_edges(dimensions: int) -> Values:
-    """Squared radii, ascending: those of `COVERAGE_LEVELS` for a standard normal base, and about 200 around them."""
-    exact = [chi_square_quantile(level, dimensions) for level in COVERAGE_LEVELS]
+    """Squared radii, ascending: those of `LEVELS` for a standard normal base, and about 200 around them."""
+    exact = [chi_square_quantile(level, dimensions) for level in LEVELS]
     around = [rough_quantile(k / 200, dimensions) for k in range(1, 200)]
     edges: Values = np.unique([*exact, *(edge for edge in around if edge > 0)])
     return edges

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from beam_jobs.evaluation.base_reference import BaseReference, critical_distance, find_reference
-from beam_jobs.evaluation.base_space import COVERAGE_LEVELS, HISTOGRAM_EDGES, radius_edges, z_edges
+from beam_jobs.evaluation.base_reference import BaseReference, find_reference
+from beam_jobs.evaluation.base_space import HISTOGRAM_EDGES, radius_edges, z_edges
 from beam_jobs.evaluation.chi_square import chi_square_quantile
 from beam_jobs.evaluation.results import CoverageResult, DimensionResult, EvaluationResult, GroupResult, Histogram
+from maf_serving.calibration import LEVELS, critical_distance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +61,7 @@ def _make_group(
         nll_standard_error=_number(group.log_prob.standard_error()[0]),
         log_prob_quantiles={f"{level:g}": _number(q) for level, q in zip(QUANTILE_LEVELS, quantiles, strict=True)},
         log_prob_range=(_number(extremes[0]), _number(extremes[1])),
-        ks_by_chance=critical_distance(rows, 0.05) if rows else None,
+        ks_by_chance=critical_distance(reference.independent_rows(rows), 0.05) if rows else None,
         dimensions=tuple(
             DimensionResult(
                 column=column,
@@ -76,7 +77,7 @@ def _make_group(
 
 def _coverage(group: GroupStatistics, reference: BaseReference, dimensions: int) -> tuple[CoverageResult, ...]:
     results = []
-    for level in COVERAGE_LEVELS:
+    for level in LEVELS:
         index = int(np.searchsorted(radius_edges(dimensions), chi_square_quantile(level, dimensions)))
         observed = float(group.base_space.radius_cdf()[index]) if group.rows else None
         error = None if observed is None else math.sqrt(observed * (1 - observed) / group.rows)

@@ -16,15 +16,13 @@ from typing import Any
 import numpy as np
 
 from maf.report.model import Model
+from maf_serving.calibration import CONFIDENCE, LEVELS, ColumnFit, Fit
 
 Array = np.ndarray[Any, Any]
 DRAWS = 99  # ranks 0 to 99, which bins of 5 and 10 divide
 MAX_RANKED_ROWS = 4_000
 MIN_RANKED_ROWS = 500
 DRAW_BUDGET = 800_000  # draws times event columns: a draw costs TFP a network for each column
-CONFIDENCE = 0.95
-LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
-KOLMOGOROV_95 = 1.358
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +56,6 @@ class Calibration:
       covered: the same for `LEVELS`.
       distance: the largest difference of `coverage` from these probabilities.
       share_by_chance: a perfect model's bin shares are within this of their mean, all of a column, in 95 of 100 cases.
-      distance_by_chance: and its cumulative shares, and coverage, within this of what they should be.
     """
 
     rows: int
@@ -67,7 +64,19 @@ class Calibration:
     covered: tuple[float, ...]
     distance: float
     share_by_chance: float
-    distance_by_chance: float
+
+    @property
+    def fit(self) -> Fit:
+        """The same as what is judged."""
+        return Fit(
+            rows=self.rows,
+            levels=tuple(zip(LEVELS, self.covered, strict=True)),
+            distance=self.distance,
+            columns=tuple(
+                ColumnFit(column=each.column, distance=each.distance, mean=each.mean, spread=each.spread)
+                for each in self.columns
+            ),
+        )
 
 
 def calibrate(model: Model, x: Array, c: Array, *, columns: tuple[str, ...], seed: int) -> Calibration:
@@ -89,7 +98,6 @@ def calibrate(model: Model, x: Array, c: Array, *, columns: tuple[str, ...], see
         covered=tuple(float((by_density < round(level * (DRAWS + 1))).mean()) for level in LEVELS),
         distance=_distance(by_density),
         share_by_chance=_share_by_chance(len(x), bins),
-        distance_by_chance=KOLMOGOROV_95 / math.sqrt(len(x)),
     )
 
 

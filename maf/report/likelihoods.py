@@ -51,6 +51,9 @@ class Likelihoods:
 def compare_likelihoods(log_prob: Array, rows: ReportRows) -> Likelihoods:
     """Compares the model's `log_prob` `[N]` of the test rows with Gaussians fitted to the training rows.
 
+    The Gaussians are of columns on the model's own scale: log-normal where that is a log scale. Those of the raw
+    columns would be beaten by anything.
+
     Raises:
       DataError: if the model gives no row a density.
     """
@@ -59,9 +62,9 @@ def compare_likelihoods(log_prob: Array, rows: ReportRows) -> Likelihoods:
         raise DataError("the model gives none of the test rows a density; expected rows such as it was trained on")
     x, c, nll = rows.x[known], rows.c[known], -log_prob[known]
     event_size = x.shape[1]
-    baselines = {"Gaussian": fit_gaussian(rows.training, event_size)}
+    baselines = {"Gaussian": fit_gaussian(rows.scaled, event_size)}
     if c.shape[1]:
-        baselines["conditional linear Gaussian"] = fit_linear_gaussian(rows.training, event_size)
+        baselines["conditional linear Gaussian"] = fit_linear_gaussian(rows.scaled, event_size)
     others = {name: -_in_chunks(density, x, c, rows) for name, density in baselines.items()}
     return Likelihoods(
         each=tuple(_likelihood(name, values, nll) for name, values in {"this model": nll, **others}.items()),
@@ -74,7 +77,10 @@ def _in_chunks(density: LinearGaussian, x: Array, c: Array, rows: ReportRows) ->
     """`density.log_prob`, with the condition of a chunk of rows encoded at a time."""
     step = max(1, CHUNK_NUMBERS // max(1, len(rows.training.mean)))
     starts = range(0, len(x), step)
-    return np.concatenate([density.log_prob(x[i : i + step], rows.encoded(c[i : i + step])) for i in starts])
+    y = rows.on_scale(x)
+    log_densities = [density.log_prob(y[i : i + step], rows.encoded(c[i : i + step])) for i in starts]
+    slopes: Array = y[:, list(rows.logarithmic)].sum(axis=1)  # of the logarithm: log(dx/dy) = y
+    return np.concatenate(log_densities) - slopes
 
 
 def _likelihood(name: str, nll: Array, model_nll: Array) -> Likelihood:

@@ -92,8 +92,8 @@ def _direction(rows: ReportRows, scale: Array) -> Array:
 def _slopes(rows: ReportRows, scale: Array) -> Array:
     """`[C, D]`, from standardised conditions to x in standard deviations."""
     event_size = rows.x.shape[1]
-    deviation = rows.training.deviation[:event_size]
-    coefficients = fit_linear_gaussian(rows.training, event_size).coefficients
+    deviation = rows.scaled.deviation[:event_size]
+    coefficients = fit_linear_gaussian(rows.scaled, event_size).coefficients
     return scale[:, None] * coefficients / np.where(deviation > 0, deviation, 1.0)
 
 
@@ -107,8 +107,8 @@ def predictions(rows: ReportRows, seen: Array) -> Array:
     if rows.condition is None:
         raise ValueError("the condition has neither categories nor nulls")
     event_size = rows.x.shape[1]
-    deviation = rows.training.deviation[:event_size]
-    slopes = fit_linear_gaussian(rows.training, event_size).coefficients / np.where(deviation > 0, deviation, 1.0)
+    deviation = rows.scaled.deviation[:event_size]
+    slopes = fit_linear_gaussian(rows.scaled, event_size).coefficients / np.where(deviation > 0, deviation, 1.0)
     sizes = [len(column.encoded_names) for column in rows.condition.columns]
     bounds = np.cumsum([0, *sizes])
     added = np.empty((len(seen), len(sizes), event_size))

@@ -13,57 +13,23 @@ import numpy as np
 
 from maf.report.model import Model
 from maf.report.neighbourhoods import Neighbourhood
+from maf.report.ranges import Histogram, Range, bin_count, histogram, plot_range, shared_ranges
 from maf.report.rows import ReportRows
+from maf_serving.page_plots import Scale
 
 Array = np.ndarray[Any, Any]
-TAIL = 0.004  # of the rows beyond each end of a plot
-MARGIN = 0.06
-SHARED_DOWN_TO = 0.2
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Histogram:
-    """`density` `[n]` between `edges` `[n + 1]`; values outside the edges count in the whole."""
-
-    edges: Array
-    density: Array
-
-
-def histogram(values: Array, low: float, high: float, *, bins: int) -> Histogram:
-    """Of `values` `[N]`."""
-    counts, edges = np.histogram(values, bins, (low, high))
-    return Histogram(edges=edges, density=counts / (max(len(values), 1) * (edges[1] - edges[0])))
-
-
-def bin_count(rows: int) -> int:
-    """As many bins as so many rows bear."""
-    return int(np.clip(np.sqrt(rows) * 1.2, 8, 40))
-
-
-def plot_range(values: Array) -> tuple[float, float]:
-    """From where to where a plot of `values` `[N]` goes: without the outermost, with some room."""
-    low, high = (float(each) for each in np.quantile(values, [TAIL, 1 - TAIL]))
-    margin = MARGIN * (high - low) or 0.05 * max(abs(low), 1.0)
-    return low - margin, high + margin
-
-
-def shared_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """One range for all plots if none of them becomes too small to see in it, else each its own."""
-    low, high = min(each[0] for each in ranges), max(each[1] for each in ranges)
-    narrowest = min(each[1] - each[0] for each in ranges)
-    return [(low, high)] * len(ranges) if narrowest >= SHARED_DOWN_TO * (high - low) else ranges
-
-
 CURVE_POINTS, CURVE_CONDITIONS = 160, 128
 CLOUD_POINTS, CLOUD_CONDITIONS = 72, 16
 MAX_DOTS = 260
 MAX_MARGINALS = 3
 DRAWS_OF_MARGINALS = 20_000
+MAX_PAIRED_COLUMNS = 4
+MAX_PAIRED_ROWS = 4_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """Density of one event column: the rows' histogram, and the model's curve through `points`.
+    """Density of one event column, on the scale of the rows' histogram: it, and the model's curve through `points`.
 
     Where the model is known by draws alone, `points` are the edges of a histogram of these, one more than densities.
     """
@@ -76,9 +42,12 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Cloud:
-    """Density `[P, P]` of two event columns on a grid over `ranges`, first axis x1 from below; some rows as `dots`."""
+    """Density `[P, P]` of two event columns on a grid over `ranges`, first axis x1 from below; some rows as `dots`.
 
-    ranges: tuple[tuple[float, float], tuple[float, float]]
+    It is the density on the scales of the ranges.
+    """
+
+    ranges: tuple[Range, Range]
     density: Array
     dots: Array
 
@@ -98,7 +67,7 @@ def make_pictures(
     """A picture of each neighbourhood."""
     rng = np.random.default_rng(seed)
     if model.event_size == 2:
-        ranges = (plot_range(rows.x[:, 0]), plot_range(rows.x[:, 1]))
+        ranges = (_range(rows, 0), _range(rows, 1))
         return tuple(
             Picture(neighbourhood=each, cloud=_cloud(model, rows, each, ranges, rng)) for each in neighbourhoods
         )
@@ -111,13 +80,14 @@ def _cloud(
     model: Model,
     rows: ReportRows,
     neighbourhood: Neighbourhood,
-    ranges: tuple[tuple[float, float], tuple[float, float]],
+    ranges: tuple[Range, Range],
     rng: np.random.Generator,
 ) -> Cloud:
-    axes = [np.linspace(*each, CLOUD_POINTS) for each in ranges]
+    axes = [each.grid(CLOUD_POINTS) for each in ranges]
     grid = np.stack([axis.ravel() for axis in np.meshgrid(*axes)], axis=1)
     conditions = _conditions(rows, neighbourhood, CLOUD_CONDITIONS, rng)
-    density = _mean_density(model, grid, conditions).reshape(CLOUD_POINTS, CLOUD_POINTS)
+    stretch = ranges[0].stretch(grid[:, 0]) * ranges[1].stretch(grid[:, 1])
+    density = (_mean_density(model, grid, conditions) * stretch).reshape(CLOUD_POINTS, CLOUD_POINTS)
     dots = rows.x[_some(neighbourhood.rows, MAX_DOTS, rng)]
     return Cloud(ranges=ranges, density=density, dots=dots)
 
@@ -125,16 +95,16 @@ def _cloud(
 def _exact_curves(
     model: Model, rows: ReportRows, neighbourhoods: tuple[Neighbourhood, ...], rng: np.random.Generator
 ) -> tuple[Picture, ...]:
-    ranges = shared_ranges([plot_range(rows.x[each.rows, 0]) for each in neighbourhoods])
+    ranges = shared_ranges([_range(rows, 0, each.rows) for each in neighbourhoods])
     pictures = []
-    for neighbourhood, (low, high) in zip(neighbourhoods, ranges, strict=True):
-        points = np.linspace(low, high, CURVE_POINTS)
+    for neighbourhood, shown in zip(neighbourhoods, ranges, strict=True):
+        points = shown.grid(CURVE_POINTS)
         conditions = _conditions(rows, neighbourhood, CURVE_CONDITIONS, rng)
         curve = Curve(
             column=0,
-            rows=histogram(rows.x[neighbourhood.rows, 0], low, high, bins=bin_count(len(neighbourhood.rows))),
+            rows=histogram(rows.x[neighbourhood.rows, 0], shown, bins=bin_count(len(neighbourhood.rows))),
             points=points,
-            density=_mean_density(model, points[:, None], conditions),
+            density=_mean_density(model, points[:, None], conditions) * shown.stretch(points),
         )
         pictures.append(Picture(neighbourhood=neighbourhood, curves=(curve,)))
     return tuple(pictures)
@@ -152,11 +122,17 @@ def _drawn_curves(
         curves = []
         for column in range(min(MAX_MARGINALS, model.event_size)):
             data = rows.x[neighbourhood.rows, column]
-            low, high = plot_range(data)
-            found, drawn = (histogram(each, low, high, bins=bin_count(len(data))) for each in (data, draws[:, column]))
+            shown, bins = _range(rows, column, neighbourhood.rows), bin_count(len(data))
+            found, drawn = (histogram(each, shown, bins=bins) for each in (data, draws[:, column]))
             curves.append(Curve(column=column, rows=found, points=drawn.edges, density=drawn.density))
         pictures.append(Picture(neighbourhood=neighbourhood, curves=tuple(curves)))
     return tuple(pictures)
+
+
+def _range(rows: ReportRows, column: int, some: Array | None = None) -> Range:
+    """What to show of an event column, of all rows or `some`, on the scale that the model has it on."""
+    scale: Scale = "log" if column in rows.logarithmic else "linear"
+    return plot_range(rows.x[:, column] if some is None else rows.x[some, column], scale)
 
 
 def _mean_density(model: Model, grid: Array, conditions: Array) -> Array:
@@ -178,15 +154,11 @@ def _some(indices: Array, most: int, rng: np.random.Generator) -> Array:
     return indices if len(indices) <= most else rng.choice(indices, most, replace=False)
 
 
-MAX_PAIRED_COLUMNS = 4
-MAX_PAIRED_ROWS = 4_000
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
     """`rows` and `draws` `[N, K]` of the first K event columns, shown over `ranges`."""
 
-    ranges: tuple[tuple[float, float], ...]
+    ranges: tuple[Range, ...]
     rows: Array
     draws: Array
 
@@ -199,4 +171,4 @@ def make_pairs(model: Model, rows: ReportRows, *, seed: int) -> Pairs | None:
     chosen = rng.choice(len(rows.x), min(MAX_PAIRED_ROWS, len(rows.x)), replace=False)
     x = rows.x[chosen, :MAX_PAIRED_COLUMNS]
     draws = model.sample(rows.c[chosen], seed=seed)[:, :MAX_PAIRED_COLUMNS]
-    return Pairs(ranges=tuple(plot_range(column) for column in x.T), rows=x, draws=draws)
+    return Pairs(ranges=tuple(_range(rows, index) for index in range(x.shape[1])), rows=x, draws=draws)

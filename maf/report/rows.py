@@ -35,6 +35,8 @@ class ReportRows:
       test_rows: how many test rows there are.
       dropped: rows of the tables left out because a value was missing, NaN or infinite.
       training: moments of the training rows `[D + C]`, with the condition encoded.
+      logarithmic: indices of the event columns that the model has on a log scale.
+      scaled: the same moments, of the logarithm of these columns.
       condition: encodes the condition; `None` where all its columns are plain numbers.
     """
 
@@ -43,7 +45,13 @@ class ReportRows:
     test_rows: int
     dropped: int
     training: ColumnMoments
+    scaled: ColumnMoments
+    logarithmic: tuple[int, ...] = ()
     condition: RawCondition | None = None
+
+    def on_scale(self, x: Array) -> Array:
+        """`x` `[n, D]` with the logarithm in place of the columns that the model has on a log scale."""
+        return _on_scale(x, self.logarithmic)
 
     def encoded(self, c: Array) -> Array:
         """`[n, C]` of some rows of `c`."""
@@ -77,12 +85,16 @@ def read_rows(options: ReportOptions, config: RunConfig, summary: TrainingSummar
         if not len(rows.test):
             raise DataError(f"run {options.run} held out no test rows; name some with --test_input")
         sample = _sample(rows.test, options.max_rows, options.seed)
+        logarithmic = config.flow.logarithmic or ()
+        training = _moments(rows.training, rows.standardization.event_scale, rows.condition)
         return ReportRows(
             x=sample[:, :event_size],
             c=sample[:, event_size:],
             test_rows=len(rows.test),
             dropped=rows.dropped,
-            training=_moments(rows.training, rows.standardization.event_scale, rows.condition),
+            training=training,
+            scaled=_scaled_moments(rows.training, event_size, logarithmic, rows.condition, training),
+            logarithmic=logarithmic,
             condition=rows.condition,
         )
 
@@ -111,14 +123,44 @@ def _sample(rows: Array, most: int, seed: int) -> Array:
 def _moments(rows: Array, event_scale: Array, condition: RawCondition | None) -> ColumnMoments:
     """Of rows as the model learns them: dequantisation adds noise to event columns, so their scale is larger."""
     event_size = len(event_scale)
+    moments = _sums(rows, event_size, (), condition)
+    moments.noise[:event_size] = np.maximum(event_scale**2 - moments.deviation[:event_size] ** 2, 0)
+    return moments
+
+
+def _scaled_moments(
+    rows: Array,
+    event_size: int,
+    logarithmic: tuple[int, ...],
+    condition: RawCondition | None,
+    training: ColumnMoments,
+) -> ColumnMoments:
+    """The same where some columns are on a log scale; those with noise never are."""
+    if not logarithmic:
+        return training
+    moments = _sums(rows, event_size, logarithmic, condition)
+    moments.noise[:] = training.noise
+    moments.noise[list(logarithmic)] = 0
+    return moments
+
+
+def _sums(rows: Array, event_size: int, logarithmic: tuple[int, ...], condition: RawCondition | None) -> ColumnMoments:
     size = event_size + encode(condition, np.asarray(rows[:1, event_size:], np.float64)).shape[1]
     moments = ColumnMoments(size)
     step = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // size))
     for start in range(0, len(rows), step):
         chunk = np.asarray(rows[start : start + step], np.float64)
-        moments.update(np.concatenate([chunk[:, :event_size], encode(condition, chunk[:, event_size:])], axis=1))
-    moments.noise[:event_size] = np.maximum(event_scale**2 - moments.deviation[:event_size] ** 2, 0)
+        event, encoded = _on_scale(chunk[:, :event_size], logarithmic), encode(condition, chunk[:, event_size:])
+        moments.update(np.concatenate([event, encoded], axis=1))
     return moments
+
+
+def _on_scale(x: Array, logarithmic: tuple[int, ...]) -> Array:
+    if not logarithmic:
+        return x
+    scaled = np.array(x, np.float64)
+    scaled[:, list(logarithmic)] = np.log(scaled[:, list(logarithmic)])
+    return scaled
 
 
 class ColumnMoments:

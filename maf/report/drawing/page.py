@@ -4,49 +4,44 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maf_serving.columns import OTHER, ConditionColumn
 from maf.report.drawing.calibration import calibration_section
 from maf.report.drawing.heading import heading
-from maf.report.drawing.markup import Element, element, table, to_html
 from maf.report.drawing.pictures import picture_section
 from maf.report.drawing.quality import quality_section
-from maf.report.drawing.style import STYLE
-from maf.report.drawing.wording import categories_of, listed, number, percent
-from maf.report.report import Report
+from maf.report.drawing.wording import categories_of
+from maf_serving import page
+from maf_serving.page import Element, card, element, facts, listed, section, table
+from maf_serving.page_numbers import number, percent
+
+if TYPE_CHECKING:
+    from maf.report.report import Report
+
+REST_PORT = 8501
 
 
 def make_page(report: Report) -> str:
     """The report as HTML, which loads nothing and runs nothing."""
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"Report of {report.options.run.name}"),
-        element("style", STYLE),
-    )
     sections = (quality_section, picture_section, calibration_section, model_section, serving_section)
-    main = element("main", *(section(report) for section in sections))
-    footer = element("footer", f"Written by python -m maf.report for {report.options.run}, seed {report.options.seed}.")
-    return to_html(element("html", head, element("body", heading(report), main, footer), lang="en"))
+    return page.make_page(
+        f"Report of {report.options.run.name}",
+        heading(report),
+        [draw(report) for draw in sections],
+        f"Written by python -m maf.report for {report.options.run}, seed {report.options.seed}.",
+    )
 
 
 def model_section(report: Report) -> Element:
     """Columns and sizes."""
-    return element(
-        "section",
-        element("h2", "Contract"),
-        element(
-            "p",
-            "What goes in and comes out, in this order and in raw units: the model standardises by itself. Moments and "
-            "ranges are of the training rows.",
-            class_="soft",
-        ),
-        element("div", _columns(report), class_="card"),
+    return section(
+        "Contract",
+        "What goes in and comes out, in this order and in raw units: the model standardises by itself. Moments and "
+        "ranges are of the training rows.",
+        card(_columns(report)),
         *_categories(report),
-        element("div", _facts(report), class_="card after"),
+        card(_facts(report)),
     )
 
 
@@ -81,14 +76,15 @@ def _name(column: ConditionColumn, null_share: float) -> str:
 def _categories(report: Report) -> list[Element]:
     """The values of each category and how frequent they are."""
     moments, first = report.rows.training, len(report.config.data.event)
-    parts = []
+    values = {}
     for column in report.config.data.columns:
         if column.is_category:
             shares = moments.mean[first : first + len(column.vocabulary) + 1]
-            parts += [element("dt", f"{column.name}: {len(column.vocabulary):,} {column.kind} categories")]
-            parts += [element("dd", categories_of(column, shares))]
+            values[f"{column.name}: {len(column.vocabulary):,} {column.kind} categories"] = categories_of(
+                column, shares
+            )
         first += len(column.encoded_names)
-    return [element("div", element("dl", *parts), class_="card after")] if parts else []
+    return [card(facts(values))] if values else []
 
 
 def _facts(report: Report) -> Element:
@@ -97,7 +93,7 @@ def _facts(report: Report) -> Element:
     spline = f", {flow.num_bins} bins" if flow.transform == "spline" else ""
     condition = f"{_entries(report)}: {listed(report.conditional_columns)}" if flow.condition_size else "none"
     hidden = flow.hidden_units if flow.event_size > 1 else ()  # one column has nothing to depend on
-    facts = {
+    values = {
         "event size D": f"{len(report.config.data.event)}: {listed(report.config.data.event)}",
         "condition size C": condition,
         "dtype": flow.dtype,
@@ -110,13 +106,12 @@ def _facts(report: Report) -> Element:
         "seed": str(report.config.training.seed),
     }
     if flow.heavy_tailed:
-        facts["on an asinh scale"] = listed(tuple(report.config.data.event[i] for i in flow.heavy_tailed))
+        values["on an asinh scale"] = listed(tuple(report.config.data.event[i] for i in flow.heavy_tailed))
     if flow.logarithmic:
-        facts["on a log scale"] = listed(tuple(report.config.data.event[i] for i in flow.logarithmic))
+        values["on a log scale"] = listed(tuple(report.config.data.event[i] for i in flow.logarithmic))
     if report.config.data.dequantize:
-        facts["uniform noise on"] = listed(report.config.data.dequantize)
-    parts = [part for name, value in facts.items() for part in (element("dt", name), element("dd", value))]
-    return element("dl", *parts)
+        values["uniform noise on"] = listed(report.config.data.dequantize)
+    return facts(values)
 
 
 def _entries(report: Report) -> str:
@@ -129,21 +124,13 @@ def _widths(units: tuple[int, ...] | None) -> str:
     return " x ".join(str(each) for each in units or ()) or "none"
 
 
-REST_PORT = 8501
-
-
 def serving_section(report: Report) -> Element:
     """Export, serve, ask, score."""
     steps = [
         element("li", element("h3", title), element("pre", element("code", command)), class_="card")
         for title, command in commands(report).items()
     ]
-    return element(
-        "section",
-        element("h2", "How to serve it"),
-        element("p", "A click selects a whole command.", class_="soft"),
-        element("ol", *steps, class_="steps"),
-    )
+    return section("How to serve it", "A click selects a whole command.", element("ol", *steps, class_="steps"))
 
 
 def commands(report: Report) -> dict[str, str]:

@@ -6,34 +6,49 @@ import base64
 import struct
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maf.report.drawing.axis import Axis
-from maf.report.drawing.markup import Element, element, figure
-from maf.report.drawing.svg import WIDTH, area, bottom_axis, dots, left_axis, polyline, steps, svg, text
-from maf.report.drawing.wording import short, value_of, values_of
-from maf.report.pictures import Cloud, Curve, Pairs, Picture, bin_count, histogram
-from maf.report.report import Report
+from maf.report.drawing.wording import value_of, values_of
+from maf.report.ranges import bin_count, histogram
+from maf_serving.page import Element, after, element, figure, grid, key, section, short
+from maf_serving.page_plots import (
+    WIDTH,
+    Axis,
+    area,
+    bottom_axis,
+    dots,
+    left_axis,
+    polyline,
+    steps,
+    svg,
+    text,
+)
+
+if TYPE_CHECKING:
+    from maf.report.pictures import Cloud, Curve, Pairs, Picture
+    from maf.report.report import Report
 
 MAX_CONDITIONS = 3
 MAX_BESIDE = 14  # of a name beside a small plot
+MAX_NAME = 50
+CONTRAST = 0.6  # below 1 thin parts of a density show too
+CELL, GAP = 150.0, 8.0  # of a plot of pairs
+MAX_PAIR_DOTS = 500
+GREY_AND_ALPHA = 4  # of a PNG's pixels
+LETTER_OF_SIDE = 0.036  # height of letters on a phone, relative to the plots of pairs
 
 
 def picture_section(report: Report) -> Element:
     """Pictures of neighbourhoods, then pairs of event columns."""
     dotted = report.pictures[0].cloud is not None
-    key = [element("span", "the model", class_="model")]
-    key.append(element("span", "test rows", class_="dot" if dotted else ""))
     pictures = [_picture(report, picture, index) for index, picture in enumerate(report.pictures)]
-    halves = "grid halves" if len(pictures) in {2, 4} else "grid"
-    return element(
-        "section",
-        element("h2", "What it has learnt"),
-        element("p", _explanation(report), class_="soft"),
-        element("div", *key, class_="key"),
-        element("div", *pictures, class_=halves),
+    return section(
+        "What it has learnt",
+        _explanation(report),
+        key(("model", "the model"), ("dot" if dotted else "data", "test rows")),
+        grid(*pictures),
         *_pairs(report),
     )
 
@@ -91,16 +106,12 @@ def _pairs(report: Report) -> list[Element]:
         pairs_chart(report.pairs, names),
         wide="pairs",
     )
-    return [element("div", chart, class_="after")]
-
-
-MAX_NAME = 50
-CONTRAST = 0.6  # below 1 thin parts of a density show too
+    return [after(chart)]
 
 
 def curve_chart(curve: Curve, column: str, *, height: float = 200) -> Element:
     """The model's density as a curve over the rows' histogram."""
-    x = Axis(low=float(curve.rows.edges[0]), high=float(curve.rows.edges[-1]), start=12, end=WIDTH - 12)
+    x = curve.rows.range.axis(12, WIDTH - 12)
     top = 1.08 * max(float(curve.rows.density.max()), float(curve.density.max())) or 1.0
     y = Axis(low=0, high=top, start=height - 42, end=6)
     histogram = steps(curve.rows.edges.tolist(), curve.rows.density.tolist(), x, y)
@@ -121,6 +132,7 @@ def curve_chart(curve: Curve, column: str, *, height: float = 200) -> Element:
 def cloud_chart(cloud: Cloud, columns: Sequence[str], *, name: str, height: float = 320) -> Element:
     """The model's density as a cloud, with rows as dots; `name` is one of its own on the page."""
     x, y = _cloud_axes(cloud, height)
+    scale = ", log scale" if y.scale == "log" else ""
     peak = float(np.quantile(cloud.density, 0.999)) or 1.0
     image = element(
         "image",
@@ -132,7 +144,7 @@ def cloud_chart(cloud: Cloud, columns: Sequence[str], *, name: str, height: floa
         preserveAspectRatio="none",
         class_="cloud",
     )
-    inside = [(x.place(a), y.place(b)) for a, b in cloud.dots.tolist() if x.low <= a <= x.high and y.low <= b <= y.high]
+    inside = [(x.place(a), y.place(b)) for a, b in cloud.dots.tolist() if x.holds(a) and y.holds(b)]
     return svg(
         f"Density of {columns[0]} and {columns[1]}: the model as a cloud, {len(inside)} rows as dots",
         WIDTH,
@@ -149,52 +161,72 @@ def cloud_chart(cloud: Cloud, columns: Sequence[str], *, name: str, height: floa
             class_="model-fill",
         ),
         dots(inside, "dots data-dots"),
-        text(short(columns[1], MAX_NAME), 4, 11, anchor="start", class_="name over"),
+        text(short(columns[1], MAX_NAME) + scale, 4, 11, anchor="start", class_="name over"),
         *bottom_axis(x, y.start, short(columns[0], MAX_NAME)),
     )
 
 
 def _cloud_axes(cloud: Cloud, height: float) -> tuple[Axis, Axis]:
-    (low, high), (bottom, top) = cloud.ranges
-    x = Axis(low=low, high=high, start=46, end=WIDTH - 12)
-    return x, Axis(low=bottom, high=top, start=height - 42, end=20)
-
-
-CELL, GAP, EDGE = 150.0, 8.0, 30.0
-MAX_PAIR_DOTS = 500
+    y = cloud.ranges[1].axis(height - 42, 20)
+    return cloud.ranges[0].axis(max(y.room, 40), WIDTH - 14), y
 
 
 def pairs_chart(pairs: Pairs, columns: Sequence[str]) -> Element:
     """A matrix of plots: one that mirrors its opposite if the model is right."""
     count = len(pairs.ranges)
-    side = EDGE + count * (CELL + GAP)
+    letter = LETTER_OF_SIDE * (count * (CELL + GAP))
+    edge = 3.2 * letter  # for the values and the names below and beside
+    side = edge + count * (CELL + GAP)
     parts: list[Element] = []
     for row in range(count):
         for column in range(count):
-            left, top = EDGE + column * (CELL + GAP), 2 + row * (CELL + GAP)
+            left, top = edge + column * (CELL + GAP), 2 + row * (CELL + GAP)
             parts.append(element("rect", x=left, y=top, width=CELL, height=CELL, class_="cell"))
             parts += _diagonal(pairs, row, left, top) if row == column else _scatter(pairs, row, column, left, top)
-    for index in range(count):
-        middle = index * (CELL + GAP) + CELL / 2
-        parts.append(text(columns[index], EDGE + middle, side - 4, class_="name"))
-        across = element("text", columns[index], text_anchor="middle", class_="name",
-                         transform=f"translate(14 {2 + middle:g}) rotate(-90)")  # fmt: skip
-        parts.append(across)
+    bottom = 2 + count * (CELL + GAP) - GAP
+    for index, name in enumerate(columns[:count]):
+        start = index * (CELL + GAP)
+        words = name + (", log" if pairs.ranges[index].scale == "log" else "")
+        below = _pair_labels(pairs.ranges[index].axis(edge + start, edge + start + CELL), letter)
+        parts += [text(label, place, bottom + 1.2 * letter) for place, label in below]
+        parts.append(text(words, edge + start + CELL / 2, bottom + 2.5 * letter, class_="name"))
+        beside = _pair_labels(pairs.ranges[index].axis(2 + start + CELL, 2 + start), letter)
+        beside = beside if index else []  # the first plot's height is a density
+        parts += [_upright(label, edge - 0.5 * letter, place) for place, label in beside]
+        parts.append(_upright(words, edge - 1.8 * letter, 2 + start + CELL / 2, class_="name"))
     chart = svg(
         f"{', '.join(columns[:count])} against each other: rows below the diagonal, draws above it",
         side,
         side + 4,
         *parts,
     )
-    chart.set("style", f"--side: {side:g}")  # letters keep their size however wide the plot is
+    chart.set("style", f"--side: {side:.0f}")  # letters keep their size however wide the plot is
     return chart
 
 
+def _pair_labels(axis: Axis, letter: float) -> list[tuple[float, str]]:
+    """Places of ticks and what is written there, as far as there is room."""
+    shown: list[tuple[float, str]] = []
+    low, high = sorted((axis.start, axis.end))
+    end = low - 0.3 * letter
+    for place, words in sorted((axis.place(tick), words) for tick, words in axis.labels(2)):
+        half = 0.28 * letter * len(words)
+        if place - half >= end and place + half <= high + 0.3 * letter:
+            shown.append((place, words))
+            end = place + half + 0.35 * letter
+    return shown
+
+
+def _upright(words: str, x: float, y: float, class_: str = "") -> Element:
+    return element(
+        "text", words, text_anchor="middle", class_=class_, transform=f"translate({x:.1f} {y:.1f}) rotate(-90)"
+    )
+
+
 def _diagonal(pairs: Pairs, index: int, left: float, top: float) -> list[Element]:
-    low, high = pairs.ranges[index]
-    bins = bin_count(len(pairs.rows))
-    rows, draws = (histogram(each[:, index], low, high, bins=bins) for each in (pairs.rows, pairs.draws))
-    x = Axis(low=low, high=high, start=left, end=left + CELL)
+    shown, bins = pairs.ranges[index], bin_count(len(pairs.rows))
+    rows, draws = (histogram(each[:, index], shown, bins=bins) for each in (pairs.rows, pairs.draws))
+    x = shown.axis(left, left + CELL)
     y = Axis(low=0, high=1.1 * max(rows.density.max(), draws.density.max()) or 1.0, start=top + CELL, end=top)
     edges = rows.edges.tolist()
     return [
@@ -205,19 +237,14 @@ def _diagonal(pairs: Pairs, index: int, left: float, top: float) -> list[Element
 
 def _scatter(pairs: Pairs, row: int, column: int, left: float, top: float) -> list[Element]:
     values, kind = (pairs.rows, "data-dots") if row > column else (pairs.draws, "model-dots")
-    across, up = pairs.ranges[column], pairs.ranges[row]
-    x = Axis(low=across[0], high=across[1], start=left, end=left + CELL)
-    y = Axis(low=up[0], high=up[1], start=top + CELL, end=top)
-    inside = [
-        (x.place(a), y.place(b))
-        for a, b in values[:MAX_PAIR_DOTS, [column, row]].tolist()
-        if x.low <= a <= x.high and y.low <= b <= y.high
-    ]
+    x = pairs.ranges[column].axis(left, left + CELL)
+    y = pairs.ranges[row].axis(top + CELL, top)
+    chosen = values[:MAX_PAIR_DOTS, [column, row]].tolist()
+    inside = [(x.place(a), y.place(b)) for a, b in chosen if x.holds(a) and y.holds(b)]
     return [dots(inside, f"dots {kind}")]
 
 
 Array = np.ndarray[Any, Any]
-GREY_AND_ALPHA = 4
 
 
 def opacity_png(opacity: Array) -> str:

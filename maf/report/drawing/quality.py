@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from maf.report.drawing.axis import Axis, widen
-from maf.report.drawing.markup import Element, element, figure, table
-from maf.report.drawing.svg import WIDTH, bottom_axis, left_axis, line, polyline, svg, text
-from maf.report.drawing.wording import nats
-from maf.report.likelihoods import Likelihoods
-from maf.report.report import Report
-from maf.training_state import EpochRecord
+from maf_serving.page import Element, element, figure, grid, key, section, table
+from maf_serving.page_numbers import difference, duration, nats, plural, with_error
+from maf_serving.page_plots import (
+    WIDTH,
+    Axis,
+    bottom_axis,
+    left_axis,
+    line,
+    polyline,
+    svg,
+    text,
+    widen,
+)
+
+if TYPE_CHECKING:
+    from maf.report.likelihoods import Likelihoods
+    from maf.report.report import Report
+    from maf.training_state import EpochRecord
+
+ROW_HEIGHT = 46.0
+CLIP = "training-frame"
 
 
 def quality_section(report: Report) -> Element:
@@ -20,12 +35,10 @@ def quality_section(report: Report) -> Element:
     best = min(report.history, key=lambda record: record.validation_nll)
     cut_off = is_cut_off(report.history)
     seconds = sum(record.seconds for record in report.history)
-    return element(
-        "section",
-        element("h2", "How likely the test rows are"),
-        element("p", _likelihood_explanation(report), class_="soft"),
-        element(
-            "div",
+    return section(
+        "How likely the test rows are",
+        _likelihood_explanation(report),
+        grid(
             figure(
                 "Beside simple densities",
                 likelihood_chart(report.likelihoods, report.options.exact_entropy),
@@ -34,53 +47,37 @@ def quality_section(report: Report) -> Element:
             figure(
                 "Training",
                 f"Mean NLL by epoch. The weights are those after epoch {best.epoch} of {len(report.history)}; "
-                f"{_duration(seconds)} of training." + (" The start is above the chart." if cut_off else ""),
-                _training_key(("soft", "training rows"), ("model", "validation rows")),
+                f"{duration(seconds)} of training." + (" The start is above the chart." if cut_off else ""),
+                key(("soft", "training rows"), ("model", "validation rows")),
                 training_chart(report.history),
             ),
-            class_="grid halves",
         ),
     )
 
 
 def _likelihood_explanation(report: Report) -> str:
     lost = report.likelihoods.rows_without_density
-    left_out = f" {lost:,} rows are left out: the model gives them no density." if lost else ""
+    left_out = f" {plural(lost, 'row')} left out: the model gives them no density." if lost else ""
+    logarithmic = [report.config.data.event[index] for index in report.rows.logarithmic]
+    scale = f", of {' and '.join(logarithmic)} on a log scale as the model is" if logarithmic else ""
     return (
         "The mean negative log-likelihood (NLL) says how much probability density the model put where the rows turned "
         "out to be. One nat less is 2.7 times the density. The baselines are fitted to the same training rows in "
-        "closed form." + left_out
+        f"closed form{scale}." + left_out
     )
 
 
 def _nll_table(report: Report) -> Element:
     model, *others = report.likelihoods.each
-    rows = [(model.name, f"{nats(model.nll)} ±\u00a0{nats(model.standard_error)}", "")]
+    rows = [(model.name, with_error(model.nll, model.standard_error), "")]
     rows += [
-        (
-            each.name,
-            f"{nats(each.nll)} ±\u00a0{nats(each.standard_error)}",
-            f"{each.excess:+.4f} ±\u00a0{nats(each.excess_error)}",
-        )
+        (each.name, with_error(each.nll, each.standard_error), difference(each.excess, each.excess_error))
         for each in others
     ]
     entropy = report.options.exact_entropy
     if entropy is not None:
-        rows.append(("exact entropy", nats(entropy), f"{entropy - model.nll:+.4f}"))
+        rows.append(("exact entropy", nats(entropy), difference(entropy - model.nll)))
     return table("Mean NLL of each density", ("density", "mean NLL", "more than the model's"), rows)
-
-
-def _training_key(*entries: tuple[str, str]) -> Element:
-    return element("div", *(element("span", words, class_=kind) for kind, words in entries), class_="key")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
-
-
-ROW_HEIGHT = 46.0
 
 
 def likelihood_chart(likelihoods: Likelihoods, exact_entropy: float | None) -> Element:
@@ -106,7 +103,7 @@ def likelihood_chart(likelihoods: Likelihoods, exact_entropy: float | None) -> E
             ),
             element("circle", cx=x.place(one.nll), cy=y, r=5, class_=f"{kind}-dot"),
             text(
-                f"{one.name}: {one.nll:.4f}",
+                f"{one.name}: {nats(one.nll)}",
                 x.place(one.nll),
                 y - 11,
                 anchor=_anchor(x.place(one.nll)),
@@ -119,14 +116,14 @@ def likelihood_chart(likelihoods: Likelihoods, exact_entropy: float | None) -> E
         parts = [
             line(place, 16, place, bottom, "guide"),
             text(
-                f"exact entropy: {exact_entropy:.4f}",
+                f"exact entropy: {nats(exact_entropy)}",
                 max(place - 4, 12) if anchor == "start" else place,
                 11,
                 anchor=anchor,
             ),
             *parts,
         ]
-    label = "Mean NLL: " + ", ".join(f"{one.name} {one.nll:.4f}" for one in each) + " nats"
+    label = "Mean NLL: " + ", ".join(f"{one.name} {nats(one.nll)}" for one in each) + " nats"
     return svg(label, WIDTH, bottom + 38, *parts, *bottom_axis(x, bottom, "mean NLL, nats per row; less is better"))
 
 
@@ -139,16 +136,13 @@ def _known(value: float | None) -> list[float]:
     return [] if value is None else [value]
 
 
-CLIP = "training-frame"
-
-
 def training_chart(history: Sequence[EpochRecord], *, height: float = 250) -> Element:
     """Training and validation NLL, and where the weights are from; a high start is cut off."""
     best = min(history, key=lambda record: record.validation_nll)
     low, high = _nll_range(history)
     last = max(history[-1].epoch, 2)
-    x = Axis(low=1, high=last, start=50, end=WIDTH - 12)
     y = Axis(low=low, high=high, start=height - 44, end=12)
+    x = Axis(low=1, high=last, start=max(y.room, 40), end=WIDTH - 12)
     curves = [
         polyline(_nll_points(history, kind, x, y), f"curve {class_}")
         for kind, class_ in (("training_nll", "soft"), ("validation_nll", "model"))
@@ -156,7 +150,7 @@ def training_chart(history: Sequence[EpochRecord], *, height: float = 250) -> El
     frame = element("rect", x=0.0, y=y.end, width=WIDTH, height=height - y.end)  # what is above it is not seen
     marker = element("circle", cx=x.place(best.epoch), cy=y.place(best.validation_nll), r=4.5, class_="model-dot")
     label = (
-        f"Training and validation NLL over {last} epochs; the best validation NLL is {best.validation_nll:.4f} nats, "
+        f"Training and validation NLL over {last} epochs; the best validation NLL is {nats(best.validation_nll)} nats, "
         f"after epoch {best.epoch}"
     )
     return svg(

@@ -23,7 +23,8 @@ MEASURE = """(() => {
   const width = document.documentElement.clientWidth;
   const beyond = [...document.querySelectorAll('body *')].filter(
     each => each.getBoundingClientRect().right > width + 0.5 && !each.closest('.scroll'));
-  const letters = [...document.querySelectorAll('svg text')].map(each => each.getBoundingClientRect().height);
+  const letters = [...document.querySelectorAll('svg text')].map(
+    each => each.getBoundingClientRect()).map(box => Math.max(box.width, box.height));  // some are upright
   return {
     width,
     scroll: document.documentElement.scrollWidth,

@@ -19,6 +19,7 @@ from maf.report.report import Report
 from maf.train import start_run
 
 HOSTILE = "<script>alert('x')</script> & \"more\""
+KINDS = ("one", "price", "three", "two")
 COLUMNS = {
     "one": (("y",), ("c",)),
     "two": ((HOSTILE, "x1"), ("a_condition_of_a_name_that_is_rather_long", "c1", "c2", "c3")),
@@ -40,8 +41,10 @@ def make_rows(event_size: int, condition_size: int, rows: int, seed: int) -> np.
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A finished run for each kind of event."""
     directory = tmp_path_factory.mktemp("runs")
-    for seed, (name, (event, condition)) in enumerate(COLUMNS.items()):
+    for seed, (name, (event, condition)) in enumerate((COLUMNS | {"price": (("price", "x1"), ("c",))}).items()):
         rows = make_rows(len(event), len(condition), 4_000, seed)
+        if name == "price":  # over four magnitudes
+            rows[:, 0] = np.exp(7 + rows[:, 2] / 3 - 50 / 3 + np.random.default_rng(seed).normal(size=len(rows)))
         table = directory / f"{name}.parquet"
         pq.write_table(pa.table(dict(zip((*event, *condition), rows.T, strict=True))), table)
         config = RunConfig(
@@ -56,7 +59,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             training=TrainingConfig(batch_size=128, max_epochs=3, jit_compile="off"),
         )
         start_run(config, directory / name, announce=lambda _: None)
-    return {name: directory / name for name in COLUMNS}
+    return {name: directory / name for name in KINDS}
 
 
 @pytest.fixture(scope="session")

@@ -10,14 +10,14 @@ import tensorflow as tf
 
 from maf.report.drawing.page import make_page
 from tests.maf.report.browser import find_browser, view
-from tests.maf.report.conftest import COLUMNS
+from tests.maf.report.conftest import KINDS
 
 BROWSER = find_browser()
 LOOKS = list(itertools.product([390, 1280], ["light", "dark"]))
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="found no browser: install chromium or set CHROMIUM")
 
 
-@pytest.mark.parametrize("kind", sorted(COLUMNS))
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_page_fits_reads_and_is_quiet(report_of, tmp_path, kind):
     page = tmp_path / "report.html"
     page.write_text(make_page(report_of(kind)), encoding="utf-8")

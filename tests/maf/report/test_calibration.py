@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from maf.report.calibration import DRAWS, LEVELS, calibrate
+from maf.report.calibration import DRAWS, calibrate
+from maf_serving.calibration import LEVELS
 
 ROWS = 3_000
 
@@ -36,11 +37,11 @@ def calibrated(model, step=0.0):
 def test_the_truth_is_within_chance():
     result = calibrated(Normals())
     for column in result.columns:
-        assert column.distance < result.distance_by_chance
+        assert column.distance < result.fit.noise
         assert column.spread == pytest.approx(1, abs=0.03)
         assert np.abs(np.array(column.shares) - 1 / 20).max() < result.share_by_chance
         assert column.covered == pytest.approx(LEVELS, abs=0.02)
-    assert result.distance < result.distance_by_chance
+    assert result.distance < result.fit.noise
     assert result.covered == pytest.approx(LEVELS, abs=0.02)
     assert len(result.coverage) == DRAWS + 1
     assert result.coverage[-1] == 1
@@ -54,18 +55,18 @@ def test_too_narrow_and_too_wide_are_told_apart():
     assert wide.columns[0].shares[0] < 1 / 20 - wide.share_by_chance
     assert narrow.covered[LEVELS.index(0.9)] < 0.8
     assert wide.covered[LEVELS.index(0.9)] > 0.95
-    assert min(narrow.distance, wide.distance) > narrow.distance_by_chance
+    assert min(narrow.distance, wide.distance) > narrow.fit.noise
 
 
 def test_a_shift_is_seen():
     result = calibrated(Normals(shift=-0.3))
     assert result.columns[0].mean > 0.55
-    assert result.columns[0].distance > result.distance_by_chance
+    assert result.columns[0].distance > result.fit.noise
 
 
 def test_equal_values_are_ranked_at_random():
     result = calibrated(Normals(step=1.0), step=1.0)
-    assert all(column.distance < result.distance_by_chance for column in result.columns)
+    assert all(column.distance < result.fit.noise for column in result.columns)
 
 
 def test_few_rows_have_fewer_bins_and_wider_bands():
@@ -73,4 +74,4 @@ def test_few_rows_have_fewer_bins_and_wider_bands():
     few = calibrate(Normals(), x[:40], c[:40], columns=("a", "b"), seed=0)
     assert few.rows == 40
     assert len(few.columns[0].shares) == 10
-    assert few.distance_by_chance == pytest.approx(0.215, abs=0.01)
+    assert few.fit.noise == pytest.approx(0.245, abs=0.01)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from maf.report.likelihoods import fit_gaussian, fit_linear_gaussian
-from maf.report.rows import ColumnMoments
+from maf.report.likelihoods import compare_likelihoods, fit_gaussian, fit_linear_gaussian
+from maf.report.rows import ColumnMoments, ReportRows
 
 
 def moments_of(rows):
@@ -37,6 +37,18 @@ def test_gaussian_ignores_the_condition_and_integrates_to_one():
     density = np.exp(fitted.log_prob(grid, np.zeros((len(grid), 2))))
     area = np.prod([axis[1] - axis[0] for axis in axes])
     assert density.sum() * area == pytest.approx(1, abs=1e-6)
+
+
+def test_baselines_of_a_column_on_a_log_scale_are_log_normal():
+    rng = np.random.default_rng(2)
+    c = rng.normal(size=(50_000, 1))
+    x = np.exp(10 + 2 * c + 0.5 * rng.normal(size=c.shape))
+    raw, scaled = (moments_of(np.concatenate([each, c], axis=1)) for each in (x, np.log(x)))
+    rows = ReportRows(x=x, c=c, test_rows=len(x), dropped=0, training=raw, scaled=scaled, logarithmic=(0,))
+    exact = -0.5 * ((np.log(x) - 10 - 2 * c) / 0.5) ** 2 - np.log(0.5 * x * np.sqrt(2 * np.pi))
+    model, gaussian, linear = compare_likelihoods(exact[:, 0], rows).each
+    assert linear.nll == pytest.approx(model.nll, abs=1e-3)
+    assert gaussian.excess == pytest.approx(np.log(np.sqrt(4 + 0.25) / 0.5), abs=0.02)
 
 
 def test_columns_that_are_functions_of_others_keep_a_density():

@@ -51,7 +51,7 @@ def test_clouds_lie_where_their_rows_are(report_of):
     report = report_of("two")
     for picture in report.pictures:
         cloud = picture.cloud
-        axes = [np.linspace(*each, len(cloud.density)) for each in cloud.ranges]
+        axes = [each.grid(len(cloud.density)) for each in cloud.ranges]
         weights = cloud.density / cloud.density.sum()
         centre = [(weights.sum(axis=0) * axes[0]).sum(), (weights.sum(axis=1) * axes[1]).sum()]
         around = report.rows.x[picture.neighbourhood.rows]

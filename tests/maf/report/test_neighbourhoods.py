@@ -8,7 +8,7 @@ from maf.report.rows import ColumnMoments, ReportRows
 def report_rows(x, c):
     moments = ColumnMoments(x.shape[1] + c.shape[1])
     moments.update(np.concatenate([x, c], axis=1))
-    return ReportRows(x=x, c=c, test_rows=len(x), dropped=0, training=moments)
+    return ReportRows(x=x, c=c, test_rows=len(x), dropped=0, training=moments, scaled=moments)
 
 
 def test_one_condition_is_cut_at_its_quantiles():

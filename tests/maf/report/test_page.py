@@ -1,3 +1,4 @@
+import dataclasses
 import re
 from html.parser import HTMLParser
 
@@ -6,7 +7,10 @@ import pytest
 from maf.report.drawing.heading import verdict
 from maf.report.drawing.page import commands, make_page
 from maf.run_directory import load_run
-from tests.maf.report.conftest import COLUMNS, HOSTILE
+from maf_serving.calibration import LEVELS
+from maf_serving.page_numbers import with_error
+from maf_serving.page_style import STYLE
+from tests.maf.report.conftest import HOSTILE, KINDS
 
 VOID = {"meta"}
 
@@ -33,7 +37,7 @@ class Page(HTMLParser):
             self.text += data + " "
 
 
-@pytest.fixture(params=sorted(COLUMNS))
+@pytest.fixture(params=KINDS)
 def page(request, report_of):
     return Page(make_page(report_of(request.param, exact_entropy=3.25)))
 
@@ -49,13 +53,25 @@ def test_the_page_loads_nothing_and_runs_nothing(page):
     assert "http" not in page.text
 
 
-def test_the_style_loads_nothing(report_of):
-    html = make_page(report_of("one"))
-    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)[1]
-    assert "@import" not in style
-    assert "url(" not in style
-    assert "prefers-color-scheme: dark" in style
-    assert "@media print" in style
+def test_no_number_is_in_scientific_notation(page):
+    labels = " ".join(attributes["aria-label"] for _, attributes in page.elements if "aria-label" in attributes)
+    assert not re.findall(r"\d[eE][+-]?\d", page.text + labels)
+
+
+def test_the_style_is_that_of_all_pages(report_of):
+    assert f"<style>{STYLE}</style>" in make_page(report_of("one"))
+
+
+def test_columns_on_a_log_scale_are_drawn_on_one(report_of):
+    report = report_of("price")
+    assert report.rows.logarithmic == (0,)
+    assert report.pictures[0].cloud.ranges[0].scale == "log"
+    text = Page(make_page(report)).text
+    assert "price, log scale" in text
+    assert "price, log " in text  # of the pairs
+    assert "of price on a log scale as the model is" in text
+    assert any(f" {each} " in text for each in ("1,000", "10,000", "10\u00a0k"))
+    assert "log scale" not in Page(make_page(report_of("one"))).text
 
 
 def test_every_picture_says_what_it_shows_and_ids_are_unique(page):
@@ -71,7 +87,7 @@ def test_figures_on_the_page_are_those_of_the_report(report_of):
     report = report_of("two", exact_entropy=3.25)
     text = Page(make_page(report)).text
     for each in report.likelihoods.each:
-        assert f"{each.nll:.4f} ±\u00a0{each.standard_error:.4f}" in text
+        assert with_error(each.nll, each.standard_error) in text
     assert f"{report.likelihoods.each[0].nll - 3.25:+.4f}" in text
     assert f"{report.summary.training_rows:,} training" in text
     assert "1 more condition" in text
@@ -100,15 +116,42 @@ def test_commands_are_of_this_run(report_of, runs):
     assert "conditional_input" not in commands(report_of("three"))["Ask for the log-density of a row"]
 
 
-def test_verdicts_in_words(report_of):
-    import dataclasses  # noqa: PLC0415
+def words(report):
+    return [f"{each.kind}: {each.claim} {each.ground}" for each in verdict(report)]
 
-    calibration = dataclasses.replace(report_of("one").calibration, distance_by_chance=0.02)
-    column = dataclasses.replace(calibration.columns[0], distance=0.01, mean=0.5, spread=1.0)
-    off = dataclasses.replace(column, distance=0.1)
-    assert verdict(column, calibration) == "calibrated, as far as can be told"
-    assert verdict(dataclasses.replace(off, mean=0.55, spread=1.1), calibration) == (
-        "predicted too low and predicted too narrow"
+
+def test_the_verdict_of_a_good_model(report_of):
+    report = with_calibration(report_of("one"), distance=0.01)
+    simple = dataclasses.replace(report.likelihoods.each[1], nll=5.0, excess=0.42, excess_error=0.01)
+    likelihoods = dataclasses.replace(report.likelihoods, each=(report.likelihoods.each[0], simple))
+    jointly, columns, against = words(dataclasses.replace(report, likelihoods=likelihoods))
+    assert jointly == "good: Calibrated: 5 of 5 levels within noise, all event columns together, on 400 rows."
+    assert columns == "good: Each column for itself: 1 of 1 within noise."
+    assert against.replace("\u00a0", " ") == (
+        f"good: Beats the Gaussian by 0.420 ± 0.010 nats per row, on {report.likelihoods.rows:,} rows."
     )
-    assert verdict(dataclasses.replace(off, spread=0.9), calibration) == "predicted too wide"
-    assert verdict(off, calibration) == "shape a little off"
+    assert all(each in Page(make_page(report)).text for each in ("Calibrated:", "In short"))
+
+
+def test_the_verdict_of_a_bad_model(report_of):
+    report = with_calibration(report_of("one"), distance=0.3)
+    model, *_, linear = report.likelihoods.each
+    worse = dataclasses.replace(linear, nll=0.0, excess=-0.5, excess_error=0.01)
+    lost = dataclasses.replace(report.likelihoods, each=(model, worse), rows_without_density=3)
+    found = words(dataclasses.replace(report, likelihoods=lost))
+    assert found[0].startswith("bad: Not calibrated, all event columns together:")
+    assert found[1].startswith("bad: 0 of 1 columns calibrated: worst is y")
+    assert found[2].startswith("bad: Worse than the conditional linear Gaussian by 0.500")
+    assert found[3].startswith("bad: 3 rows without a density")
+    same = dataclasses.replace(worse, excess=0.01, excess_error=0.01)
+    even = dataclasses.replace(report, likelihoods=dataclasses.replace(lost, each=(model, same)))
+    assert "fair: No better than the conditional linear Gaussian" in " ".join(words(even))
+
+
+def with_calibration(report, *, distance):
+    """As if this had been found."""
+    calibration = report.calibration
+    column = dataclasses.replace(calibration.columns[0], distance=distance)
+    covered = tuple(max(level - distance, 0.0) for level in LEVELS) if distance > 0.1 else LEVELS
+    found = dataclasses.replace(calibration, rows=400, columns=(column,), covered=covered, distance=distance)
+    return dataclasses.replace(report, calibration=found)

@@ -1,11 +1,13 @@
-"""The style of the page: one column on a phone, three on a laptop, dark where the reader's system is, not on paper."""
+"""The style of all pages: one column on a phone, three on a laptop, dark where the reader's system is, not on paper."""
 
 from __future__ import annotations
 
 _LIGHT = """color-scheme: light; --ink: #1a2029; --soft: #565f6d; --line: #dfe3e9; --paper: #f5f6f8; --card: #ffffff;
-  --model: #2459c9; --data: #c3cad4; --dots: #20262f; --code: #eef1f6;"""
+  --model: #2459c9; --data: #c3cad4; --dots: #20262f; --code: #eef1f6; --good: #187a3c; --fair: #8a5a00;
+  --bad: #b3261e;"""
 _DARK = """color-scheme: dark; --ink: #e8ebf0; --soft: #a4adba; --line: #333b47; --paper: #0f1319; --card: #181d25;
-  --model: #7fb0ff; --data: #47515f; --dots: #f1f3f6; --code: #10151c;"""
+  --model: #7fb0ff; --data: #47515f; --dots: #f1f3f6; --code: #10151c; --good: #5fce86; --fair: #f0b849;
+  --bad: #ff8a80;"""
 
 STYLE = (
     f"""
@@ -25,12 +27,21 @@ h2 { font-size: 1.25rem; letter-spacing: -.01em; margin: 2.6rem 0 .35rem; }
 h3 { font-size: .95rem; margin: 0; overflow-wrap: anywhere; }
 p { margin: .2rem 0 1rem; max-width: 46rem; } .soft, footer { color: var(--soft); }
 p, li { overflow-wrap: anywhere; }
-.tiles { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(min(9.6rem, 100%), 1fr));
-  margin-top: 1.4rem; }
+.kind { font-size: .82rem; letter-spacing: .04em; margin: 0 0 .2rem; color: var(--model); font-weight: 600; }
+.verdict { margin-top: 1.1rem; } .verdict h2 { margin: 0 0 .35rem; font-size: 1.05rem; }
+.verdict ul { list-style: none; margin: 0; padding: 0; display: grid; gap: .4rem; }
+.verdict li { display: grid; grid-template-columns: 1.35rem 1fr; gap: .5rem; align-items: baseline; max-width: 60rem; }
+.mark { color: var(--card); background: var(--soft); border-radius: 50%; width: 1.3rem; height: 1.3rem;
+  font: 700 .8rem/1.3rem system-ui, sans-serif; text-align: center; }
+.verdict .good .mark { background: var(--good); } .verdict .fair .mark { background: var(--fair); }
+.verdict .bad .mark { background: var(--bad); }
+.tiles { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(min(10.5rem, 100%), 1fr));
+  margin-top: .8rem; }
 .tile, figure, .card { background: var(--card); border: 1px solid var(--line); border-radius: .7rem; }
 .tile { padding: .85rem 1rem; font-size: .88rem; color: var(--soft); line-height: 1.4; }
 .tile b { display: block; font-size: 1.55rem; line-height: 1.25; color: var(--ink); letter-spacing: -.01em;
   font-variant-numeric: tabular-nums; }
+.tile b.good { color: var(--good); } .tile b.fair { color: var(--fair); } .tile b.bad { color: var(--bad); }
 .tile span { display: block; color: var(--ink); font-weight: 600; }
 .grid { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr));
   align-items: stretch; }
@@ -78,6 +89,7 @@ svg text.over { paint-order: stroke; stroke: var(--card); stroke-width: 5px; str
 .curve { fill: none; stroke-width: 2.2; stroke-linejoin: round; } .curve.model { stroke: var(--model); }
 .curve.soft { stroke: var(--soft); stroke-width: 1.6; }
 .line-model, .bar-model { stroke: var(--model); stroke-width: 2; } .bar-other { stroke: var(--soft); stroke-width: 2; }
+.bar-noise { stroke: var(--data); stroke-width: 9; }
 .model-dot, .model-fill { fill: var(--model); } .other-dot { fill: var(--soft); }
 rect.data, polygon.data { fill: var(--data); } .band { fill: var(--model); opacity: .2; }
 .dots { stroke-linecap: round; stroke-width: 2.6; fill: none; } .data-dots { stroke: var(--dots); opacity: .62; }

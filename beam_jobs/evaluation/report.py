@@ -1,0 +1,370 @@
+"""The page of an evaluation, of the parts that all pages of the toolkit have (`maf_serving/page.py`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+from beam_jobs.evaluation.base_reference import BASE_DRAWS, NORMAL
+from maf_serving.calibration import ColumnFit, Finding, Fit, column_verdict, findings_of, group_finding
+from maf_serving.page import (
+    Element,
+    after,
+    card,
+    density_of,
+    element,
+    figure,
+    grid,
+    header,
+    key,
+    listed,
+    make_page,
+    note,
+    section,
+    short,
+    table,
+    tile,
+)
+from maf_serving.page_calibration import calibration_tiles, coverage_figures, distance_note, nll_tile
+from maf_serving.page_numbers import fixed, level, nats, percent, plural, with_error
+from maf_serving.page_plots import WIDTH, Axis, bars, bottom_axis, line, polyline, svg, text, widen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from beam_jobs.evaluate_summary import EvaluateSummary
+    from beam_jobs.evaluation.results import EvaluationResult, GroupResult, Histogram
+    from export.contract import TrainingSummary
+
+REGION = "central region"
+MAX_CHARTS = 12
+SURE = 2.0  # standard errors
+SMALL_GAP = 0.01  # nats
+MANY_REJECTED = 0.01
+ROW_HEIGHT = 24.0
+MAX_LETTERS = 18
+GROUP_ROOM = 124.0  # for their names beside a plot
+
+
+def make_report(summary: EvaluateSummary, result: EvaluationResult, training: TrainingSummary | None = None) -> str:
+    """The report as HTML, which loads nothing and runs nothing.
+
+    Args:
+      summary: of the job.
+      result: what it has measured.
+      training: how the model was trained, from its contract.
+    """
+    sections = []
+    if result.overall.rows:
+        sections += [_likelihood_section(result), _calibration_section(result), _group_section(summary, result)]
+    sections.append(_rejected_section(summary))
+    return make_page(
+        f"Evaluation of {summary.model}",
+        _heading(summary, result, training),
+        sections,
+        f"Written by python -m beam_jobs.evaluate for {summary.model}.",
+    )
+
+
+def _heading(summary: EvaluateSummary, result: EvaluationResult, training: TrainingSummary | None) -> Element:
+    overall = result.overall
+    origin = (
+        f"Version {summary.model_version} of the model, {summary.model}, on {plural(overall.rows, 'row')} of "
+        f"{listed(summary.input_files, 3)}."
+    )
+    rows_with_nll = overall.rows - overall.rows_with_zero_density
+    tiles = [nll_tile("mean NLL", overall.mean_nll, overall.nll_standard_error, rows_with_nll)]
+    tiles.append(_rows_tile(summary))
+    tiles += calibration_tiles(_fit_of(overall, result), REGION) if overall.rows else []
+    return header(
+        "Evaluation report",
+        density_of(summary.event_columns, summary.raw_condition_columns),
+        origin,
+        findings=verdict(summary, result, training),
+        tiles=tiles,
+    )
+
+
+def _rows_tile(summary: EvaluateSummary) -> Element:
+    zero = summary.overall.rows_with_zero_density
+    without = f"; {zero:,} of density zero, not in the NLL" if zero else ""
+    return tile(f"{summary.rows_scored:,}", "rows evaluated", f"{summary.rows_rejected:,} rejected{without}")
+
+
+def verdict(
+    summary: EvaluateSummary, result: EvaluationResult, training: TrainingSummary | None = None
+) -> list[Finding]:
+    """What the figures say, in words: calibration, then likelihood, then what is left out."""
+    if not result.overall.rows:
+        return [Finding("bad", "Nothing to judge:", f"none of {plural(summary.rows_read, 'row')} could be evaluated.")]
+    groups = [(group.group or "", _fit_of(group, result)) for group in result.groups if group.rows]
+    findings = [
+        *findings_of(_fit_of(result.overall, result), REGION),
+        group_finding(groups, str(summary.options["group_column"])) if groups else None,
+        _against_training(result.overall, training),
+        _zero_density(result.overall),
+        _rejected(summary),
+        *_unknown(summary),
+    ]
+    return [finding for finding in findings if finding is not None]
+
+
+def _against_training(overall: GroupResult, training: TrainingSummary | None) -> Finding | None:
+    """The mean NLL beside that of the rows which training held out, where both are of the same density."""
+    error = overall.nll_standard_error
+    if training is None or training.test_nll is None or training.dequantization or not training.test_rows:
+        return None
+    if overall.mean_nll is None or error is None:
+        return None
+    gap = overall.mean_nll - training.test_nll
+    rows = overall.rows - overall.rows_with_zero_density
+    noise = error * math.sqrt(1 + rows / training.test_rows)  # of both means, if the rows are alike
+    there = f"there {nats(training.test_nll)} on {plural(training.test_rows, 'row')}"
+    if abs(gap) <= SURE * noise:
+        here = f"mean NLL {with_error(overall.mean_nll, error)} nats, {there}."
+        return Finding("good", "As likely as the test rows of its training:", here)
+    by = f"by {with_error(abs(gap), noise)} nats per row, {there}"
+    if gap < 0:
+        return Finding("note", "More likely than the test rows of its training", f"{by}.")
+    return Finding(
+        "fair" if gap <= SMALL_GAP else "bad",
+        "Less likely than the test rows of its training",
+        f"{by}: these rows are not like those.",
+    )
+
+
+def _zero_density(overall: GroupResult) -> Finding | None:
+    rows = overall.rows_with_zero_density
+    if not rows:
+        return None
+    return Finding("bad", f"{plural(rows, 'row')} of density zero:", "to the model impossible; no NLL counts them.")
+
+
+def _rejected(summary: EvaluateSummary) -> Finding:
+    if not summary.rows_rejected:
+        return Finding("good", "Every row counts:", f"{summary.rows_read:,} read, none rejected.")
+    share = summary.rows_rejected / summary.rows_read
+    claim = f"{plural(summary.rows_rejected, 'row')} rejected:"
+    ground = f"{percent(share)} of {summary.rows_read:,} read are in no figure of the model."
+    return Finding("bad" if share > MANY_REJECTED else "fair", claim, ground)
+
+
+def _unknown(summary: EvaluateSummary) -> list[Finding]:
+    return [
+        Finding("fair", f"{plural(count, 'unknown value')} of {column}:", "scored as a category of their own.")
+        for column, count in summary.unknown_categories.items()
+        if count
+    ]
+
+
+def _fit_of(group: GroupResult, result: EvaluationResult) -> Fit:
+    """What was found of all rows, or of a group, as what is judged."""
+    normal = result.reference != BASE_DRAWS
+    levels = tuple((each.expected, each.observed or 0.0) for each in group.coverage)
+    curve = result.coverage_curve if group.group is None else ()
+    return Fit(
+        rows=group.rows,
+        levels=levels,
+        distance=max(abs(observed - expected) for expected, observed in (*levels, *curve)),
+        columns=tuple(
+            ColumnFit(
+                column=each.column,
+                distance=each.ks or 0.0,
+                mean=_mean_rank(each.mean, each.standard_deviation) if normal else None,
+                spread=each.standard_deviation if normal else None,
+            )
+            for each in group.dimensions
+        ),
+        reference_rows=None if normal else result.reference_draws,
+    )
+
+
+def _mean_rank(mean: float | None, deviation: float | None) -> float | None:
+    """The mean probability of smaller values of a normal z with these moments."""
+    return None if mean is None else NormalDist().cdf(mean / math.sqrt(1 + (deviation or 0.0) ** 2))
+
+
+def _likelihood_section(result: EvaluationResult) -> Element:
+    overall = result.overall
+    low, high = overall.log_prob_range
+    levels = {level(float(name)): value for name, value in overall.log_prob_quantiles.items()}
+    rows = [(name, nats(value)) for name, value in {"smallest": low, **levels, "largest": high}.items()]
+    histogram = result.log_prob_histogram
+    chart = None
+    if histogram.edges:
+        shown = f"Of {plural(overall.rows - overall.rows_with_zero_density, 'row')}"
+        chart = figure(
+            "Histogram of log_prob",
+            f"{shown}, without the lowest and the highest {level(0.001)}.",
+            _histogram_chart(histogram, label="Histogram of log_prob", axis="log_prob, nats", height=330),
+        )
+    return section(
+        "How likely the rows are",
+        "log_prob is the logarithm of the probability density that the model puts where a row turned out to be, in "
+        "nats and raw units of the event columns; its mean with the sign turned is the NLL.",
+        grid(chart, figure("Quantiles of log_prob", table("Quantiles of log_prob", ("of the rows", "nats"), rows))),
+    )
+
+
+def _calibration_section(result: EvaluationResult) -> Element:
+    fit = _fit_of(result.overall, result)
+    overall = result.overall
+    dimensions = [
+        figure(
+            each.column,
+            f"Base space: {column_verdict(judged, fit)}. KS {fixed(each.ks, 3)}, mean {fixed(each.mean, 3)}, "
+            f"standard deviation {fixed(each.standard_deviation, 3)}.",
+            _histogram_chart(histogram, label=f"Histogram of {each.column} in base space", axis="z"),
+        )
+        for each, judged, histogram in zip(overall.dimensions, fit.columns, result.z_histograms, strict=True)
+    ]
+    more = len(dimensions) - MAX_CHARTS
+    rows = [
+        (
+            each.column,
+            *(fixed(value, 3) for value in (each.ks, each.mean, each.standard_deviation)),
+            column_verdict(judged, fit),
+        )
+        for each, judged in zip(overall.dimensions, fit.columns, strict=True)
+    ]
+    columns = table("Event columns in base space", ("column", "KS", "mean of z", "deviation of z", ""), rows)
+    return section(
+        "Calibration",
+        "The rows are brought to base space. If the model is right, they lie there as its base does, in each event "
+        f"column and in regions around the centre. {_reference_text(result)} A perfect model stays within the shaded "
+        "band in 95 of 100 cases.",
+        key(("data", "the rows"), ("model", "what they should be")),
+        grid(*coverage_figures(fit, result.coverage_curve, REGION)),
+        after(grid(*dimensions[:MAX_CHARTS])),
+        f"{plural(more, 'more event column')} in the table." if more > 0 else None,
+        card(columns, note(distance_note(fit))),
+    )
+
+
+def _reference_text(result: EvaluationResult) -> str:
+    looked = f"{result.reference_draws:,} draws of the model, brought back to base space"
+    if result.reference == NORMAL:
+        return f"The base is the standard normal distribution, with which {looked}, agree."
+    if result.reference == BASE_DRAWS:
+        return f"They are compared with {looked}: the base is not the standard normal distribution."
+    return "The base is assumed to be the standard normal distribution: the model cannot be drawn from."
+
+
+def _group_section(summary: EvaluateSummary, result: EvaluationResult) -> Element | None:
+    if not result.groups:
+        return None
+    column = str(summary.options["group_column"])
+    rows = [
+        (
+            group.group or "",
+            f"{group.rows:,}",
+            f"{group.rows_rejected:,}",
+            with_error(group.mean_nll, group.nll_standard_error),
+            fixed(max((each.ks for each in group.dimensions if each.ks is not None), default=None), 3),
+            *(percent(each.observed) for each in group.coverage),
+        )
+        for group in result.groups
+    ]
+    covered = [f"in {level(round(each.expected, 4))}" for each in result.overall.coverage]
+    heads = (column, "rows", "rejected", "mean NLL, nats", "largest KS", *covered)
+    known = [group for group in result.groups if group.rows and group.mean_nll is not None]
+    charts = [
+        figure("Mean NLL", "With two standard errors to either side.", _nll_chart(known)),
+        figure("Largest KS of a column", "The stroke is the noise of so many rows.", _distance_chart(known, result)),
+    ]
+    return section(
+        f"By {column}",
+        "The NLL of groups differs where their spread does, which is no fault; each group's shares should be those of "
+        "its region all the same, but for noise.",
+        grid(*charts) if known else None,
+        card(table(f"Groups by {column}", heads, rows)),
+    )
+
+
+def _rejected_section(summary: EvaluateSummary) -> Element | None:
+    parts = []
+    if summary.rejected_by_kind:
+        rows = [(kind, f"{count:,}") for kind, count in summary.rejected_by_kind.items()]
+        parts.append(card(table("Rejected rows by reason", ("reason", "rows"), rows)))
+    if summary.groups_rejected_whole:
+        rows = [(group, f"{count:,}") for group, count in summary.groups_rejected_whole.items()]
+        parts.append(card(table("Groups of which every row was rejected", ("group wholly rejected", "rows"), rows)))
+    if summary.unreadable_files:
+        lost = [
+            (
+                each.file,
+                f"{each.first_row:,}",
+                "unknown" if each.rows_lost is None else f"{each.rows_lost:,}",
+                each.reason,
+            )
+            for each in summary.unreadable_files
+        ]
+        parts.append(card(table("Unreadable files", ("unreadable file", "from row", "rows lost", "reason"), lost)))
+    if not parts:
+        return None
+    return section("Rejected rows", "They are in the rejected files beside this page, and in no figure above.", *parts)
+
+
+def _histogram_chart(histogram: Histogram, *, label: str, axis: str, height: float = 220) -> Element:
+    """The rows as bars, and the reference as a line if there is one."""
+    edges, shares, reference = histogram.edges, histogram.shares, histogram.reference
+    x = Axis(low=edges[0], high=edges[-1], start=12, end=WIDTH - 12)
+    y = Axis(low=0, high=1.08 * max([*shares, *reference]) or 1.0, start=height - 42, end=6)
+    centres = [(left + right) / 2 for left, right in itertools.pairwise(edges)]
+    curve = [(x.place(c), y.place(share)) for c, share in zip(centres, reference, strict=False)]
+    return svg(
+        f"{label}: the rows as bars" + (", the reference as a line" if curve else ""),
+        WIDTH,
+        height,
+        *bars(edges, shares, x, y),
+        *([polyline(curve, "curve model")] if curve else []),
+        *bottom_axis(x, y.start, axis),
+    )
+
+
+def _nll_chart(groups: list[GroupResult]) -> Element:
+    """Mean NLL of each group, with two standard errors to either side."""
+    means = [(group.group or "", group.mean_nll or 0.0, group.nll_standard_error or 0.0) for group in groups]
+    ends = [mean + side * 2 * error for _, mean, error in means for side in (-1, 1)]
+    low, high = widen(min(ends), max(ends))
+    marks = []
+    for name, mean, error in means:
+        told = f"{name}: {with_error(mean, error)} nats"
+        marks.append((name, mean, told, (mean - 2 * error, mean + 2 * error)))
+    label = f"Mean NLL of {plural(len(means), 'group')}, with two standard errors to either side"
+    x = Axis(low=low, high=high, start=GROUP_ROOM, end=WIDTH - 14)
+    return _group_chart(marks, x, "bar-model", label=label, axis="mean NLL, nats per row")
+
+
+def _distance_chart(groups: list[GroupResult], result: EvaluationResult) -> Element:
+    """The largest KS of each group, and up to where it is noise."""
+    marks, ends = [], [0.0]
+    for group in groups:
+        fit = dataclasses.replace(_fit_of(group, result), looked_at=len(groups))
+        worst = fit.worst_column
+        told = f"{group.group}: {fixed(worst.distance, 3)} of {worst.column}, noise {fixed(fit.noise, 3)}"
+        marks.append((group.group or "", worst.distance, told, (0.0, fit.noise)))
+        ends += [worst.distance, fit.noise]
+    label = f"Largest KS of {plural(len(groups), 'group')}, and up to where it is noise"
+    x = Axis(low=0.0, high=1.05 * max(ends), start=GROUP_ROOM, end=WIDTH - 14)
+    return _group_chart(marks, x, "bar-noise", label=label, axis="KS")
+
+
+def _group_chart(
+    marks: Sequence[tuple[str, float, str, tuple[float, float]]], x: Axis, stroke: str, *, label: str, axis: str
+) -> Element:
+    """A line for each group: its name, where its dot is, what whoever points at it is told, and a stroke."""
+    rows: list[Element] = []
+    for index, (name, value, told, (start, end)) in enumerate(marks):
+        y = ROW_HEIGHT * (index + 0.6)
+        rows += [
+            line(x.start, y, x.end, y, "rule"),
+            text(short(name, MAX_LETTERS), x.start - 8, y + 4, anchor="end", class_="name"),
+            line(x.place(start), y, x.place(end), y, stroke),
+            element("circle", element("title", told), cx=x.place(value), cy=y, r=4.5, class_="model-dot"),
+        ]
+    bottom = ROW_HEIGHT * len(marks) + 6
+    return svg(label, WIDTH, bottom + 42, *rows, *bottom_axis(x, bottom, axis))
