@@ -6,13 +6,13 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from maf_serving.columns import OTHER, ConditionColumn
 from maf.report.drawing.calibration import calibration_section
 from maf.report.drawing.heading import heading
 from maf.report.drawing.pictures import picture_section
 from maf.report.drawing.quality import quality_section
 from maf.report.drawing.wording import categories_of
 from maf_serving import page
+from maf_serving.columns import OTHER, ConditionColumn
 from maf_serving.page import Element, card, element, facts, listed, section, table
 from maf_serving.page_numbers import number, percent
 
