@@ -9,11 +9,13 @@ https://arxiv.org/abs/1511.01844).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maf.config import DataConfig
+if TYPE_CHECKING:
+    from maf.config import DataConfig
+
 
 Array = np.ndarray[Any, Any]
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from maf.category_codes import NULL_CODE, CategoryCodes
-from maf.config import DataConfig
 from maf.errors import DataError
 from maf.settled_rows import SettledRows
 from maf.split_writer import SPLITS, SplitWriter
 from maf.standardization import RunningMoments
 from maf_serving.columns import ConditionColumn, encoded_columns
+
+if TYPE_CHECKING:
+    from maf.config import DataConfig
 
 Array = np.ndarray[Any, Any]
 CHUNK_ROWS = 65_536

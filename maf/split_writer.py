@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from maf.config import DataConfig
 from maf.dequantization import dequantized, noise_widths
 from maf.standardization import RunningMoments
+
+if TYPE_CHECKING:
+    from maf.config import DataConfig
 
 SPLITS = ("training", "validation", "test")
 Array = np.ndarray[Any, Any]

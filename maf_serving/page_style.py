@@ -33,6 +33,7 @@ p, li { overflow-wrap: anywhere; }
 .verdict li { display: grid; grid-template-columns: 1.35rem 1fr; gap: .5rem; align-items: baseline; max-width: 60rem; }
 .mark { color: var(--card); background: var(--soft); border-radius: 50%; width: 1.3rem; height: 1.3rem;
   font: 700 .8rem/1.3rem system-ui, sans-serif; text-align: center; }
+.verdict li.note { font-size: inherit; color: inherit; margin: 0; }
 .verdict .good .mark { background: var(--good); } .verdict .fair .mark { background: var(--fair); }
 .verdict .bad .mark { background: var(--bad); }
 .tiles { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(min(10.5rem, 100%), 1fr));
@@ -48,7 +49,7 @@ p, li { overflow-wrap: anywhere; }
 .grid.halves { grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); }
 figure, .card { margin: 0; padding: .9rem 1rem; min-width: 0; }
 figure { display: flex; flex-direction: column; } figure svg { max-width: 30rem; margin: .6rem auto 0; }
-.grid > figure > :last-child { margin-top: auto; padding-top: .6rem; }
+.grid > figure > svg:last-child { margin-top: auto; padding-top: .6rem; }
 figure.pairs svg { max-width: 42rem; }
 figure.pairs svg text { font-size: calc(var(--side) * 1px * 11.5 / 340); }
 @media (min-width: 45rem) { figure.pairs svg text { font-size: calc(var(--side) * 1px * 13 / 660); } }

@@ -11,12 +11,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maf.report.model import Model
 from maf_serving.calibration import CONFIDENCE, LEVELS, ColumnFit, Fit
+
+if TYPE_CHECKING:
+    from maf.report.model import Model
 
 Array = np.ndarray[Any, Any]
 DRAWS = 99  # ranks 0 to 99, which bins of 5 and 10 divide

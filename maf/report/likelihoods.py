@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from maf.errors import DataError
-from maf.report.rows import CHUNK_NUMBERS, ColumnMoments, ReportRows
+
+if TYPE_CHECKING:
+    from maf.report.rows import ColumnMoments, ReportRows
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -75,7 +77,7 @@ def compare_likelihoods(log_prob: Array, rows: ReportRows) -> Likelihoods:
 
 def _in_chunks(density: LinearGaussian, x: Array, c: Array, rows: ReportRows) -> Array:
     """`density.log_prob`, with the condition of a chunk of rows encoded at a time."""
-    step = max(1, CHUNK_NUMBERS // max(1, len(rows.training.mean)))
+    step = rows.at_once
     starts = range(0, len(x), step)
     y = rows.on_scale(x)
     log_densities = [density.log_prob(y[i : i + step], rows.encoded(c[i : i + step])) for i in starts]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from maf.report.likelihoods import fit_linear_gaussian
-from maf.report.rows import ReportRows
 from maf_serving.columns import ConditionColumn
+
+if TYPE_CHECKING:
+    from maf.report.rows import ReportRows
 
 Array = np.ndarray[Any, Any]
 QUANTILES = (0.1, 0.37, 0.63, 0.9)

@@ -7,15 +7,17 @@ of its rows: then it should agree with the rows, however wide the neighbourhood 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maf.report.model import Model
-from maf.report.neighbourhoods import Neighbourhood
 from maf.report.ranges import Histogram, Range, bin_count, histogram, plot_range, shared_ranges
-from maf.report.rows import ReportRows
 from maf_serving.page_plots import Scale
+
+if TYPE_CHECKING:
+    from maf.report.model import Model
+    from maf.report.neighbourhoods import Neighbourhood
+    from maf.report.rows import ReportRows
 
 Array = np.ndarray[Any, Any]
 CURVE_POINTS, CURVE_CONDITIONS = 160, 128

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
-from maf.config import RunConfig
-from maf.report.calibration import Calibration
-from maf.report.likelihoods import Likelihoods
-from maf.report.options import ReportOptions
-from maf.report.pictures import Pairs, Picture
-from maf.report.rows import ReportRows
-from maf.run_directory import TrainingSummary
-from maf.training_state import EpochRecord
+if TYPE_CHECKING:
+    from maf.config import RunConfig
+    from maf.report.calibration import Calibration
+    from maf.report.likelihoods import Likelihoods
+    from maf.report.options import ReportOptions
+    from maf.report.pictures import Pairs, Picture
+    from maf.report.rows import ReportRows
+    from maf.run_directory import TrainingSummary
+    from maf.training_state import EpochRecord
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,18 +7,20 @@ import dataclasses
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
-from maf.config import RunConfig
 from maf.errors import DataError
 from maf.progress import reading_progress
 from maf.raw_condition import RawCondition
 from maf.report.options import ReportOptions
 from maf.rows import Rows, split_rows
-from maf.run_directory import TrainingSummary
+
+if TYPE_CHECKING:
+    from maf.config import RunConfig
+    from maf.run_directory import TrainingSummary
 
 Array = np.ndarray[Any, Any]
 CHUNK_ROWS = 65_536
@@ -52,6 +54,11 @@ class ReportRows:
     def on_scale(self, x: Array) -> Array:
         """`x` `[n, D]` with the logarithm in place of the columns that the model has on a log scale."""
         return _on_scale(x, self.logarithmic)
+
+    @property
+    def at_once(self) -> int:
+        """How many rows to encode at a time."""
+        return max(1, CHUNK_NUMBERS // max(1, len(self.training.mean)))
 
     def encoded(self, c: Array) -> Array:
         """`[n, C]` of some rows of `c`."""
