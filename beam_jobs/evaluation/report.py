@@ -65,7 +65,7 @@ def make_report(summary: EvaluateSummary, result: EvaluationResult, training: Tr
         f"Evaluation of {summary.model}",
         _heading(summary, result, training),
         sections,
-        f"Written by python -m beam_jobs.evaluate for {summary.model}.",
+        f"Written by maf-serving evaluate for {summary.model}.",
     )
 
 

@@ -13,6 +13,7 @@ from maf.report.drawing.quality import quality_section
 from maf.report.drawing.wording import categories_of
 from maf_serving import page
 from maf_serving.columns import OTHER, ConditionColumn
+from maf_serving.flags import format_names
 from maf_serving.page import Element, card, element, facts, listed, section, table
 from maf_serving.page_numbers import number, percent
 
@@ -29,7 +30,7 @@ def make_page(report: Report) -> str:
         f"Report of {report.options.run.name}",
         heading(report),
         [draw(report) for draw in sections],
-        f"Written by python -m maf.report for {report.options.run}, seed {report.options.seed}.",
+        f"Written by maf-serving report for {report.options.run}, seed {report.options.seed}.",
     )
 
 
@@ -138,17 +139,16 @@ def commands(report: Report) -> dict[str, str]:
     run = report.options.run
     name = run.resolve().name
     base = shlex.quote(f"models/{name}")
-    tables = " ".join(shlex.quote(each) for each in report.options.test or report.config.data.data)
+    tables = shlex.quote(format_names(report.options.test or report.config.data.data))
     body = json.dumps({"instances": [_instance(report)]})
     return {
-        "Export the next version, checked against the model": f"python -m export --run {shlex.quote(str(run))} "
-        f"--model_base {base}",
-        "Serve it over gRPC and REST": f"python -m serving_config.serve --model_base {base} "
-        f"--model_name {shlex.quote(name)}",
+        "Export the next version, checked against the model": f"maf-serving export --run {shlex.quote(str(run))} "
+        f"--model {base}",
+        "Serve it over gRPC and REST": f"maf-serving serve --model {base} --model_name {shlex.quote(name)}",
         "Ask for the log-density of a row": f"curl http://localhost:{REST_PORT}/v1/models/{name}:predict "
         f"-d {shlex.quote(body)}",
         **_encoding_command(report, name),
-        "Score a table of any size": f"python -m beam_jobs.score --model {base} --input {tables} --output out/scores",
+        "Score a table of any size": f"maf-serving score --model {base} --input {tables} --output out/scores",
     }
 
 

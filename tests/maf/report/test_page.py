@@ -108,7 +108,7 @@ def test_the_same_run_makes_the_same_page(runs):
 def test_commands_are_of_this_run(report_of, runs):
     report = report_of("one")
     written = list(commands(report).values())
-    assert written[0] == f"python -m export --run {runs['one']} --model_base models/one"
+    assert written[0] == f"maf-serving export --run {runs['one']} --model models/one"
     body = re.search(r"-d '(.*)'$", written[2])[1]
     instance = __import__("json").loads(body)["instances"][0]
     assert len(instance["x"]) == len(load_run(runs["one"]).event_columns)
