@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.contract import read_contract
+from export.contract import ContractError, read_contract
+from export.errors import VerificationError
 from export.raw_rows import null_numbers
 from export.reference import Array, Function
 from export.rounded_weights import rounded
@@ -58,8 +59,11 @@ class LoadedVersion:
         return encoded[0, number_entries(columns)]
 
     def _function(self, name: str) -> Function:
-        """A signature; raises `ContractError` if the contract, which says what the version has, lacks it."""
-        self._contract.signature(name)
+        """A signature; raises `VerificationError` if the contract, which says what the version has, lacks it."""
+        try:
+            self._contract.signature(name)
+        except ContractError as error:
+            raise VerificationError(str(error)) from error
         signature = self._loaded.signatures[name]
 
         def function(inputs: Mapping[str, Array]) -> dict[str, Array]:
