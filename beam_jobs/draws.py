@@ -13,6 +13,7 @@ from apache_beam.pvalue import TaggedOutput
 from beam_jobs.output.writing import at_end
 from beam_jobs.tally import Tally
 from beam_jobs.validation import REJECTED_TAG
+from maf_serving.arrow_columns import carry_through
 from maf_serving.draws import ask_for_draws
 from maf_serving.rejection import file_column, reject
 from maf_serving.row_seeds import Words, row_keys, row_keys_in_file, row_keys_of_values
@@ -114,7 +115,7 @@ class ToDrawnRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         log_prob: Floats = result.inference["log_prob"]
         columns = [file_column(draws.file, len(draws)), draws.rows, pa.array(draws.numbers)]
         kept = list(self._schema)[len(columns) : len(columns) + draws.columns.num_columns]
-        columns += [draws.columns.column(field.name).cast(field.type) for field in kept]
+        columns += [carry_through(draws.columns.column(field.name), field.type) for field in kept]
         columns += [*(pa.array(dimension) for dimension in x.T), pa.array(log_prob)]
         drawn = pa.RecordBatch.from_arrays(columns, schema=self._schema)
         failed = ~(np.isfinite(x).all(axis=1) & np.isfinite(log_prob))

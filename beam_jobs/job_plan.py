@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from beam_jobs.sources.file_state import look_up
-from beam_jobs.sources.input_files import find_files, inspect_files, resolve_columns, resolve_kept, split_units
+from beam_jobs.sources.input_files import (
+    IDENTIFIER,
+    find_files,
+    inspect_files,
+    resolve_columns,
+    resolve_kept,
+    split_units,
+)
 from beam_jobs.sources.table_source import ReadPlan, WorkUnit
 
 if TYPE_CHECKING:
@@ -103,8 +110,16 @@ def plan_job(
     files = inspect_files(
         paths, input_format=options.input_format, inputs=model.inputs, on_bad_file=options.on_bad_file
     )
-    kept = resolve_kept(files, keep, reserved)
-    others = [resolve_columns(files, [name], flag) for name, flag in (extra or {}).items() if name not in kept.names]
+    kinds: dict[str, str | None] = {name: model.inputs.categories.get(name, "number") for name in model.inputs.names}
+    texts = dict.fromkeys(name for file in files for name in file.schema.names)
+    # A key, or the name of a group, is the text that it is, and so is all that goes from CSV to CSV.
+    as_kept = texts if options.output_format == "csv" else dict.fromkeys(extra or {}, IDENTIFIER)
+    kept = resolve_kept(files, keep, reserved, as_kept | kinds)
+    others = [
+        resolve_columns(files, [name], flag, texts | kinds)
+        for name, flag in (extra or {}).items()
+        if name not in kept.names
+    ]
     read = pa.unify_schemas([kept, *others])
     units = split_units(files, _read_plan(options, model, read))
     return JobPlan(

@@ -12,18 +12,19 @@ from beam_jobs import progress
 from beam_jobs.errors import JobError
 from beam_jobs.output.lease import renew_lease
 from beam_jobs.sources.input_files import SOURCES
-from beam_jobs.sources.table_source import Damage
 from beam_jobs.tally import Tally, UnreadableFile
 from beam_jobs.unknown_categories import CountUnknown
 from beam_jobs.validation import REJECTED_TAG, Validate
 from maf_serving.rejection import RejectedRows, reject_all
+from maf_serving.table_formats import Damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from beam_jobs.job_plan import JobPlan
     from beam_jobs.options.job_options import OnBadFile
-    from beam_jobs.sources.table_source import InputBatch, ReadPlan, WorkUnit
+    from beam_jobs.sources.table_source import ReadPlan, WorkUnit
+    from maf_serving.table_formats import InputBatch
 
 TALLY_TAG = "tally"
 UNREADABLE = "unreadable"

@@ -9,6 +9,8 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs.errors import UsageError
+from maf_serving.byte_stream import decompress
+from maf_serving.table_formats import find_compression
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,3 +90,10 @@ def delete_tree(directory: str) -> None:
     with contextlib.suppress(BeamIOError):
         if FileSystems.exists(directory):
             FileSystems.delete([directory])
+
+
+@contextlib.contextmanager
+def open_chunks(path: str) -> Iterator[Iterator[bytes]]:
+    """The bytes of a file, decompressed as its name says, a chunk at a time. See `byte_stream.decompress`."""
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
+        yield decompress(stream, find_compression(path))

@@ -17,9 +17,10 @@ from beam_jobs.planned_model import match_model
 from beam_jobs.score_handler import check_endpoint, make_score_handler
 from beam_jobs.scored_rows import LOG_PROB, score_fields
 from beam_jobs.sources.column_check import check_columns
-from beam_jobs.sources.table_source import InputBatch, InputFile
+from beam_jobs.sources.table_source import InputFile
 from beam_jobs.validation import REJECTED_TAG, Validate
 from maf_serving.rejection import RejectedRows, is_failed, reject_failed
+from maf_serving.table_formats import InputBatch
 from maf_serving.validation import ScoreableRows
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
 from beam_jobs.validation import REJECTED_TAG
+from maf_serving.arrow_columns import carry_through
 from maf_serving.rejection import file_column, is_failed, reject_failed
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class ToScoredRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         log_prob = result.inference["log_prob"]
         columns = [file_column(batch.file, len(batch)), batch.rows, pa.array(log_prob)]
         columns += [pa.array(dimension) for dimension in result.inference.get("z", np.empty((len(batch), 0))).T]
-        columns += [batch.columns.column(field.name).cast(field.type) for field in self._kept]
+        columns += [carry_through(batch.columns.column(field.name), field.type) for field in self._kept]
         scored = pa.RecordBatch.from_arrays(columns, schema=self._schema)
         rejected = reject_failed(batch.file, batch.rows, log_prob)
         if rejected is not None:

@@ -14,9 +14,9 @@ from maf_serving.validation import validate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from beam_jobs.sources.table_source import InputBatch
     from maf_serving.model_inputs import ModelInputs
     from maf_serving.rejection import RejectedRows
+    from maf_serving.table_formats import InputBatch
     from maf_serving.validation import ScoreableRows
 
 REJECTED_TAG = "rejected"

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from maf.errors import DataError
+from maf_serving.arrow_columns import to_categories, to_integers
 from maf_serving.columns import OTHER
 
 Array = np.ndarray[Any, Any]
@@ -27,13 +27,14 @@ class CategoryCodes:
     def __init__(self, name: str, kind: str, vocabulary: Sequence[Any] | None = None) -> None:
         """`kind` is `"string"` or `"integer"`."""
         self._name = name
-        self._type = pa.string() if kind == "string" else pa.int64()
+        self._kind = kind
         self._codes: dict[Any, int] = {value: code for code, value in enumerate(vocabulary or ())}
         self._other = None if vocabulary is None else len(vocabulary)
 
     def __call__(self, column: pa.Array) -> Array:
-        """`[n]` float64, NaN for null."""
-        encoded = to_category(column, self._type).dictionary_encode()
+        """`[n]` float64, NaN for null. What is no value of the kind is one: `Table` has refused it before."""
+        clean = to_integers(column).values if self._kind == "integer" else to_categories(column, self._kind).text
+        encoded = clean.dictionary_encode()
         codes = np.array([self._code(value) for value in encoded.dictionary.to_pylist()], np.float64)
         indices = encoded.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
         of_rows: Array = np.append(codes, np.nan)[indices]
@@ -74,12 +75,3 @@ class CategoryCodes:
                 "one of few: leave the column out, or group its values"
             )
         return code
-
-
-def to_category(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    """`column` as text or int64. Raises `pa.ArrowInvalid` for numbers that are not whole."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_floating(column.type):
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-    return column.cast(kind)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from maf.errors import DataError
+from maf_serving.table_formats import find_format
 
 NUMBER, STRING, INTEGER = "number", "string", "integer"
-PARQUET_SUFFIXES = (".parquet", ".pq")
 
 
 def column_kind(name: str, schemas: Mapping[Path, pa.Schema], *, may_be: bool, must_be: bool) -> str:
@@ -42,7 +42,7 @@ def column_kind(name: str, schemas: Mapping[Path, pa.Schema], *, may_be: bool, m
 
 def is_parquet(file: Path) -> bool:
     """By its name."""
-    return file.name.lower().endswith(PARQUET_SUFFIXES)
+    return find_format(file.name) == "parquet"
 
 
 def _kind(file: Path, name: str, kind: pa.DataType, *, may_be: bool, must_be: bool) -> str | None:

@@ -7,20 +7,35 @@ import glob
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
 from maf.category_codes import CategoryCodes
-from maf.column_kind import NUMBER, column_kind, is_parquet
+from maf.column_kind import NUMBER, column_kind
 from maf.errors import DataError
+from maf_serving.arrow_columns import (
+    Fault,
+    Integers,
+    describe,
+    find_faults,
+    is_text,
+    to_categories,
+    to_floats,
+    to_integers,
+)
+from maf_serving.errors import UsageError
+from maf_serving.rejection import RejectedRows
+from maf_serving.table_files import READABLE, TableFile
+from maf_serving.table_formats import Damage, InputBatch, find_format, list_suffixes
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from maf_serving.arrow_columns import Mask
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
 BATCH_ROWS = 65_536
-CSV_SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".csv.zst")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,21 +52,24 @@ class Table:
     columns: tuple[str, ...]
     categories: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    def batches(
-        self, codes: Mapping[str, CategoryCodes] = MappingProxyType({})
-    ) -> Iterator[np.ndarray[Any, np.dtype[np.float64]]]:
+    def batches(self, codes: Mapping[str, CategoryCodes] = MappingProxyType({})) -> Iterator[Array]:
         """All rows, in order, as float64 batches `[n, K]`; a missing value is NaN. Holds one batch at a time.
 
         Args:
           codes: of the categories, by name.
+
+        Raises:
+          DataError: naming the file and the row, if one cannot be read, or has text where numbers are expected.
         """
+        kinds = {name: self.categories.get(name, NUMBER) for name in self.columns}
         for file in self.files:
-            try:
-                for batch in _record_batches(file, self.columns, self.categories):
-                    columns = [(name, batch.column(name)) for name in self.columns]
-                    yield np.column_stack([codes.get(name, _to_float)(column) for name, column in columns])
-            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-                raise DataError(_describe(file, self.columns, error)) from error
+            for part in _open(file).rows(kinds, batch_rows=BATCH_ROWS):
+                if isinstance(part, Damage):
+                    raise DataError(f"{file} cannot be read from row {part.first_row} (from 0): {part.reason}")
+                if isinstance(part, RejectedRows):
+                    row, reason = part.table["row"][0], part.table["reason"][0]
+                    raise DataError(f"{file}, row {row} (from 0): {reason}; mend the row or leave it out")
+                yield np.column_stack([_values(part, name, kind, codes.get(name)) for name, kind in kinds.items()])
 
 
 def open_table(
@@ -76,10 +94,7 @@ def open_table(
     files = tuple(_match(patterns))
     schemas = {}
     for file in files:
-        try:
-            schemas[file] = _schema(file)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise DataError(_describe(file, columns, error)) from error
+        schemas[file] = _open(file).schema
         _check_columns(file, schemas[file], columns)
     kinds = {
         name: column_kind(name, schemas, may_be=name in condition, must_be=name in categorical) for name in columns
@@ -97,16 +112,16 @@ def _match(patterns: Sequence[str]) -> list[Path]:
     for file in files:
         if file.is_dir():
             raise DataError(f"{file} is a directory; name its files, as in '{file}/*.parquet'")
-        if not is_parquet(file) and not file.name.lower().endswith(CSV_SUFFIXES):
-            raise DataError(f"{file} is of no known kind; expected a name that ends in .parquet or .csv")
+        if find_format(file.name) not in READABLE:
+            raise DataError(f"{file} is of no known kind; expected a name that ends in {list_suffixes(READABLE)}")
     return files
 
 
-def _schema(file: Path) -> pa.Schema:
-    if is_parquet(file):
-        return pa.parquet.read_schema(file)
-    with pa.csv.open_csv(file) as reader:
-        return reader.schema
+def _open(file: Path) -> TableFile:
+    try:
+        return TableFile(file)
+    except UsageError as error:
+        raise DataError(str(error)) from error
 
 
 def _check_columns(file: Path, schema: pa.Schema, columns: Sequence[str]) -> None:
@@ -117,43 +132,25 @@ def _check_columns(file: Path, schema: pa.Schema, columns: Sequence[str]) -> Non
             raise DataError(f"{file} {what} {name!r}; its columns: {', '.join(schema.names)}")
 
 
-def _record_batches(file: Path, columns: Sequence[str], categories: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
-    if is_parquet(file):
-        with pa.parquet.ParquetFile(file) as parquet:
-            yield from parquet.iter_batches(batch_size=BATCH_ROWS, columns=list(columns))
-        return
-    types = {name: pa.string() if categories.get(name) == "string" else pa.float64() for name in columns}
-    if "integer" in categories.values():
-        schema = _schema(file)
-        types |= {name: schema.field(name).type for name, kind in categories.items() if kind == "integer"}
-    options = pa.csv.ConvertOptions(include_columns=list(columns), column_types=types)
-    with pa.csv.open_csv(file, convert_options=options) as reader:
-        for batch in reader:
-            yield _empty_to_null(batch)
+def _values(batch: InputBatch, name: str, kind: str, codes: CategoryCodes | None) -> Array:
+    """The column as numbers `[n]`, those of `codes` for a category; NaN where there is no value."""
+    column = batch.columns.column(name)
+    if codes is None:
+        floats = to_floats(column)
+        if is_text(column.type):
+            _refuse(batch, name, {Fault.NOT_A_NUMBER: find_faults(column, floats, floats)[Fault.NOT_A_NUMBER]})
+        return floats.astype(np.float64, copy=False)
+    read = to_integers(column) if kind == "integer" else to_categories(column, kind)
+    _refuse(batch, name, {fault: mask for fault, mask in read.faults.items() if fault is not Fault.NAN})
+    return codes(read.values if isinstance(read, Integers) else read.text)
 
 
-def _empty_to_null(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Empty cells are missing; a text such as NA is none of them: it may be a country."""
-    for index, column in enumerate(batch.columns):
-        if pa.types.is_string(column.type):
-            missing = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
-            batch = batch.set_column(index, batch.schema.field(index).name, missing)
-    return batch
-
-
-def _to_float(column: pa.Array) -> np.ndarray[Any, np.dtype[np.float64]]:
-    values: np.ndarray[Any, np.dtype[np.float64]] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return values
-
-
-def _describe(file: Path, columns: Sequence[str], error: Exception) -> str:
-    """One line on why a file cannot be read."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{file} cannot be read: {error.strerror}"
-    message = " ".join(str(error).split())
-    if "conversion error to double" in message or "conversion error to int64" in message:
-        value = message.rsplit("invalid value", 1)[-1].strip()
-        return f"{file} has text, {value}, in one of the columns {', '.join(columns)}; expected numbers"
-    if "was truncated converting to int64" in message:
-        return f"{file} has a number that is not whole in a categorical column; expected integers: {message}"
-    return f"{file} cannot be read: {message}"
+def _refuse(batch: InputBatch, name: str, faults: Mapping[Fault, Mask]) -> None:
+    for fault, mask in faults.items():
+        if mask.any():
+            index = int(np.flatnonzero(mask)[0])
+            reason = describe(name, fault, batch.columns.column(name)[index], "int64")
+            expected = "numbers" if fault is Fault.NOT_A_NUMBER else "text" if fault is Fault.NOT_UTF8 else "integers"
+            raise DataError(
+                f"{batch.file}, row {batch.rows[index]} (from 0): {reason}; expected {expected} in that column"
+            )

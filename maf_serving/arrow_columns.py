@@ -26,6 +26,7 @@ Mask = npt.NDArray[np.bool_]
 # What Arrow reads as a number, so that the values around one that it refuses can still be read.
 _NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$|^[+-]?([nN][aA][nN]|[iI][nN][fF]([iI][nN][iI][tT][yY])?)$"
 _NUMBER_TEXT = re.compile(_NUMBER, re.ASCII)
+_BOOLEAN = r"^(true|True|TRUE|false|False|FALSE)$"
 _SHOWN_CHARACTERS = 40
 _INT64_DIGITS = 19
 
@@ -100,7 +101,7 @@ def find_faults(column: pa.Array, floats: Floats, converted: Floats) -> dict[Fau
     if is_text(column.type):
         text = clean_text(column)
         null |= pc.equal(text, "").fill_null(fill_value=False).to_numpy(zero_copy_only=False)
-        not_a_number = unusable & ~_is_number(text).to_numpy(zero_copy_only=False) & ~null
+        not_a_number = unusable & ~is_number(text).to_numpy(zero_copy_only=False) & ~null
     nan = np.isnan(floats) & ~null & ~not_a_number
     infinite = np.isinf(floats)
     return {
@@ -132,6 +133,17 @@ def is_number_text(text: str) -> bool:
     return _NUMBER_TEXT.match(text) is not None
 
 
+def carry_through(column: pa.Array, column_type: pa.DataType) -> pa.Array:
+    """A column of rows that have passed validation, as the type that it has in the output."""
+    if column.type == column_type:
+        return column
+    if is_text(column.type) and pa.types.is_floating(column_type):
+        return _parse(clean_text(column)).cast(column_type)
+    if is_text(column.type) and pa.types.is_integer(column_type):
+        return to_integers(column).values.cast(column_type)
+    return column.cast(column_type)
+
+
 def clean_text(column: pa.Array) -> pa.StringArray:
     """Text without the white space around it. Bytes that are not UTF-8 become a text that is no number."""
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
@@ -145,16 +157,25 @@ def clean_text(column: pa.Array) -> pa.StringArray:
     return pc.ascii_trim_whitespace(column.cast(pa.string()))
 
 
+def is_number(text: pa.StringArray) -> pa.BooleanArray:
+    """Where Arrow reads a text `[B]` as a number. A null is none."""
+    return pc.match_substring_regex(text, _NUMBER).fill_null(fill_value=False)
+
+
+def is_boolean(text: pa.StringArray) -> pa.BooleanArray:
+    """Where a text `[B]` is true or false, in small letters, as a name or in capitals; null for a null."""
+    return pc.match_substring_regex(text, _BOOLEAN)
+
+
 def _parse(text: pa.StringArray) -> pa.DoubleArray:
+    """Numbers, and true and false as 1 and 0: as Arrow has a column of them. Null where a text is neither."""
     try:
         return text.cast(pa.float64())
     except pa.ArrowInvalid:
-        numbers = pc.if_else(_is_number(text), text, pa.scalar(None, pa.string()))
-        return numbers.cast(pa.float64())
-
-
-def _is_number(text: pa.StringArray) -> pa.BooleanArray:
-    return pc.match_substring_regex(text, _NUMBER).fill_null(fill_value=False)
+        boolean = is_boolean(text)
+        digits = pc.if_else(pc.match_substring(text, "true", ignore_case=True), "1", "0")
+        text = pc.if_else(boolean, digits, text)
+        return pc.if_else(is_number(text), text, pa.scalar(None, pa.string())).cast(pa.float64())
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +197,10 @@ def to_categories(column: pa.Array, kind: str) -> Categories:
         column = column.dictionary_decode()
     if pa.types.is_null(column.type):
         return Categories(text=column.cast(pa.string()), faults={})
-    return _strings(column) if kind == "string" else _integers(column)
+    if kind == "string":
+        return _strings(column)
+    integers = to_integers(column)
+    return Categories(text=integers.values.cast(pa.string()), faults=integers.faults)
 
 
 def is_whole(column_type: pa.DataType) -> bool:
@@ -195,8 +219,23 @@ def _strings(column: pa.Array) -> Categories:
         return Categories(text=text, faults={Fault.NOT_UTF8: broken})
 
 
-def _integers(column: pa.Array) -> Categories:
-    """Integers of 64 bits: at once where all values are, else distinct value by distinct value."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Integers:
+    """A column of whole numbers of 64 bits.
+
+    Attributes:
+      values: int64 `[B]`; null where there is no value, or none that can be used.
+      faults: as in `Categories`.
+    """
+
+    values: pa.Int64Array
+    faults: Mapping[Fault, Mask]
+
+
+def to_integers(column: pa.Array) -> Integers:
+    """The whole numbers of a column: at once where all values are, else distinct value by distinct value."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     faults: dict[Fault, Mask] = {}
     if is_text(column.type):
         column = clean_text(column)
@@ -207,15 +246,15 @@ def _integers(column: pa.Array) -> Categories:
         faults = {Fault.NAN: nan.to_numpy(zero_copy_only=False)}
         column = pc.if_else(nan, pa.scalar(None, pa.float64()), column)
     try:
-        return Categories(text=column.cast(pa.int64()).cast(pa.string()), faults=faults)
+        return Integers(values=column.cast(pa.int64()), faults=faults)
     except pa.ArrowInvalid:
         encoded = column.dictionary_encode()
     parsed = [_integer(value) for value in encoded.dictionary.to_pylist()]
-    texts = pa.array([None if isinstance(each, Fault) else str(each) for each in parsed], pa.string())
+    values = pa.array([None if isinstance(each, Fault) else each for each in parsed], pa.int64())
     for fault in {each for each in parsed if isinstance(each, Fault)}:
         found = pa.array([each is fault for each in parsed]).take(encoded.indices).fill_null(fill_value=False)
         faults[fault] = found.to_numpy(zero_copy_only=False) | faults.get(fault, False)
-    return Categories(text=texts.take(encoded.indices), faults=faults)
+    return Integers(values=values.take(encoded.indices), faults=faults)
 
 
 def _integer(value: float | Decimal | str) -> int | Fault:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from maf_serving.arrow_columns import Floats, Mask
 
 _FIELDS = (("file", pa.string()), ("row", pa.int64()), ("reason", pa.string()))
+WRONG_TYPE = "wrong type"
 NAN_LOG_PROB = "log_prob: NaN"
 INFINITE_LOG_PROB = "log_prob: +infinite"
 REJECTED_SCHEMA = pa.schema([pa.field(*field, nullable=False) for field in _FIELDS])

@@ -15,13 +15,15 @@ import pyarrow as pa
 
 from beam_jobs.errors import JobError, UnreadableFileError, UsageError
 from beam_jobs.options.bigquery_table import BigQueryTable
-from beam_jobs.sources.table_source import InputBatch, InputFile, ReadPlan, WorkUnit, one_line
+from beam_jobs.sources.table_source import InputFile, ReadPlan, WorkUnit
+from maf_serving.byte_stream import one_line
+from maf_serving.table_formats import InputBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from beam_jobs.sources.table_source import Damage
     from maf_serving.rejection import RejectedRows
+    from maf_serving.table_formats import Damage
 
 ROWS_OF_A_STREAM = 10**12
 _MAX_STREAMS = 1000

@@ -23,6 +23,7 @@ from beam_jobs.sources import (
 )
 from beam_jobs.sources.column_check import check_columns
 from beam_jobs.sources.table_source import InputFile, WorkUnit
+from maf_serving.table_formats import find_format, list_suffixes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,17 +41,8 @@ SOURCES: Mapping[str, TableSource] = {
     "bigquery": bigquery_source,
 }
 VECTOR_FORMATS = ("tfrecord",)
-_EXTENSIONS = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".csv": "csv",
-    ".csv.gz": "csv",
-    ".jsonl": "jsonl",
-    ".jsonl.gz": "jsonl",
-    ".avro": "avro",
-    ".tfrecord": "tfrecord",
-    ".tfrecord.gz": "tfrecord",
-}
+IDENTIFIER = "identifier"
+_TYPES_OF_KINDS = {"number": pa.float64(), "integer": pa.int64(), "string": pa.string()}
 
 
 def find_files(patterns: Sequence[str]) -> dict[str, str]:
@@ -145,14 +137,16 @@ def split_units(files: Iterable[InputFile], plan: ReadPlan) -> Iterator[WorkUnit
 
 
 def _format_of(path: str) -> str:
-    for extension, input_format in _EXTENSIONS.items():
-        if path.lower().endswith(extension):
-            return input_format
-    raise UsageError(f"{path} ends in none of {', '.join(_EXTENSIONS)}; name its format with --input_format")
+    found = find_format(path)
+    if found is None:
+        raise UsageError(f"{path} ends in none of {list_suffixes()}; name its format with --input_format")
+    return found
 
 
-def resolve_kept(files: Sequence[InputFile], keep: Sequence[str], reserved: Sequence[str]) -> pa.Schema:
-    """Names and types of the columns to carry through, the same in every file.
+def resolve_kept(
+    files: Sequence[InputFile], keep: Sequence[str], reserved: Sequence[str], kinds: Mapping[str, str | None]
+) -> pa.Schema:
+    """Names and types of the columns to carry through; see `resolve_columns`.
 
     Raises `UsageError` where a file lacks one or has another type, or where a name is `reserved` for the output.
     """
@@ -165,7 +159,7 @@ def resolve_kept(files: Sequence[InputFile], keep: Sequence[str], reserved: Sequ
             f"--keep {','.join(keep)} would carry through column(s) {', '.join(clashes)}, names that the output needs "
             f"for itself ({', '.join(reserved)}); keep other columns, or rename them"
         )
-    schema = resolve_columns(files, names, f"--keep {','.join(keep)}")
+    schema = resolve_columns(files, names, f"--keep {','.join(keep)}", kinds)
     for file in readable if every else []:
         extra = [name for name in file.schema.names if name not in names]
         if extra:
@@ -175,23 +169,59 @@ def resolve_kept(files: Sequence[InputFile], keep: Sequence[str], reserved: Sequ
     return schema
 
 
-def resolve_columns(files: Sequence[InputFile], names: Sequence[str], flag: str) -> pa.Schema:
-    """Those columns and their types, the same in every file. Raises `UsageError`, naming the flag that wants them."""
+def resolve_columns(
+    files: Sequence[InputFile], names: Sequence[str], flag: str, kinds: Mapping[str, str | None]
+) -> pa.Schema:
+    """Those columns and their types, the same in every file.
+
+    Args:
+      files: what is known of them.
+      names: of the columns.
+      flag: which wants them.
+      kinds: what the columns of files without types are, by name: a kind of the model's, `None` for text, or
+        `IDENTIFIER` for whole numbers, and else text. Others are what the first rows of all such files say: numbers or
+        booleans, or text where these do not agree.
+
+    Raises:
+      UsageError: a file lacks a column, or has another type than the others.
+    """
     readable = list(_with_columns(files))
     if not readable:
         return pa.schema([(name, pa.string()) for name in names])
-    first = readable[0]
     for file in readable:
         missing = [name for name in names if name not in file.schema.names]
         if missing:
             raise UsageError(
                 f"{flag}: column(s) {', '.join(missing)} not in {file.path}; it has: {', '.join(file.schema.names)}"
             )
-        for name in names:
-            expected, got = first.schema.field(name).type, file.schema.field(name).type
-            if got != expected:
-                raise UsageError(f"{flag}: {name} is {got} in {file.path} but {expected} in {first.path}")
-    return pa.schema([pa.field(name, first.schema.field(name).type) for name in names])
+    return pa.schema([(name, _resolve_type(readable, name, flag, kinds)) for name in names])
+
+
+def _resolve_type(files: Sequence[InputFile], name: str, flag: str, kinds: Mapping[str, str | None]) -> pa.DataType:
+    typed = [file for file in files if name not in file.untyped]
+    for file in typed:
+        expected, got = typed[0].schema.field(name).type, file.schema.field(name).type
+        if got != expected:
+            raise UsageError(f"{flag}: {name} is {got} in {file.path} but {expected} in {typed[0].path}")
+    untyped = [file for file in files if name in file.untyped]
+    guessed = _guess_type([file.schema.field(name).type for file in untyped], name, kinds) if untyped else None
+    if not typed or guessed is None:
+        return guessed or typed[0].schema.field(name).type
+    expected = typed[0].schema.field(name).type
+    # Text is what it is in a file without types as well; and whole numbers are numbers.
+    if expected not in {guessed, pa.string()} and not (pa.types.is_float64(expected) and guessed == pa.int64()):
+        raise UsageError(f"{flag}: {name} is {guessed} in {untyped[0].path} but {expected} in {typed[0].path}")
+    return expected
+
+
+def _guess_type(found: Sequence[pa.DataType], name: str, kinds: Mapping[str, str | None]) -> pa.DataType:
+    if kinds.get(name) == IDENTIFIER:
+        return pa.int64() if set(found) == {pa.int64()} else pa.string()
+    if name in kinds:
+        return _TYPES_OF_KINDS[kinds[name] or "string"]
+    if set(found) == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    return found[0] if len(set(found)) == 1 else pa.string()
 
 
 def _with_columns(files: Iterable[InputFile]) -> Iterable[InputFile]:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from beam_jobs.errors import UnreadableFileError
-from beam_jobs.sources.byte_stream import UNREADABLE, WholeLines, open_chunks
+from beam_jobs.remote_files import open_chunks
 from beam_jobs.sources.records import GUESSED_FROM, guess_file, to_batches
-from beam_jobs.sources.table_source import Damage, InputBatch, InputFile, ReadPlan, WorkUnit, one_line
+from beam_jobs.sources.table_source import InputFile, ReadPlan, WorkUnit
+from maf_serving.byte_stream import UNREADABLE, WholeLines, one_line
 from maf_serving.rejection import RejectedRows, reject
+from maf_serving.table_formats import Damage, InputBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,7 +11,9 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs.errors import UnreadableFileError
-from beam_jobs.sources.table_source import Damage, InputBatch, InputFile, ReadPlan, WorkUnit, one_line
+from beam_jobs.sources.table_source import InputFile, ReadPlan, WorkUnit
+from maf_serving.byte_stream import one_line
+from maf_serving.table_formats import Damage, InputBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from beam_jobs.sources.table_source import InputBatch, InputFile, ReadPlan, WorkUnit
-from maf_serving.rejection import RejectedRows, reject
+from beam_jobs.sources.table_source import InputFile, ReadPlan, WorkUnit
+from maf_serving.rejection import WRONG_TYPE, RejectedRows, reject
+from maf_serving.table_formats import InputBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-WRONG_TYPE = "wrong type"
 # A schema is guessed from so many records where the format has none.
 GUESSED_FROM = 1_000
 _SHOWN_CHARACTERS = 40

@@ -1,4 +1,4 @@
-"""What the jobs ask of a table format, and the values that pass between reading and validation."""
+"""What the jobs ask of a table format, and what they tell it to read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from maf_serving.rejection import RejectedRows
+    from maf_serving.table_formats import Damage, InputBatch
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +49,8 @@ class InputFile:
       path: the file.
       schema: names and types of its columns.
       units: how it is split.
-      untyped: columns whose type the file does not tell: all of CSV, and elsewhere those without a value where types
-        are guessed. They are text in `schema`.
+      untyped: columns whose type the file does not tell. Of CSV these are all, and `schema` has what each can be
+        carried through as by its first rows; elsewhere those without a value where types are guessed, text in `schema`.
       open_ended: whether rows may have other columns than `schema`, and one that a row lacks is null.
     """
 
@@ -89,41 +90,6 @@ class ReadPlan:
         return list(dict.fromkeys((*self.model_columns, *self.kept_columns)))
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class InputBatch:
-    """Consecutive rows of one file, as Arrow columns.
-
-    Attributes:
-      file: path of the file.
-      rows: row numbers in the file, from 0; int64 `[B]`, ascending, with gaps where rows were rejected in reading.
-      columns: the columns of a `ReadPlan`, of B rows. Columns of the model may be text that is still to be parsed.
-    """
-
-    file: str
-    rows: pa.Int64Array
-    columns: pa.RecordBatch
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Damage:
-    """Rows that a file has, or had, and that cannot be read.
-
-    Attributes:
-      file: path of the file.
-      first_row: number of the first of them.
-      rows: how many, or `None` where the file does not say: all from `first_row` on.
-      reason: what the reader said, in one line.
-    """
-
-    file: str
-    first_row: int
-    rows: int | None
-    reason: str
-
-
 class TableSource(Protocol):
     """A table format; each module `*_source` is one."""
 
@@ -132,8 +98,3 @@ class TableSource(Protocol):
 
     def read(self, unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
         """Every row of the unit once: in a batch, rejected, or in a `Damage` that says which rows are lost."""
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error of a reader, without its line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -17,12 +17,14 @@ import pyarrow as pa
 from google.protobuf.message import DecodeError
 
 from beam_jobs.errors import UnreadableFileError
-from beam_jobs.sources.byte_stream import UNREADABLE, open_chunks
+from beam_jobs.remote_files import open_chunks
 from beam_jobs.sources.records import GUESSED_FROM, guess_file, to_batches
-from beam_jobs.sources.table_source import Damage, InputBatch, InputFile, ReadPlan, WorkUnit, one_line
+from beam_jobs.sources.table_source import InputFile, ReadPlan, WorkUnit
 from beam_jobs.sources.tf_example import parse_example
 from beam_jobs.tfrecord_frame import CHECKSUM, HEADER, masked_checksum
+from maf_serving.byte_stream import UNREADABLE, one_line
 from maf_serving.rejection import RejectedRows, reject
+from maf_serving.table_formats import Damage, InputBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

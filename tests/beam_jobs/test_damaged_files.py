@@ -11,8 +11,9 @@ import pytest
 
 from beam_jobs.errors import JobError, UsageError
 from beam_jobs.sources.input_files import SOURCES
-from beam_jobs.sources.table_source import Damage, ReadPlan
+from beam_jobs.sources.table_source import ReadPlan
 from maf_serving.rejection import RejectedRows
+from maf_serving.table_formats import Damage
 from tests.beam_jobs.write_table import FORMATS, write_table
 
 PLAN = ReadPlan(model_columns=("x0", "x1", "c0"), kept=pa.schema([]), batch_size=64)

@@ -32,7 +32,7 @@ def test_every_format_gives_the_same_log_probs(extension, columns, score, densit
     expected = density(*(np.array(columns[name]) for name in ("x0", "x1", "c0")))
     np.testing.assert_allclose(table["log_prob"].to_numpy(), expected, rtol=1e-4, atol=1e-4)
     assert [int(value) for value in table["id"].to_pylist()] == columns["id"]
-    assert table.schema.field("id").type == (pa.string() if "csv" in extension else pa.int64())
+    assert table.schema.field("id").type == pa.int64()
 
 
 def test_rows_of_json_lines_that_are_no_rows_are_rejected_alone(score, write_text):

@@ -75,6 +75,8 @@ def test_text_that_is_no_number_rejects_its_row_alone(form, score, write_parquet
     result = score(path, batch_size=200)
 
     result.assert_each_row_once({(path, row) for row in range(2_000)})
+    if form != "parquet":  # in CSV that is how a number that is not there is spelled
+        expected = {row: reason.replace("not a number: 'NA'", "null") for row, reason in expected.items()}
     assert result.reasons() == {(path, row): reason for row, reason in expected.items()}
     log_prob = density(**clean)
     for (_, row), value in result.log_probs().items():
@@ -84,7 +86,7 @@ def test_text_that_is_no_number_rejects_its_row_alone(form, score, write_parquet
 @pytest.mark.parametrize("block_bytes", [150, 1 << 20])
 @pytest.mark.parametrize("line_break", ["\n", "\r\n"])
 def test_ragged_rows_leave_the_row_numbers_right(block_bytes, line_break, score, write_text, density, monkeypatch):
-    monkeypatch.setattr("beam_jobs.sources.csv_source.BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("maf_serving.csv_files.BLOCK_BYTES", block_bytes)
     generator = np.random.default_rng(block_bytes)
     lines, expected, row = ["x0,x1,c0,note"], {}, 0
     for _ in range(400):
@@ -117,7 +119,7 @@ def test_an_unclosed_quote_is_told_from_a_short_row(score, write_text):
 
 
 def test_an_unclosed_quote_that_swallows_a_block_fails_the_job(score, write_text, monkeypatch):
-    monkeypatch.setattr("beam_jobs.sources.csv_source.BLOCK_BYTES", 200)
+    monkeypatch.setattr("maf_serving.csv_files.BLOCK_BYTES", 200)
     path = write_text("a.csv", "x0,x1,c0\n" + "1,2,3\n" * 100 + '1,"2,3\n' + "1,2,3\n" * 100)
     with pytest.raises(JobError, match=r"a\.csv cannot be read from row \d+: .* is a quote not closed\?"):
         score(path)

@@ -99,15 +99,48 @@ def test_kept_columns_keep_their_types(score, write_parquet, make_columns):
     assert chosen.schema.field("log_prob").type == pa.float32()
 
 
-def test_kept_csv_columns_are_the_text_of_the_file(score, write_text):
-    path = write_text("a.csv", 'x0,id,x1,c0,note\n1.50,007,0,0,"a, b"\n2,008, 1e0 ,0,\n')
-    result = score(path, keep=("note", "id", "x0"))
-    assert result.scored.select(["note", "id", "x0"]).to_pydict() == {
-        "note": ["a, b", ""],
-        "id": ["007", "008"],
-        "x0": ["1.50", "2"],
+def test_kept_csv_columns_are_numbers_where_all_their_values_are_written_as_numbers(score, write_text):
+    header, first, second = "x0,id,x1,c0,note,n,flag", '1.50,007,0,0,"a, b",12,True', "2,008, 1e0 ,0,,NA,FALSE"
+    path = write_text("a.csv", f"{header}\n{first}\n{second}\n")
+    result = score(path, keep=("note", "id", "x0", "n", "flag"))
+    assert result.scored.select(["note", "id", "x0", "n", "flag"]).to_pydict() == {
+        "note": ["a, b", None],
+        "id": ["007", "008"],  # no number is written so
+        "x0": [1.5, 2.0],
+        "n": [12, None],
+        "flag": [True, False],
     }
     assert result.summary.rows_scored == 2
+
+
+def test_a_kept_value_that_is_no_number_further_down_rejects_its_row(score, write_text):
+    lines = ["x0,x1,c0,id", *(f"1,2,3,{row}" for row in range(200_000)), "1,2,3,A17", "1,2,3,007", "1,2,3,8"]
+    path = write_text("a.csv", "\n".join(lines) + "\n")
+    result = score(path, keep=("id",))
+    assert result.scored.schema.field("id").type == pa.int64()
+    assert result.reasons() == {
+        (path, 200_000): "id: wrong type: expected int64, got 'A17'",
+        (path, 200_001): "id: wrong type: expected int64, got '007'",
+    }
+    assert result.summary.rows_scored == 200_001
+
+
+def test_types_of_kept_csv_columns_are_those_of_all_files(score, write_text, write_parquet):
+    first = write_text("a.csv", "x0,x1,c0,n,m\n1,2,3,4,5\n")
+    second = write_text("b.csv", "x0,x1,c0,n,m\n1,2,3,4.5,x\n")
+    scored = score(first, second, keep=("n", "m")).scored.sort_by("file")
+    assert scored.select(["n", "m"]).to_pydict() == {"n": [4.0, 4.5], "m": ["5", "x"]}
+    typed = write_parquet("c.parquet", {"x0": [1.0], "x1": [2.0], "c0": [3.0], "n": [7]})
+    assert score(first, typed, keep=("n",), output="mixed").scored.sort_by("file")["n"].to_pylist() == [4, 7]
+    with pytest.raises(UsageError, match=r"n is double in .*b\.csv but int64 in .*c\.parquet"):
+        score(second, typed, keep=("n",), output="refused")
+
+
+def test_csv_to_csv_keeps_the_text(score, write_text):
+    path = write_text("a.csv", "x0,x1,c0,price,id\n1,2,3,1.50,007\n")
+    directory = score(path, keep=("price", "id"), output_format="csv").directory
+    (written,) = directory.glob("scored-*.csv")
+    assert '"1.50","007"' in written.read_text()
 
 
 def test_empty_tables_give_an_empty_table_of_the_same_schema(score, write_parquet, write_text, make_columns):

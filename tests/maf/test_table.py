@@ -57,7 +57,7 @@ def test_integers_that_float64_cannot_hold_are_rounded(tmp_path):
         (lambda path: str(path), "is a directory"),
         (lambda path: write_csv(path / "a.txt", "y\n1\n"), "is of no known kind"),
         (lambda path: write_csv(path / "a.csv", "x\n1\n"), "has no column 'y'; its columns: x"),
-        (lambda path: write_csv(path / "a.csv", "y,y\n1,2\n"), "has 2 columns named 'y'"),
+        (lambda path: write_csv(path / "a.csv", "y,y\n1,2\n"), r"names column\(s\) y more than once"),
         (lambda path: write_csv(path / "a.csv", "y\nhigh\nlow\n"), "column 'y' of .* is string; expected numbers"),
         (lambda path: write_csv(path / "a.csv", ""), "cannot be read"),
         (lambda path: write_csv(path / "a.parquet", "no parquet"), "cannot be read"),
@@ -72,7 +72,7 @@ def test_what_cannot_be_used_is_refused_when_opened(tmp_path, make, message):
 
 def test_text_further_down_a_csv_is_refused_by_name_and_value(tmp_path):
     path = write_csv(tmp_path / "a.csv", "y\n" + "1.5\n" * 300_000 + "high\n")
-    with pytest.raises(DataError, match="has text, 'high'"):
+    with pytest.raises(DataError, match=r"a\.csv, row 300000 \(from 0\): y: not a number: 'high'; expected numbers"):
         read([path], ["y"])
 
 
@@ -82,3 +82,23 @@ def test_a_truncated_file_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match="cannot be read"):
         open_table([str(path)], ["y"])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "csv.bz2", "csv.zst"])
+def test_numbers_of_csv_are_read_whatever_its_compression(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    text = "\ufeffy,flag\n1,True\n#NA,false\n nan ,\n-inf,TRUE\n"
+    compression = {"gz": "gzip", "bz2": "bz2", "zst": "zstd"}.get(suffix.rpartition(".")[2])
+    with pa.output_stream(path, compression=compression) as stream:
+        stream.write(text.encode())
+    rows = read([str(path)], ["y", "flag"])
+    np.testing.assert_array_equal(rows, [[1, 1], [np.nan, 0], [np.nan, np.nan], [-np.inf, 1]])
+
+
+def test_a_row_that_cannot_be_read_is_named(tmp_path):
+    path = write_csv(tmp_path / "a.csv", "y,c\n1,2\n3\n")
+    with pytest.raises(DataError, match=r"a\.csv, row 1 \(from 0\): ragged row: 1 fields where the header has 2; mend"):
+        read([path], ["y"])
+    (tmp_path / "b.csv").write_bytes("y,c\n1,2\n".encode("utf-16"))
+    with pytest.raises(DataError, match="its header is not UTF-8: it is UTF-16; write the file as UTF-8"):
+        open_table([str(tmp_path / "b.csv")], ["y"])

@@ -1,16 +1,13 @@
-"""The bytes of an input file, decompressed, up to where they end or turn out damaged."""
+"""The bytes of a file, decompressed, up to where they end or turn out damaged; and text of them in whole lines."""
 
 from __future__ import annotations
 
-import contextlib
+import bz2
 import io
 import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
-from beam_jobs.sources.table_source import one_line
+import pyarrow as pa
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,19 +22,36 @@ _SMALLEST_BYTES = 64
 _GZIP = zlib.MAX_WBITS | 16
 
 
-@contextlib.contextmanager
-def open_chunks(path: str) -> Iterator[Iterator[bytes]]:
-    """The bytes of the file, decompressed, a chunk at a time.
+def one_line(error: BaseException) -> str:
+    """The message of an error of a reader, without its line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
 
-    The iterator raises one of `UNREADABLE` where they cannot be read, after all that could be.
+
+def decompress(stream: BinaryIO, compression: str | None) -> Iterator[bytes]:
+    """The bytes of an open file, a chunk of at most `CHUNK_BYTES` at a time.
+
+    Raises one of `UNREADABLE` where they cannot be read, after what could be: all of it of a plain or gzip file, and
+    up to the last chunk of a bzip2 or zstd one.
+
+    Args:
+      stream: the file.
+      compression: `"gzip"`, `"bz2"`, `"zstd"` or `None`; a file may have several members, one after the other.
     """
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
-        plain = iter(lambda: stream.read(CHUNK_BYTES), b"")
-        yield _gunzip(stream) if path.lower().endswith(".gz") else plain
+    if compression == "gzip":
+        return _gunzip(stream)
+    if compression == "bz2":
+        return _chunks(bz2.BZ2File(stream))
+    if compression == "zstd":
+        return _chunks(pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd"))
+    return _chunks(stream)
+
+
+def _chunks(stream: BinaryIO | bz2.BZ2File) -> Iterator[bytes]:
+    return iter(lambda: stream.read(CHUNK_BYTES), b"")
 
 
 def _gunzip(stream: BinaryIO) -> Iterator[bytes]:
-    """What a gzip file holds, of one member or several. Beam's own reader is several times slower."""
+    """What a gzip file holds, of one member or several; Python's own reader gives up what comes before damage."""
     decoder = zlib.decompressobj(_GZIP)
     begun = False
     for compressed in iter(lambda: stream.read(_COMPRESSED_BYTES), b""):

@@ -1,7 +1,13 @@
-"""Rows of a CSV file with more or fewer fields than its header, from Arrow's reader to the rejected ones."""
+"""What Arrow's CSV reader does not bear: rows of more or fewer fields than the header, and bytes that are not UTF-8.
+
+It names such a row to a handler, on a thread of its own, but fails on one whose text it cannot decode. So bytes that
+are not UTF-8 go through it as characters for private use: the byte 0xNN as U+F7NN. Characters from U+F780 to U+F7FF
+that were there before become their three bytes, each escaped, so that nothing is lost or mistaken.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -11,9 +17,14 @@ import pyarrow.csv
 from maf_serving.rejection import RejectedRows, reject
 
 if TYPE_CHECKING:
-    from beam_jobs.sources.byte_stream import WholeLines
+    from maf_serving.byte_stream import WholeLines
 
 RAGGED = "ragged row"
+_MARKED = re.compile(rb"\xef\x9e|\xef\x9f")  # how U+F780 to U+F7FF begin
+_PRIVATE = re.compile("[\uf780-\uf7ff]")
+# Python decodes the byte 0xNN that is not UTF-8 as U+DCNN.
+_ESCAPED = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
+_RESTORED = {private: surrogate for surrogate, private in _ESCAPED.items()}
 
 
 class RaggedRows:
@@ -78,3 +89,33 @@ def _describe(row: pyarrow.csv.InvalidRow) -> str:
     lines = row.text.count("\n") + 1
     hint = f", over {lines} lines: is a quote not closed?" if lines > 1 else ""
     return f"{row.actual_columns} fields where the header has {row.expected_columns}{hint}"
+
+
+def escape(data: bytes) -> bytes:
+    """Valid UTF-8; the same bytes if they are that already and hold nothing that `restore` would take for escaped."""
+    if not _MARKED.search(data) and is_utf8(data):
+        return data
+    text = data.decode("utf-8", "surrogateescape")
+    text = _PRIVATE.sub(lambda found: found.group().encode().decode("ascii", "surrogateescape"), text)
+    return text.translate(_ESCAPED).encode()
+
+
+def restore(data: bytes) -> bytes:
+    """What `escape` was given."""
+    if not _MARKED.search(data):
+        return data
+    return data.decode().translate(_RESTORED).encode("utf-8", "surrogateescape")
+
+
+def is_marked(data: memoryview) -> bool:
+    """Whether there is anything to restore."""
+    return _MARKED.search(data) is not None
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether the bytes are text."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,103 @@
+"""Parquet and CSV files of this machine as Arrow batches, in constant memory: for training, the client and Python."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from maf_serving.byte_stream import decompress, one_line
+from maf_serving.csv_files import CsvError, RepeatedNameError, read_head, read_rows
+from maf_serving.errors import UsageError
+from maf_serving.table_formats import Damage, InputBatch, find_compression, find_format, list_suffixes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from maf_serving.rejection import RejectedRows
+
+READABLE = ("parquet", "csv")
+
+
+class TableFile:
+    """A table that was found to be one; its rows are read by `rows`.
+
+        >>> table = TableFile(path)  # doctest: +SKIP
+        >>> table.schema.names  # doctest: +SKIP
+        ['price', 'season']
+        >>> [len(part) for part in table.rows({"price": "number"}, batch_rows=1000)]  # doctest: +SKIP
+        [1000, 1000, 37]
+
+    Attributes:
+      path: the file.
+      schema: names and types of its columns; of CSV guessed from the first rows, null where those have no value.
+      exact: as what a column can be carried through, so that nothing is lost; of Parquet its own type.
+      num_rows: how many rows, where the file says so.
+      is_typed: whether the types are the file's own, and not guessed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Reads the head of the file.
+
+        Raises:
+          UsageError: it has none, or the file's name says that it is something else.
+        """
+        self.path = path
+        self.num_rows: int | None = None
+        kind = find_format(path.name)
+        if kind not in READABLE:
+            raise UsageError(f"{path} is of no known kind; expected a name that ends in {list_suffixes(READABLE)}")
+        self.is_typed = kind == "parquet"
+        try:
+            if self.is_typed:
+                with pq.ParquetFile(path) as file:
+                    self.schema = self.exact = file.schema_arrow
+                    self.num_rows = file.metadata.num_rows
+            else:
+                head = read_head(self._open_chunks)
+                self.schema, self.exact = head.types, head.exact
+                self._has_rows = head.has_rows
+        except RepeatedNameError as error:
+            raise UsageError(f"{path} {error}") from error
+        except (OSError, pa.ArrowException, CsvError) as error:
+            raise UsageError(f"{path} cannot be read: {_why(error)}") from error
+        if not self.schema.names:
+            raise UsageError(f"{path} cannot be read: it has no column; expected a header line")
+
+    def rows(
+        self, columns: Mapping[str, str | pa.DataType], *, batch_rows: int
+    ) -> Iterator[InputBatch | RejectedRows | Damage]:
+        """Every row once, in order: in a batch of at most `batch_rows`, rejected, or in the damage that ends the file.
+
+        Args:
+          columns: which to read, by name, and as what; see `csv_files.read_rows`. Parquet has types of its own.
+          batch_rows: of a batch.
+        """
+        if self.is_typed:
+            yield from self._parquet_rows(list(columns), batch_rows)
+        elif self._has_rows:
+            yield from read_rows(self._open_chunks, columns, file=str(self.path), batch_rows=batch_rows)
+
+    def _parquet_rows(self, columns: list[str], batch_rows: int) -> Iterator[InputBatch | Damage]:
+        row = 0
+        try:
+            with pq.ParquetFile(self.path) as file:
+                for batch in file.iter_batches(batch_size=batch_rows, columns=columns):
+                    rows = pa.array(np.arange(row, row + batch.num_rows))
+                    yield InputBatch(file=str(self.path), rows=rows, columns=batch.select(columns))
+                    row += batch.num_rows
+        except (OSError, pa.ArrowException) as error:
+            yield Damage(file=str(self.path), first_row=row, rows=None, reason=_why(error))
+
+    @contextlib.contextmanager
+    def _open_chunks(self) -> Iterator[Iterator[bytes]]:
+        with self.path.open("rb", buffering=0) as stream:
+            yield decompress(stream, find_compression(self.path.name))
+
+
+def _why(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
