@@ -21,11 +21,14 @@ def _call(arguments: Sequence[str] | None) -> str | None:
         from serving_config.client.status_table import format_status  # noqa: PLC0415
 
         return format_status(options)
-    from serving_config.client.table_call import call_table  # noqa: PLC0415
+    from serving_config.client.table_call import call_table, say_rejected  # noqa: PLC0415
 
-    rows = call_table(options)
+    result = call_table(options)
+    say_rejected(options, result)
     if options.output_path is not None:
-        return f"{options.operation}: {rows:,} rows of {options.input_path} -> {options.output_path}"
+        answered = result.rows - result.rejected
+        of = f"{answered:,} of " if result.rejected else ""
+        return f"{options.operation}: {of}{result.rows:,} rows of {options.input_path} -> {options.output_path}"
     sys.stdout.flush()
     return None
 

@@ -26,34 +26,13 @@ class Columns:
       event: names of the columns of `x`.
       conditional: names of the entries of `conditional_input`.
       raw_condition: the columns that those are made of, where they are others.
+      dtype: of the model, where a contract says it.
     """
 
     event: tuple[str, ...]
     conditional: tuple[str, ...]
     raw_condition: tuple[ConditionColumn, ...] = ()
-
-    def inputs(self, operation: str) -> dict[str, tuple[str, ...]]:
-        """The columns of each input of an operation that are read as numbers; raw conditions are none of them."""
-        events = {
-            "log_prob": {"x": self.event},
-            "inverse": {"x": self.event},
-            "forward": {"z": self.base},
-            "sample": {},
-        }
-        inputs = dict(events[operation])
-        if self.conditional and not self.raw_condition:
-            inputs["conditional_input"] = self.conditional
-        return inputs
-
-    def wanted(self, operation: str) -> list[str]:
-        """Names of all columns that an operation reads."""
-        numbers = [name for group in self.inputs(operation).values() for name in group]
-        return [*numbers, *(column.name for column in self.raw_condition)]
-
-    @property
-    def categories(self) -> dict[str, str]:
-        """The columns that hold categories: by name, their kind, `"string"` or `"integer"`."""
-        return {column.name: column.kind for column in self.raw_condition if column.is_category}
+    dtype: str | None = None
 
     @property
     def base(self) -> tuple[str, ...]:
@@ -90,7 +69,8 @@ def resolve_columns(options: CallOptions, in_file: Sequence[str], *, note: Calla
         dataclasses.replace(column, name=name)
         for column, name in zip(contract.condition_columns, condition, strict=False)  # no raw ones: all plain
     )
-    columns = Columns(event, contract.conditional_columns if raw_condition else condition, raw_condition)
+    entries = contract.conditional_columns if raw_condition else condition
+    columns = Columns(event, entries, raw_condition, contract.dtype)
     if not given:
         raw = (column.name for column in contract.raw_condition_columns)
         names = f"{', '.join(columns.event)} | {', '.join(raw)}"

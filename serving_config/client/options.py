@@ -10,12 +10,14 @@ from typing import Literal, get_args
 
 from maf_serving.flags import CommandParser, names, pairs
 from maf_serving.model_spec import ModelSpec
+from maf_serving.table_formats import find_format, list_suffixes
 from serving_config.client.server_flags import ServerAddress, add_server_flags, parse_server
 from serving_config.errors import UsageError
 
 Operation = Literal["log_prob", "sample", "inverse", "forward", "status"]
 ALL_COLUMNS = ("*",)
-FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
+READABLE = ("parquet", "csv")
+WRITABLE = (".parquet", ".pq", ".csv")
 
 _DESCRIPTION = """Calls a served flow with the rows of a table, over REST or gRPC.
 
@@ -25,10 +27,10 @@ _DESCRIPTION = """Calls a served flow with the rows of a table, over REST or gRP
       --event x0,x1 --condition c0 --input conditions.csv --num_samples 10 --seed 7
   %(prog)s status --rest_url http://localhost:8501 --model_name demo
 
-log_prob   adds the column log_prob, in nats
+log_prob   writes row, its number in the file, and log_prob, in nats
 sample     writes num_samples rows for each: row, draw, the event columns, log_prob
-inverse    writes z_<event column> in base space, and log_prob
-forward    reads z_<event column>, writes the event columns
+inverse    writes row, z_<event column> in base space, and log_prob
+forward    reads z_<event column>, writes row and the event columns
 status     prints the states of the model's versions"""
 
 
@@ -51,6 +53,8 @@ class CallOptions:
       keep: input columns to carry through; `("*",)` is all of them.
       num_samples: draws for each row.
       seed: makes draws reproducible; `None` for fresh ones.
+      key_column: the column that says which row is which; without it, its number does.
+      max_rejected: the share of rows that may be rejected before the call fails, from 0 to 1.
       rows_per_request: rows of the largest request.
       concurrency: requests under way at a time.
     """
@@ -69,6 +73,8 @@ class CallOptions:
     keep: tuple[str, ...] = ()
     num_samples: int = 1
     seed: int | None = None
+    key_column: str | None = None
+    max_rejected: float = 1.0
     rows_per_request: int = 1000
     concurrency: int = 4
 
@@ -77,9 +83,15 @@ class CallOptions:
             raise UsageError(
                 "--input is missing; expected a Parquet or CSV file (for all but status, which reads none)"
             )
-        for flag, path in (("--input", self.input_path), ("--output", self.output_path)):
-            if path is not None and path.suffix.lower() not in FORMATS:
-                raise UsageError(f"{flag} {path} ends in {path.suffix!r}; expected one of {', '.join(FORMATS)}")
+        if self.input_path is not None and find_format(self.input_path.name) not in READABLE:
+            raise UsageError(
+                f"--input {self.input_path} ends in {self.input_path.suffix!r}; expected {list_suffixes(READABLE)}"
+            )
+        if self.output_path is not None and self.output_path.suffix.lower() not in WRITABLE:
+            raise UsageError(
+                f"--output {self.output_path} ends in {self.output_path.suffix!r}; "
+                f"expected one of {', '.join(WRITABLE)}"
+            )
         if self.output_path is not None and self.output_path.exists() and self.existing_output == "refuse":
             raise UsageError(f"--output {self.output_path} exists; name another file, or add --overwrite")
         if self.rename and (self.event_columns or self.conditional_columns):
@@ -87,8 +99,9 @@ class CallOptions:
                 "--rename came with --event or --condition, which name the file's columns already; expected --rename "
                 "with --model or --contract"
             )
-        if self.operation != "sample" and (self.num_samples != 1 or self.seed is not None):
-            raise UsageError(f"--num_samples and --seed have no meaning for {self.operation}; expected with sample")
+        self._check_draws()
+        if not 0 <= self.max_rejected <= 1:
+            raise UsageError(f"--max_rejected is {self.max_rejected}; expected a share of the rows, from 0 to 1")
         if self.num_samples < 1 or self.rows_per_request < 1 or self.concurrency < 1:
             raise UsageError(
                 f"--num_samples is {self.num_samples}, --rows_per_request {self.rows_per_request}, "
@@ -96,6 +109,17 @@ class CallOptions:
             )
         if not all(self.keep) or len(set(self.keep)) < len(self.keep) or ("*" in self.keep and len(self.keep) > 1):
             raise UsageError(f"--keep is {','.join(self.keep)!r}; expected column names, each once, or '*'")
+
+    def _check_draws(self) -> None:
+        asked = self.num_samples != 1 or self.seed is not None or self.key_column is not None
+        if self.operation != "sample" and asked:
+            raise UsageError(
+                f"--num_samples, --seed and --key_column have no meaning for {self.operation}; expected with sample"
+            )
+        if self.seed is not None and not -(2**63) <= self.seed < 2**64:
+            raise UsageError(f"--seed is {self.seed}; expected an integer of 64 bits")
+        if self.key_column is not None and self.seed is None:
+            raise UsageError("--key_column says which row is which for --seed; name a seed too")
 
 
 def parse_call(arguments: Sequence[str]) -> CallOptions:
@@ -161,9 +185,15 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         dest="input_path",
         metavar="FILE",
-        help=".parquet or .csv; nulls only where the contract has them",
+        help=".parquet or .csv, .csv.gz, .csv.bz2, .csv.zst; rows that the model cannot take are rejected",
     )
-    rows("--output", type=Path, dest="output_path", metavar="FILE", help=".parquet or .csv; by default CSV on stdout")
+    rows(
+        "--output",
+        type=Path,
+        dest="output_path",
+        metavar="FILE",
+        help=".parquet or .csv, and beside it FILE.rejected.*; by default CSV on stdout",
+    )
     rows(
         "--overwrite",
         dest="existing_output",
@@ -173,7 +203,19 @@ def _parser() -> argparse.ArgumentParser:
         help="replace --output if it is there",
     )
     rows("--num_samples", type=int, default=1, metavar="N", help="draws for each row; default: %(default)s")
-    rows("--seed", type=int, metavar="N", help="the same draws every time; by default fresh ones")
+    rows("--seed", type=int, metavar="N", help="the same draws every time, those of a batch job; by default fresh ones")
+    rows(
+        "--key_column",
+        metavar="COLUMN",
+        help="column that identifies a row, whole numbers or text; its draws then follow it through any reordering",
+    )
+    rows(
+        "--max_rejected",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="fail if a larger share of the rows, from 0 to 1, is rejected (default: 1, no limit)",
+    )
     rows("--rows_per_request", type=int, default=1000, metavar="N", help="default: %(default)s")
     rows("--concurrency", type=int, default=4, metavar="N", help="requests under way at a time; default: %(default)s")
     parser.add_old_names({"--event_columns": "--event", "--conditional_columns": "--condition"})

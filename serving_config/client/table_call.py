@@ -1,76 +1,104 @@
-"""The rows of a table through a served model, a few requests at a time, in constant memory."""
+"""The rows of a table through a served model, a few requests at a time, in constant memory.
+
+    TableFile -> validate -> Client -> scored.parquet
+                     |          |
+                     +----------+----> scored.rejected.parquet
+
+Every row of the input comes out once: answered, with its number, or rejected, with its number and the reason that a
+batch job gives for it.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import secrets
 import sys
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
+from maf_serving.arrow_columns import carry_through
+from maf_serving.columns import ConditionColumn
 from maf_serving.command import say, when_interrupted
-from maf_serving.row_seeds import row_keys
+from maf_serving.draws import ask_for_draws
+from maf_serving.model_inputs import CONDITIONAL_INPUT, ModelInputs, encode_rows, make_inputs
+from maf_serving.rejection import RejectedRows, is_failed, reject, reject_failed
+from maf_serving.row_seeds import Words, row_keys, row_keys_of_values
+from maf_serving.table_files import TableFile
+from maf_serving.table_formats import Damage
+from maf_serving.validation import ScoreableRows, check_columns, validate
 from serving_config.client.client import Client
 from serving_config.client.columns import Columns, resolve_columns
+from serving_config.client.options import ALL_COLUMNS
 from serving_config.client.retry import RetryPolicy
-from serving_config.client.table_input import TableInput
 from serving_config.client.table_output import open_output
-from serving_config.errors import UsageError
+from serving_config.errors import JobError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from serving_config.client.options import CallOptions
+    from serving_config.client.table_output import TableOutput
     from serving_config.client.transport import Arrays
 
 _REQUESTS_PER_BATCH = 4  # of each connection, so that none waits long for the others at the end of a batch
+_INPUTS = {
+    "log_prob": ("x", CONDITIONAL_INPUT),
+    "inverse": ("x", CONDITIONAL_INPUT),
+    "forward": ("z", CONDITIONAL_INPUT),
+    "sample": (CONDITIONAL_INPUT,),
+}
+ROW = "row"
+NULL_KEY = "null key"
+NOT_FINITE = "not finite"
 
 
-def call_table(options: CallOptions) -> int:
-    """Writes the answers for every row, and returns how many rows were read.
+def call_table(options: CallOptions) -> CallResult:
+    """Writes the answers for every row that the model can take, and the other rows with their reasons.
 
     Raises:
       UsageError: columns are missing, or nobody said which they are.
-      JobError: a row has no value, or a file cannot be read or written.
+      JobError: a file cannot be read or written, or more rows were rejected than are allowed.
       ServingError: the server refused, or could not be reached.
     """
     if options.input_path is None:
         raise UsageError("--input is missing; expected a Parquet or CSV file")
-    table = TableInput(options.input_path)
-    columns = resolve_columns(options, table.names, note=say)
-    wanted = columns.wanted(options.operation)
-    kept = table.check(wanted, options.keep)
-    if not wanted:
-        raise UsageError(
-            "the model has no conditional columns, so there is nothing to read from --input; draw from Python with "
-            "Client.sample(num_samples=...)"
-        )
-    _check_names(options, columns, kept)
-    rows = 0
-    batch_rows = max(1, options.rows_per_request * options.concurrency * _REQUESTS_PER_BATCH // options.num_samples)
-    with (
-        open_client(options) as client,
-        open_output(options.output_path) as output,
-        when_interrupted(lambda _: output.discard()),
-        tqdm(total=table.rows, unit="row", unit_scale=True, disable=not sys.stderr.isatty()) as bar,
-    ):
-        for batch in table.batches(wanted, kept, batch_rows=batch_rows, categories=columns.categories):
-            inputs = {
-                name: table.matrix(batch, group, first_row=rows)
-                for name, group in columns.inputs(options.operation).items()
-            }
-            if columns.raw_condition:
-                raw = table.raw_condition(batch, columns.raw_condition, first_row=rows)
-                inputs["conditional_input"] = client.predict("encode_condition", raw)["conditional_input"]
-            carried = batch.select(kept)
-            if options.operation == "sample":
-                output.write(_sample(client, options, columns, inputs, carried, batch.num_rows, rows))
-            else:
-                output.write(_join(carried, _named(options.operation, columns, client, inputs)))
-            rows += batch.num_rows
-            bar.update(batch.num_rows)
-    return rows
+    table = TableFile(options.input_path)
+    with open_client(options) as client:
+        call = _plan(options, table, client)
+        batch_rows = max(1, options.rows_per_request * options.concurrency * _REQUESTS_PER_BATCH // options.num_samples)
+        with (
+            open_output(options.output_path) as output,
+            when_interrupted(lambda _: output.discard()),
+            tqdm(total=table.num_rows, unit="row", unit_scale=True, disable=not sys.stderr.isatty()) as bar,
+        ):
+            for part in call.read(batch_rows):
+                if isinstance(part, RejectedRows):
+                    call.reject(part, output)
+                else:
+                    call.answer(part, output)
+                bar.n = call.rows
+                bar.refresh()
+            call.finish(output)
+    return CallResult(rows=call.rows, rejected=call.rejected, kinds=call.kinds)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CallResult:
+    """What became of the rows of a file.
+
+    Attributes:
+      rows: how many there are.
+      rejected: how many of them have no answer. A row whose draws are rejected has one.
+      kinds: how many rows or draws were rejected for which kind of reason.
+    """
+
+    rows: int
+    rejected: int
+    kinds: Counter[str]
 
 
 def open_client(options: CallOptions) -> Client:
@@ -89,50 +117,197 @@ def open_client(options: CallOptions) -> Client:
     )
 
 
-def _named(operation: str, columns: Columns, client: Client, inputs: Arrays) -> Arrays:
-    """The outputs of an operation as columns."""
-    outputs = client.predict(operation, inputs)
-    named: Arrays = {}
-    for name, group in (("z", columns.base), ("x", columns.event)):
-        if name in outputs:
-            named |= dict(zip(group, outputs[name].T, strict=True))
-    if "log_prob" in outputs:
-        named["log_prob"] = outputs["log_prob"]
-    return named
+def _plan(options: CallOptions, table: TableFile, client: Client) -> _Call:
+    """Which columns are read, and how. Raises `UsageError` if they do not fit."""
+    columns = resolve_columns(options, table.schema.names, note=say)
+    needed = [name for name in _INPUTS[options.operation] if name != CONDITIONAL_INPUT or columns.conditional]
+    if not needed:
+        raise UsageError(
+            "the model has no conditional columns, so there is nothing to read from --input; draw from Python with "
+            "Client.sample(num_samples=...)"
+        )
+    inputs = make_inputs(
+        needed,
+        event=columns.event,
+        condition=columns.raw_condition or [ConditionColumn(name=name) for name in columns.conditional],
+        encodes=bool(columns.raw_condition),
+        dtype=columns.dtype or _dtype(client, options.operation, needed[0]),
+    )
+    untyped = () if table.is_typed else table.schema.names
+    check_columns(table.schema, inputs, where=str(table.path), untyped=untyped)
+    names = table.schema.names if options.keep == ALL_COLUMNS else list(options.keep)
+    asked = [*names, *([] if options.key_column is None else [options.key_column])]
+    missing = [name for name in asked if name not in table.schema.names]
+    if missing:
+        raise UsageError(
+            f"{table.path} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.schema.names)}"
+        )
+    added = [ROW, *_added(options.operation, columns)]
+    both = [name for name in names if name in added]
+    if both:
+        raise UsageError(f"--keep names {', '.join(both)}, which {options.operation} writes itself; leave it out")
+    as_text = options.output_path is None or options.output_path.suffix.lower() == ".csv"
+    kept = pa.schema([(name, _kept_type(table, name, inputs, as_text=as_text)) for name in names])
+    return _Call(options=options, table=table, client=client, columns=columns, inputs=inputs, kept=kept)
 
 
-def _sample(
-    client: Client,
-    options: CallOptions,
-    columns: Columns,
-    inputs: Arrays,
-    carried: pa.RecordBatch,
-    rows: int,
-    first_row: int,
-) -> pa.RecordBatch:
-    """The draws of a batch: all of the first row, then all of the second; `row` counts the input's rows from 0."""
-    draws = options.num_samples
-    keys = None if options.seed is None else row_keys(options.seed, first_row + np.arange(rows))
-    x, log_prob = client.sample_with_log_prob(inputs["conditional_input"], num_samples=draws, keys=keys)
-    number = np.repeat(np.arange(rows), draws)
-    values = {"row": first_row + number, "draw": np.tile(np.arange(draws), rows)}
-    values |= dict(zip(columns.event, x.transpose(1, 0, 2).reshape(rows * draws, len(columns.event)).T, strict=True))
-    values["log_prob"] = log_prob.T.reshape(-1)
-    return _join(carried.take(pa.array(number)), values)
+def _dtype(client: Client, operation: str, input_name: str) -> str:
+    """The precision of the model, as the server says it."""
+    return client.metadata().signature(operation).inputs[input_name].dtype
 
 
-def _join(carried: pa.RecordBatch, values: Arrays) -> pa.RecordBatch:
-    arrays = [*carried.columns, *(pa.array(np.ascontiguousarray(value)) for value in values.values())]
-    return pa.RecordBatch.from_arrays(arrays, names=[*carried.schema.names, *values])
+def _kept_type(table: TableFile, name: str, inputs: ModelInputs, *, as_text: bool) -> pa.DataType:
+    if table.is_typed:
+        return table.exact.field(name).type
+    kind = inputs.categories.get(name, "number") if name in inputs.names else None
+    if kind is not None:
+        return {"number": pa.float64(), "integer": pa.int64(), "string": pa.string()}[kind]
+    return pa.string() if as_text else table.exact.field(name).type
 
 
-def _check_names(options: CallOptions, columns: Columns, kept: Sequence[str]) -> None:
-    added = {
+def _added(operation: str, columns: Columns) -> list[str]:
+    return {
         "log_prob": ["log_prob"],
         "inverse": [*columns.base, "log_prob"],
         "forward": list(columns.event),
-        "sample": ["row", "draw", *columns.event, "log_prob"],
-    }[options.operation]
-    both = [name for name in kept if name in added]
-    if both:
-        raise UsageError(f"--keep names {', '.join(both)}, which {options.operation} writes itself; leave it out")
+        "sample": ["draw", *columns.event, "log_prob"],
+    }[operation]
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class _Call:
+    options: CallOptions
+    table: TableFile
+    client: Client
+    columns: Columns
+    inputs: ModelInputs
+    kept: pa.Schema
+    rows: int = 0
+    rejected: int = 0
+    kinds: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    def read(self, batch_rows: int) -> Iterator[ScoreableRows | RejectedRows]:
+        """The rows of the file. Raises `JobError` if it cannot be read to its end."""
+        key = self.options.key_column
+        columns: dict[str, str | pa.DataType] = {field.name: field.type for field in self.kept}
+        columns |= {} if key is None or key in columns else {key: pa.string()}
+        columns |= {name: self.inputs.categories.get(name, "number") for name in self.inputs.names}
+        for part in self.table.rows(columns, batch_rows=batch_rows):
+            if isinstance(part, Damage):
+                raise JobError(f"{part.file} cannot be read from row {part.first_row} (from 0): {part.reason}")
+            self.rows += len(part)
+            if isinstance(part, RejectedRows):
+                yield part
+                continue
+            good, bad = validate(part.columns, rows=part.rows, file=part.file, inputs=self.inputs)
+            if bad is not None:
+                yield bad
+            if good is not None:
+                yield good
+
+    def reject(self, rejected: RejectedRows, output: TableOutput) -> None:
+        """Writes rows that have no answer."""
+        self.rejected += len(rejected)
+        self.kinds.update(rejected.kinds)
+        output.write_rejected(rejected.table)
+
+    def answer(self, rows: ScoreableRows, output: TableOutput) -> None:
+        """Asks the server about rows, and writes what it says."""
+        key = self.options.key_column
+        if key is not None and rows.columns.column(key).null_count:
+            null = rows.columns.column(key).is_null()
+            count = null.true_count
+            reasons = [f"{key}: {NULL_KEY}"] * count
+            self.reject(reject(rows.file, rows.rows.filter(null), reasons, {NULL_KEY: count}), output)
+            rows = rows.filter(~null.to_numpy(zero_copy_only=False))
+        if self.options.operation == "sample":
+            self._draw(rows, output)
+        else:
+            self._compute(rows, output)
+
+    def finish(self, output: TableOutput) -> None:
+        """Writes an empty table if nothing was written. Raises `JobError` if too many rows were rejected."""
+        if not output.begun:
+            names = list(dict.fromkeys([*self.kept.names, *self.inputs.names]))
+            types = [(name, self.kept.field(name).type if name in self.kept.names else pa.null()) for name in names]
+            arrays = {name: np.empty((0, len(group))) for name, group in self.inputs.columns.items()}
+            if self.inputs.condition:
+                arrays[CONDITIONAL_INPUT] = np.empty((0, len(self.columns.conditional)))
+            nothing = pa.RecordBatch.from_pylist([], pa.schema(types))
+            rows = ScoreableRows(file="", rows=pa.array([], pa.int64()), inputs=arrays, columns=nothing)
+            self._draw(rows, output) if self.options.operation == "sample" else self._compute(rows, output)
+        if self.rejected > self.options.max_rejected * self.rows:
+            output.keep_rejected_alone()
+            raise JobError(
+                f"{self.rejected:,} of {self.rows:,} rows ({self.rejected / self.rows:.2%}) were rejected; "
+                f"--max_rejected allows {self.options.max_rejected:.2%}{output.left}"
+            )
+
+    def _compute(self, rows: ScoreableRows, output: TableOutput) -> None:
+        outputs = self.client.predict(self.options.operation, self._encoded(rows).inputs)
+        named: Arrays = {}
+        for name, group in (("z", self.columns.base), ("x", self.columns.event)):
+            if name in outputs:
+                named |= dict(zip(group, outputs[name].T, strict=True))
+        if "log_prob" in outputs:
+            named["log_prob"] = outputs["log_prob"]
+            failed = reject_failed(rows.file, rows.rows, named["log_prob"])
+            if failed is not None:
+                self.reject(failed, output)
+                good = ~is_failed(named["log_prob"])
+                rows, named = rows.filter(good), {name: values[good] for name, values in named.items()}
+        output.write(self._join(rows.columns, {ROW: rows.rows, **named}))
+
+    def _draw(self, rows: ScoreableRows, output: TableOutput) -> None:
+        """The draws of a batch: all of the first row, then all of the second."""
+        keys = self._keys(rows)
+        count = max(1, len(rows) * self.options.num_samples)
+        encoded = self._encoded(rows)
+        asked = list(
+            ask_for_draws(encoded, keys, num_samples=self.options.num_samples, max_draws=count, kept=self.kept.names)
+        )
+        inputs: dict[str, Any] = {**encoded.inputs, "seed": np.empty(0, np.int64)}
+        numbers, columns, places = np.empty(0, np.int64), encoded.columns, rows.rows
+        if asked:
+            (draws,) = asked
+            inputs, numbers, columns, places = dict(draws.inputs), draws.numbers, draws.columns, draws.rows
+        drawn = self.client.predict("sample_with_seed", inputs)
+        x, log_prob = drawn["x"], drawn["log_prob"]
+        finite = np.isfinite(x).all(axis=1) & np.isfinite(log_prob)
+        if not finite.all():
+            reasons = [f"draw {number}: {NOT_FINITE}" for number in numbers[~finite]]
+            self.kinds[NOT_FINITE] += len(reasons)
+            output.write_rejected(
+                reject(rows.file, places.filter(pa.array(~finite)), reasons, {NOT_FINITE: len(reasons)}).table
+            )
+        event = dict(zip(self.columns.event, x.T, strict=True))
+        joined = self._join(columns, {ROW: places, "draw": numbers, **event, "log_prob": log_prob})
+        output.write(joined.filter(pa.array(finite)))
+
+    def _keys(self, rows: ScoreableRows) -> Words:
+        if self.options.seed is None:
+            return row_keys(secrets.randbits(63), rows.rows.to_numpy())
+        if self.options.key_column is None:
+            return row_keys(self.options.seed, rows.rows.to_numpy())
+        values = rows.columns.column(self.options.key_column).cast(pa.string())
+        return row_keys_of_values(self.options.seed, values.to_pylist())
+
+    def _encoded(self, rows: ScoreableRows) -> ScoreableRows:
+        return encode_rows(rows, self.client.predict)
+
+    def _join(self, columns: pa.RecordBatch, values: dict[str, Any]) -> pa.RecordBatch:
+        carried = [carry_through(columns.column(field.name), field.type) for field in self.kept]
+        added = [
+            value if isinstance(value, pa.Array) else pa.array(np.ascontiguousarray(value)) for value in values.values()
+        ]
+        return pa.RecordBatch.from_arrays([*carried, *added], names=[*self.kept.names, *values])
+
+
+def say_rejected(options: CallOptions, result: CallResult) -> None:
+    """A line on standard error for rows without an answer, if there are any."""
+    if not result.kinds:
+        return
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(result.kinds.items()))
+    path = TableOutput(options.output_path).rejected_path
+    where = "name an --output to have them beside it" if path is None else str(path)
+    say(f"rejected: {result.rejected:,} of {result.rows:,} rows ({kinds}): {where}")

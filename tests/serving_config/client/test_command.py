@@ -51,7 +51,7 @@ def test_the_command_prints_csv(flags, rows):
     run = _command("log_prob", *flags, "--input", rows, "--keep", "id")
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()
-    assert lines[0] == '"id","log_prob"'
+    assert lines[0] == '"id","row","log_prob"'
     assert len(lines) == 41
     assert run.stderr == ""
 

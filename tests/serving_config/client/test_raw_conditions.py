@@ -14,7 +14,7 @@ import pytest
 from serving_config.client import Client
 from serving_config.client.options import parse_call
 from serving_config.client.table_call import call_table
-from serving_config.errors import InputError, JobError, UsageError
+from serving_config.errors import InputError, UsageError
 from tests.serving_config.served_flow import await_model, free_ports, stop
 from tests.shop_model import BIG_STORE, COLUMNS, encode, log_prob, save_shop_model
 
@@ -131,8 +131,8 @@ def test_a_table_of_raw_columns_goes_through_every_operation(extension, call, tm
         pq.write_table(table(rows), path)
     else:
         pa.csv.write_csv(table(rows), path)
-    count, scored = call("log_prob", path, "--keep=region,store")
-    assert count == 12
+    result, scored = call("log_prob", path, "--keep=region,store")
+    assert (result.rows, result.rejected) == (12, 0)
     np.testing.assert_allclose(scored["log_prob"].to_numpy(), [log_prob(*row) for row in rows], rtol=1e-5)
     assert scored["region"].to_pylist() == [row[2] for row in rows]
     _, inverted = call("inverse", path, "--keep=*")
@@ -145,10 +145,12 @@ def test_a_table_of_raw_columns_goes_through_every_operation(extension, call, tm
         assert row["log_prob"] == pytest.approx(expected, rel=1e-3)
 
 
-def test_a_table_that_does_not_fit_is_one_line(call, tmp_path):
+def test_a_row_that_does_not_fit_is_rejected_and_a_table_is_one_line(call, tmp_path):
     pq.write_table(table([*ROWS, (0.0, 0.0, "north", None, 7, 1.0)]), tmp_path / "a.parquet")
-    with pytest.raises(JobError, match=r"a\.parquet: row 4 has the price null"):
-        call("log_prob", tmp_path / "a.parquet")
+    result, _ = call("log_prob", tmp_path / "a.parquet")
+    assert (result.rejected, result.kinds) == (1, {"null": 1})
+    (reason,) = pq.read_table(tmp_path / "log_prob.rejected.parquet")["reason"].to_pylist()
+    assert reason == "price: null"
     pq.write_table(table().drop_columns(["store"]), tmp_path / "a.parquet")
-    with pytest.raises(UsageError, match=r"lacks the column\(s\) store"):
+    with pytest.raises(UsageError, match=r"input column\(s\) store not in"):
         call("log_prob", tmp_path / "a.parquet")
