@@ -153,4 +153,4 @@ def test_a_row_that_does_not_fit_is_rejected_and_a_table_is_one_line(call, tmp_p
     assert reason == "price: null"
     pq.write_table(table().drop_columns(["store"]), tmp_path / "a.parquet")
     with pytest.raises(UsageError, match=r"input column\(s\) store not in"):
-        call("log_prob", tmp_path / "a.parquet")
+        call("inverse", tmp_path / "a.parquet")
