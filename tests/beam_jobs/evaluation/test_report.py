@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import re
 from html.parser import HTMLParser
@@ -17,6 +18,7 @@ from beam_jobs.evaluation.statistics import Statistics
 from beam_jobs.groups import Grouping
 from export.contract import TrainingSummary
 from maf_serving.page_style import STYLE
+from tests.maf.report.browser import find_browser, view
 
 HOSTILE = "<script>alert('x')</script> & \"more\""
 COLUMNS = ("price", HOSTILE)
@@ -187,3 +189,15 @@ def test_an_evaluation_of_nothing_says_so():
     )
     assert words(verdict(summary, empty)) == ["bad: Nothing to judge: none of 3 rows could be evaluated."]
     assert "Nothing to judge" in make_report(summary, empty)
+
+
+@pytest.mark.skipif(find_browser() is None, reason="found no browser: install chromium or set CHROMIUM")
+def test_the_page_fits_a_phone_and_is_quiet(tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text(make_report(*evaluated(), TRAINING), encoding="utf-8")
+    looks = [(390, "dark"), (1280, "light")]
+    for (width, scheme), seen in zip(looks, asyncio.run(view(find_browser(), page, tmp_path, looks)), strict=True):
+        assert seen.complaints == []
+        assert (seen.measured["width"], seen.measured["scroll"], seen.measured["beyond"]) == (width, width, [])
+        assert seen.measured["scheme"] == scheme
+        assert seen.measured["letters"] >= 10
