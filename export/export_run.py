@@ -7,12 +7,12 @@ from pathlib import Path
 
 from export.contract import TrainingSummary
 from export.saved_model import ExportedVersion, export_and_report
-from maf.run_directory import load_run
+from maf.run_directory import Run, load_run
 from maf_serving.batching import BatchingParameters
 
 
 def export_run(
-    run: str | Path,
+    run: str | Path | Run,
     model_base: str | Path,
     *,
     version: int | None = None,
@@ -22,7 +22,7 @@ def export_run(
     """Exports the trained model of a run directory as the next version in `model_base`.
 
     Args:
-      run: directory of a finished run.
+      run: a finished run, or its directory.
       model_base: directory of the model's versions, local or remote.
       version: number of the version; `None` for one more than the greatest there is.
       warmup_batch_sizes: numbers of rows of the warm-up requests, as in `export_saved_model`.
@@ -32,8 +32,7 @@ def export_run(
       RunError: if the run is none, not finished or damaged.
       ExportError: as `export_saved_model` does.
     """
-    loaded = load_run(run)
-    summary = loaded.training_summary
+    loaded = run if isinstance(run, Run) else load_run(run)
     return export_and_report(
         loaded.distribution,
         model_base,
@@ -42,13 +41,19 @@ def export_run(
         version=version,
         warmup_batch_sizes=warmup_batch_sizes,
         batching=batching,
-        training=TrainingSummary(
-            training_rows=summary.training_rows,
-            validation_rows=summary.validation_rows,
-            test_rows=summary.test_rows,
-            epochs=summary.epochs,
-            validation_nll=summary.validation_nll,
-            test_nll=summary.test_nll,
-            dequantization=loaded.dequantization,
-        ),
+        training=training_summary(loaded),
+    )
+
+
+def training_summary(run: Run) -> TrainingSummary:
+    """How a run went, as a contract says it."""
+    summary = run.training_summary
+    return TrainingSummary(
+        training_rows=summary.training_rows,
+        validation_rows=summary.validation_rows,
+        test_rows=summary.test_rows,
+        epochs=summary.epochs,
+        validation_nll=summary.validation_nll,
+        test_nll=summary.test_nll,
+        dequantization=run.dequantization,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,14 @@ from export.raw_condition import RawCondition
 from export.raw_examples import RawExamples
 from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
 from export.signature_defs import write_method_names
-from export.signatures import make_signatures, sampling_signatures
+from export.signatures import ENCODE_CONDITION, make_signatures, sampling_signatures
 from export.verification import VerificationReport, verify
 from export.verification_inputs import make_inputs
 from export.warmup import check_batch_sizes, warmup_requests, write_warmup
 from maf_serving.batching import BATCHING_PATH, BatchingParameters
 from maf_serving.command import sigterm_raises
+
+IN_PROCESS = ("log_prob", "inverse", "forward", "sample_with_seed", ENCODE_CONDITION)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -113,15 +115,14 @@ def export_and_report(
 ) -> ExportedVersion:
     """`export_saved_model`, with the verification's figures."""
     columns = read_columns(conditional_columns, condition_columns)
-    conditional_columns = columns.conditional_columns
-    check_model(distribution, event_columns, conditional_columns)
+    check_model(distribution, event_columns, columns.conditional_columns)
     check_weights(distribution.variables)
     base = _open_base(model_base, version)
     sampler = _base_sampler_or_warning(distribution)
     contract = _make_contract(distribution, event_columns, columns, sampler, training)
     check_batch_sizes(warmup_batch_sizes, contract, batching)
     # owns the variables and tables that the graphs read
-    functions = ServingFunctions(compile_density(distribution), sampler, _raw_examples(distribution, contract))
+    functions = _serving_functions(distribution, sampler, contract)
     concrete_functions = trace(functions, contract.signatures)
     check_weights(captured_variables(concrete_functions))
     model = LiveModel(distribution)
@@ -146,6 +147,52 @@ def export_and_report(
             return ExportedVersion(base.publish(staged, version), report)
     except (OSError, tf.errors.OpError) as error:
         raise _cannot_take(model_base, error) from error
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InProcess:
+    """What an export would offer, in this process.
+
+    Attributes:
+      contract: of the export.
+      signatures: concrete functions by name, as a loaded SavedModel has them.
+      functions: own what the graphs read: a graph refers to variables and lookup tables, and does not keep them.
+    """
+
+    contract: Contract
+    signatures: Mapping[str, Any]
+    functions: ServingFunctions
+
+
+def functions_in_process(
+    distribution: Any,
+    *,
+    event_columns: Sequence[str],
+    condition_columns: Sequence[ConditionColumn] = (),
+    training: TrainingSummary | None = None,
+) -> InProcess:
+    """What an export of the distribution would offer, without writing or verifying anything.
+
+    Args:
+      distribution: as of `export_saved_model`.
+      event_columns: names of the D columns of `x`.
+      condition_columns: the raw columns of the condition, plain numbers too.
+      training: how the model was trained.
+
+    Raises:
+      ContractError, RoutingError, ModelError: as `export_saved_model` does.
+    """
+    columns = read_columns((), condition_columns)
+    check_model(distribution, event_columns, columns.conditional_columns)
+    sampler = _base_sampler_or_warning(distribution)
+    contract = _make_contract(distribution, event_columns, columns, sampler, training)
+    functions = _serving_functions(distribution, sampler, contract)
+    wanted = {name: signature for name, signature in contract.signatures.items() if name in IN_PROCESS}
+    return InProcess(contract, trace(functions, wanted), functions)
+
+
+def _serving_functions(distribution: Any, sampler: BaseSampler | None, contract: Contract) -> ServingFunctions:
+    return ServingFunctions(compile_density(distribution), sampler, _raw_examples(distribution, contract))
 
 
 def _open_base(model_base: str | Path, version: int | None) -> LocalBase | RemoteBase:

@@ -7,6 +7,7 @@ history.jsonl   one EpochRecord a line
 tensorboard/    the same, for TensorBoard
 state.npz       while it runs: all that `--resume` needs
 rows/           while it runs: the split rows
+table.parquet, test_table.parquet   of a run whose rows came from memory: these rows
 """
 
 from __future__ import annotations
@@ -116,6 +117,16 @@ class RunDirectory:
         """Split rows, while the run goes on."""
         return self.path / "rows"
 
+    @property
+    def table(self) -> Path:
+        """The rows of a run whose table came from memory: to go on with it, and for its report."""
+        return self.path / "table.parquet"
+
+    @property
+    def test_table(self) -> Path:
+        """Its test rows, if they were given apart."""
+        return self.path / "test_table.parquet"
+
     def create(self, config: RunConfig) -> None:
         """Makes the directory. Raises `RunError` if there is something in it."""
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
@@ -132,7 +143,8 @@ class RunDirectory:
     def remove_unstarted(self) -> None:
         """Removes the directory of a run whose rows could not be read: there is nothing to resume."""
         shutil.rmtree(self.rows, ignore_errors=True)
-        self.config.unlink(missing_ok=True)
+        for path in (self.config, self.table, self.test_table):
+            path.unlink(missing_ok=True)
         self.path.rmdir()
 
     def describe_unfinished(self) -> str:

@@ -43,13 +43,20 @@ def _run(arguments: Arguments, directory: RunDirectory, announce: Callable[[str]
     return resume_run(directory.path, announce=announce)
 
 
-def start_run(config: RunConfig, path: str | Path, *, announce: Callable[[str], object] = print) -> Run:
+def start_run(
+    config: RunConfig,
+    path: str | Path,
+    *,
+    announce: Callable[[str], object] = print,
+    write_tables: Callable[[RunDirectory], object] = lambda _: None,
+) -> Run:
     """Trains the flow of `config` in a new run directory.
 
     Args:
       config: data, flow and training options.
       path: of the run directory; new, or empty.
       announce: takes the lines a person reads.
+      write_tables: writes what `config.data` names into the new directory, if it is not there before.
 
     Raises:
       DataError: if the table cannot be trained on; the directory is then removed again.
@@ -60,6 +67,7 @@ def start_run(config: RunConfig, path: str | Path, *, announce: Callable[[str], 
     directory.create(config)
     try:
         with when_interrupted(lambda _: directory.remove_unstarted()):
+            write_tables(directory)
             rows = _split(config, directory, announce)
     except BaseException:
         directory.remove_unstarted()

@@ -19,18 +19,45 @@ from maf_serving import errors
 from maf_serving.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from maf_serving.columns import ConditionColumn
+    from maf_serving.front.exporting import export, read_contract
+    from maf_serving.front.jobs import JobKeywords, evaluate, sample, score
     from maf_serving.front.model import Model, load
+    from maf_serving.front.serving import Server, serve
+    from maf_serving.front.training import Run, TrainingOptions, load_run, resume_run, train
+    from serving_config.client.client import Client
 
 __all__ = [
+    "Client",
+    "ConditionColumn",
+    "JobKeywords",
     "Model",
+    "Run",
+    "Server",
+    "TrainingOptions",
     "errors",
+    "evaluate",
+    "export",
     "load",
+    "load_run",
+    "read_contract",
+    "resume_run",
+    "sample",
+    "score",
+    "serve",
+    "train",
 ]
 
 _find, __dir__ = lazy_names(
     __name__,
     {
+        "maf_serving.columns": ["ConditionColumn"],
+        "maf_serving.front.exporting": ["export", "read_contract"],
+        "maf_serving.front.jobs": ["JobKeywords", "evaluate", "sample", "score"],
         "maf_serving.front.model": ["Model", "load"],
+        "maf_serving.front.serving": ["Server", "serve"],
+        "maf_serving.front.training": ["Run", "TrainingOptions", "load_run", "resume_run", "train"],
+        "serving_config.client.client": ["Client"],
     },
 )
 

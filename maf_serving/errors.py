@@ -18,6 +18,12 @@ Each message is one line that says what came, what was expected and what to do.
             ├── DeadlineExceededError   no answer in time
             └── ResourceExhaustedError  too many requests
 
+    >>> try:
+    ...     ms.load("models/none")
+    ... except ms.errors.UsageError as error:
+    ...     print(error, error.exit_status)
+    model 'models/none' does not exist; expected a version directory, or a directory of versions 2
+
 The packages' own errors are below these: `maf.errors`, `export.errors`, `beam_jobs.errors`, `serving_config.errors`.
 """
 

@@ -10,13 +10,16 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from maf_serving.errors import UsageError
 
 Kind = Literal["arrow", "pandas", "polars"]
+_GROUP_ROWS = 131_072
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,6 +77,11 @@ class InputTable:
         return _to_polars(table) if self.kind == "polars" else table
 
 
+def column_names(names: Sequence[str] | str) -> tuple[str, ...]:
+    """The names, of which one may stand alone."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 def open_table(data: Any) -> InputTable:
     """The table that somebody has handed in.
 
@@ -99,6 +107,27 @@ def open_table(data: Any) -> InputTable:
         f"the table is a {type(data).__name__}; expected a DataFrame of pandas or Polars, an Arrow table, or a mapping "
         "from names to columns"
     )
+
+
+def table_paths(table: Any) -> tuple[str, ...] | None:
+    """Paths and globs, if that is what `table` is."""
+    if isinstance(table, (str, Path)):
+        return (str(table),)
+    if isinstance(table, (list, tuple)) and table and all(isinstance(each, (str, Path)) for each in table):
+        return tuple(map(str, table))
+    return None
+
+
+def write_parquet(reader: pa.RecordBatchReader, path: Path) -> None:
+    """Writes all rows; under the path there is either the whole file or none."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with pq.ParquetWriter(partial, reader.schema, compression="zstd") as writer:
+            for batch in of_size(reader, _GROUP_ROWS):
+                writer.write_batch(batch)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _from_mapping(data: Mapping[str, Any]) -> pa.Table:

@@ -39,6 +39,13 @@ DEFAULT_TIMEOUT = 60.0
 class Client:
     """Calls one model on one server, over REST or gRPC. Thread-safe; a context manager.
 
+        >>> with Client("sales", grpc_target=server.grpc_target) as client:
+        ...     season, region = [1.0, 2.0], ["north", None]
+        ...     columns = read_contract("models/sales").condition_columns
+        ...     c = client.encode_condition({"season": season, "region": region}, condition_columns=columns)
+        ...     client.log_prob([[9.5], [20.0]], c).shape, client.sample(c, num_samples=3, seed=7).shape
+        ((2,), (3, 2, 1))
+
     Inputs and outputs are arrays with B rows, D event columns and C conditional columns, in the types of the model.
     A row with a NaN gives NaN. Large inputs are split into requests, no rows are no request, and requests that fail
     for want of a server or of time are sent again.

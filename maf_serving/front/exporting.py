@@ -1,0 +1,94 @@
+"""Exporting in Python: a run, or any trained distribution, to a version that servers and jobs take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maf_serving.columns import ConditionColumn
+from maf_serving.errors import UsageError
+from maf_serving.front.tables import column_names
+from maf_serving.front.training import Run
+from maf_serving.quiet_tensorflow import import_quietly
+
+if TYPE_CHECKING:
+    from export.contract import Contract
+    from maf_serving.batching import BatchingParameters
+
+
+def export(
+    model: Any,
+    model_base: str | Path,
+    *,
+    event: Sequence[str] | str = (),
+    condition: Sequence[str | ConditionColumn] | str = (),
+    version: int | None = None,
+    warmup_batch_sizes: Sequence[int] = (1,),
+    batching: BatchingParameters | None = None,
+) -> Path | str:
+    """Exports a model as the next version in its base directory, verified against the model before it appears.
+
+        >>> version = ms.export("runs/sales", "models/sales")
+        >>> version
+        PosixPath('models/sales/1')
+
+    Either the whole version appears, or nothing. Takes some ten seconds: a fresh process loads the version and compares
+    it with the model.
+
+    Args:
+      model: a run of `ms.train`, the path of a run directory; or a trained `tfd.TransformedDistribution`, see
+        `docs/bring_your_own.md`.
+      model_base: directory of the model's versions, made if need be; local, or a URL that TensorFlow can write to.
+      event: for a distribution, names of the columns of x, in order; a run knows its own.
+      condition: for a distribution, the columns of its condition, in order: names of plain numbers, or
+        `ConditionColumn`s where categories or nulls are among them, of which the model takes the encoding.
+      version: number of the version; by default one more than the greatest there is.
+      warmup_batch_sizes: numbers of rows of the requests that a server answers before it calls the version available.
+      batching: how a server with per-model batching gathers requests.
+
+    Returns:
+      The version's directory; a text if it is at a URL.
+
+    Raises:
+      UsageError: columns or options do not fit the model, or the run is not finished.
+      JobError: the model cannot be exported, the directory cannot be written to, or the verification has failed.
+    """
+    event = column_names(event)
+    columns = (condition,) if isinstance(condition, str) else tuple(condition)
+    options: dict[str, Any] = {"version": version, "warmup_batch_sizes": warmup_batch_sizes, "batching": batching}
+    if isinstance(model, (Run, str, Path)):
+        if event or columns:
+            raise UsageError(f"export() got event or condition with {model!r}; a run knows its columns: leave both out")
+        import_quietly()
+        from export.export_run import export_run  # noqa: PLC0415  # TensorFlow
+
+        return export_run(model.trained if isinstance(model, Run) else model, model_base, **options).version_dir
+    if not event:
+        raise UsageError(
+            f"export() got a {type(model).__name__} and no event; expected a run, or a distribution with event=[...]"
+        )
+    from export.saved_model import export_saved_model  # noqa: PLC0415  # TensorFlow
+
+    raw = [ConditionColumn(name=each) if isinstance(each, str) else each for each in columns]
+    return export_saved_model(model, model_base, event_columns=event, condition_columns=raw, **options)
+
+
+def read_contract(model: str | Path) -> Contract:
+    """What an exported model promises: its columns, signatures, versions of the tools, and how it was trained.
+
+        >>> contract = ms.read_contract("models/sales")
+        >>> contract.event_columns, contract.dtype
+        (('price',), 'float32')
+        >>> [column.name for column in contract.raw_condition_columns]
+        ['season', 'region']
+
+    Args:
+      model: a version directory, or a directory of versions, of which the newest is taken.
+
+    Raises:
+      UsageError: there is none, or its contract cannot be read.
+    """
+    from export import contract  # noqa: PLC0415  # the packages above, when they are needed
+
+    return contract.read_contract(contract.find_version(model))

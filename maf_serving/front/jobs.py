@@ -1,0 +1,238 @@
+"""Batch jobs in Python: the Beam pipelines of `maf-serving score`, `sample` and `evaluate`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import os
+import tempfile
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from maf_serving.errors import UsageError
+from maf_serving.front.tables import column_names, open_table, table_paths, write_parquet
+from maf_serving.quiet_tensorflow import LEVEL_VARIABLE, NOTHING
+from maf_serving.strict_json import read_value
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from beam_jobs.evaluate_summary import EvaluateSummary
+    from beam_jobs.options.endpoint_options import EndpointOptions
+    from beam_jobs.sample_summary import SampleSummary
+    from beam_jobs.score_summary import ScoreSummary
+
+
+class JobKeywords(TypedDict, total=False):
+    """Options that `ms.score`, `ms.sample` and `ms.evaluate` share; `maf-serving score --help` says what they mean.
+
+    >>> options: ms.JobKeywords = {"output_format": "csv", "existing_output": "replace"}
+    >>> ms.score("models/sales", "new-0.parquet", output="out/csv", **options).rows_read
+    300
+    """
+
+    input_format: Literal["parquet", "csv", "jsonl", "avro", "tfrecord"]
+    event_columns: Sequence[str]
+    conditional_columns: Sequence[str]
+    on_bad_file: Literal["fail", "reject"]
+    max_rejected: float
+    batch_size: int
+    output_format: Literal["parquet", "csv", "jsonl", "avro", "tfrecord"]
+    compression: str
+    rows_per_file: int
+    existing_output: Literal["refuse", "replace"]
+    num_shards: int
+    output_table: str
+
+
+def score(
+    model: str | Path,
+    table: Any,
+    *,
+    output: str | Path,
+    keep: Sequence[str] | str = (),
+    signature_name: Literal["log_prob", "inverse"] = "log_prob",
+    endpoint: EndpointOptions | None = None,
+    beam_flags: Sequence[str] = (),
+    **options: Unpack[JobKeywords],
+) -> ScoreSummary:
+    """Scores every row of files of any size with Apache Beam, as `maf-serving score` does.
+
+        >>> summary = ms.score("models/sales", "new-*.parquet", output="out/scores", keep=["id"])
+        >>> summary.rows_read == summary.rows_scored + summary.rows_rejected
+        True
+
+    Every row comes out once: scored, or rejected with its reason. The directory appears when all is done. For a table
+    in memory `ms.load(model).log_prob(table)` gives the same without files.
+
+    Args:
+      model: a version directory, or a directory of versions, of which the newest is taken; or a URL of one.
+      table: paths or globs of files, URLs, tables of BigQuery, one or several; or a table in memory, as `ms.train`
+        takes it, which is written to a temporary Parquet file first, and read by workers of this machine.
+      output: the directory to be made.
+      keep: columns to carry through; `"*"` for all.
+      signature_name: `"inverse"` writes the columns `z_<event column>` too.
+      endpoint: a model server that scores, instead of workers that load the model.
+      beam_flags: options of Beam as its commands take them, as in `["--runner=FlinkRunner"]`; by default the job runs
+        on threads of this process.
+      **options: see `JobKeywords`.
+
+    Returns:
+      What is written to `summary.json`: counts, mean log-density in nats, the files.
+
+    Raises:
+      UsageError: something does not fit, seen before anything was started.
+      JobError: the job failed; nothing is left at `output`.
+    """
+    from beam_jobs.options.score_options import ScoreOptions  # noqa: PLC0415  # the packages above, when needed
+    from beam_jobs.scoring import score_table  # noqa: PLC0415  # Beam: seconds
+
+    own = {"signature_name": signature_name, "keep": column_names(keep), "endpoint": endpoint}
+    with _job(ScoreOptions, model, table, output, own, options, others=()) as job_options:
+        return score_table(job_options, _beam(beam_flags))
+
+
+def sample(
+    model: str | Path,
+    table: Any,
+    *,
+    output: str | Path,
+    num_samples: int,
+    seed: int,
+    key_column: str | None = None,
+    keep: Sequence[str] | str = (),
+    beam_flags: Sequence[str] = (),
+    **options: Unpack[JobKeywords],
+) -> SampleSummary:
+    """Draws for every row of files of conditions with Apache Beam, as `maf-serving sample` does.
+
+        >>> summary = ms.sample("models/sales", "new-*.parquet", output="out/samples", num_samples=3, seed=7)
+        >>> summary.draws_written == 3 * summary.rows_scored
+        True
+
+    Args:
+      model: as of `ms.score`.
+      table: as of `ms.score`; the event columns need not be there.
+      output: the directory to be made.
+      num_samples: draws for each row.
+      seed: of all draws together: the same seed and rows give the same draws.
+      key_column: a column that says which row is which; its draws then follow it through any reordering.
+      keep: columns to carry through to each draw; `"*"` for all.
+      beam_flags: as of `ms.score`.
+      **options: see `JobKeywords`.
+
+    Returns:
+      What is written to `summary.json`.
+
+    Raises:
+      UsageError: something does not fit, seen before anything was started.
+      JobError: the job failed; nothing is left at `output`.
+    """
+    from beam_jobs.options.sample_options import SampleOptions  # noqa: PLC0415  # the packages above, when needed
+    from beam_jobs.sampling import sample_table  # noqa: PLC0415  # Beam: seconds
+
+    own = {"num_samples": num_samples, "seed": seed, "key_column": key_column, "keep": column_names(keep)}
+    with _job(SampleOptions, model, table, output, own, options, others=(key_column,)) as job_options:
+        return sample_table(job_options, _beam(beam_flags))
+
+
+def evaluate(
+    model: str | Path,
+    table: Any,
+    *,
+    output: str | Path,
+    group_column: str | None = None,
+    max_groups: int = 100,
+    beam_flags: Sequence[str] = (),
+    **options: Unpack[JobKeywords],
+) -> EvaluateSummary:
+    """Measures how well a model describes the rows of files, as `maf-serving evaluate` does, and writes a report.
+
+        >>> summary = ms.evaluate("models/sales", "new-*.parquet", output="out/report", group_column="region")
+        >>> summary.overall.rows == summary.rows_scored
+        True
+        >>> pathlib.Path("out/report/report.html").exists()
+        True
+
+    Args:
+      model: as of `ms.score`.
+      table: as of `ms.score`.
+      output: the directory to be made.
+      group_column: a column whose values get statistics of their own as well.
+      max_groups: the job fails if it has more values.
+      beam_flags: as of `ms.score`.
+      **options: see `JobKeywords`.
+
+    Returns:
+      What is written to `summary.json`: negative log-likelihood, calibration, coverage.
+
+    Raises:
+      UsageError: something does not fit, seen before anything was started.
+      JobError: the job failed; nothing is left at `output`.
+    """
+    from beam_jobs.evaluating import evaluate_table  # noqa: PLC0415  # Beam: seconds
+    from beam_jobs.options.evaluate_options import EvaluateOptions  # noqa: PLC0415
+
+    own = {"group_column": group_column, "max_groups": max_groups}
+    with _job(EvaluateOptions, model, table, output, own, options, others=(group_column,)) as job_options:
+        return evaluate_table(job_options, _beam(beam_flags))
+
+
+@contextlib.contextmanager
+def _job(
+    kind: Any,
+    model: str | Path,
+    table: Any,
+    output: str | Path,
+    own: Mapping[str, Any],
+    options: Mapping[str, Any],
+    *,
+    others: Sequence[str | None],
+) -> Iterator[Any]:
+    """The options of a job, and while the block runs the files that it reads. Raises `UsageError`."""
+    known = list(JobKeywords.__annotations__)
+    hints = typing.get_type_hints(kind)
+    read: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
+            raise UsageError(f"a job has no option {name!r}; {hint}")
+        listed = column_names(value) if name in {"event_columns", "conditional_columns"} else value
+        read[name] = read_value(hints[name], listed, name, error=UsageError)
+    made = kind(model=str(model), input_patterns=table_paths(table) or ("table",), output=str(output), **own, **read)
+    os.environ.setdefault(LEVEL_VARIABLE, NOTHING)  # or TensorFlow says a lot when the workers load it
+    if table_paths(table) is not None:
+        yield made
+        return
+    with tempfile.TemporaryDirectory(prefix="maf-serving-") as directory:
+        path = Path(directory) / "table.parquet"
+        opened = open_table(table)
+        columns = _columns(made, opened.names, [name for name in others if name is not None])
+        opened.require(columns)
+        write_parquet(opened.read(columns), path)
+        yield dataclasses.replace(made, input_patterns=(str(path),))
+
+
+def _columns(options: Any, names: Sequence[str], others: Sequence[str]) -> list[str]:
+    """The columns of a table in memory that the job reads."""
+    from beam_jobs.model_location import find_model_location  # noqa: PLC0415  # Beam: seconds
+
+    kept = getattr(options, "keep", ())
+    if kept == ("*",):
+        return list(names)
+    _, contract = find_model_location(options.model)
+    event = options.event_columns or contract.event_columns
+    if hasattr(options, "num_samples"):  # a job that draws takes the conditions alone
+        event = ()
+    condition = options.conditional_columns or [column.name for column in contract.raw_condition_columns]
+    return list(dict.fromkeys([*event, *condition, *kept, *others])) or list(names[:1])
+
+
+def _beam(flags: Sequence[str]) -> Any:
+    from beam_jobs.beam_options import parse_beam_flags  # noqa: PLC0415  # Beam: seconds
+
+    return parse_beam_flags(list(flags))
