@@ -239,14 +239,16 @@ def load(model: str | Path) -> Model:
     Raises:
       UsageError: there is no such model, or its contract cannot be read.
     """
-    from export.contract import find_version, read_contract  # noqa: PLC0415  # the floors above: see the package
-
-    import_quietly()
     if "://" in str(model):
-        from beam_jobs.model_location import find_model_location  # noqa: PLC0415  # Beam: seconds
+        from beam_jobs.model_location import find_model_location  # noqa: PLC0415  # the packages above, when needed
 
         location, contract = find_model_location(str(model))
+        import_quietly()
         with location.local_copy() as directory:
             return Model(contract, LoadedModel.load(directory).run)
+    from export.contract import find_version, read_contract  # noqa: PLC0415  # the packages above, when needed
+
     version_dir = find_version(model)
-    return Model(read_contract(version_dir), LoadedModel.load(version_dir).run)
+    contract = read_contract(version_dir)
+    import_quietly()
+    return Model(contract, LoadedModel.load(version_dir).run)
