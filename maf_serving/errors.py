@@ -29,6 +29,8 @@ The packages' own errors are below these: `maf.errors`, `export.errors`, `beam_j
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class MafServingError(Exception):
     """Base of all errors of the toolkit.
@@ -96,3 +98,17 @@ class DeadlineExceededError(RetriableError):
 
 class ResourceExhaustedError(RetriableError):
     """The server has too many requests."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """The name that was probably meant, of those that are known: spelt nearly so, or the same but for the case.
+
+    >>> did_you_mean("pirce", ["season", "price"]), did_you_mean("Price", ["price"]), did_you_mean("x", ["price"])
+    ('price', 'price', None)
+    """
+    import difflib  # noqa: PLC0415  # 5 ms, for those who are wrong alone
+
+    known = list(known)
+    same = [each for each in known if each.casefold() == name.casefold()]
+    close = same or difflib.get_close_matches(name, known, n=1)
+    return close[0] if close else None

@@ -29,7 +29,7 @@ from maf_serving.arrow_columns import (
     to_categories,
     to_floats,
 )
-from maf_serving.errors import UsageError
+from maf_serving.errors import UsageError, did_you_mean
 from maf_serving.model_inputs import RawColumn, RawCondition
 from maf_serving.rejection import RejectedRows, reject
 
@@ -148,8 +148,10 @@ def check_columns(
     columns = [name for name in inputs.names if name in schema.names or name not in optional]
     missing = [name for name in columns if name not in schema.names]
     if missing:
+        close = did_you_mean(missing[0], schema.names)
+        hint = "" if close is None else f"did you mean {close!r}? "
         raise UsageError(
-            f"input column(s) {', '.join(missing)} not in {where}; it has: {', '.join(schema.names)}; "
+            f"input column(s) {', '.join(missing)} not in {where}; {hint}it has: {', '.join(schema.names)}; "
             f"the model expects: {', '.join(inputs.names)}"
         )
     for name in columns:

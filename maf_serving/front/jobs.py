@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import os
 import tempfile
 import typing
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from maf_serving.errors import UsageError
+from maf_serving.errors import UsageError, did_you_mean
 from maf_serving.front.tables import column_names, open_table, table_paths, write_parquet
 from maf_serving.quiet_tensorflow import LEVEL_VARIABLE, NOTHING
 from maf_serving.strict_json import read_value
@@ -29,23 +28,20 @@ if TYPE_CHECKING:
 class JobKeywords(TypedDict, total=False):
     """Options that `ms.score`, `ms.sample` and `ms.evaluate` share; `maf-serving score --help` says what they mean.
 
-    >>> options: ms.JobKeywords = {"output_format": "csv", "existing_output": "replace"}
+    >>> options: ms.JobKeywords = {"output_format": "csv", "overwrite": True}
     >>> ms.score("models/sales", "new-0.parquet", output="out/csv", **options).rows_read
     300
     """
 
     input_format: Literal["parquet", "csv", "jsonl", "avro", "tfrecord"]
-    event_columns: Sequence[str]
-    conditional_columns: Sequence[str]
+    rename: Mapping[str, str]
     on_bad_file: Literal["fail", "reject"]
     max_rejected: float
-    batch_size: int
+    rows_per_call: int
     output_format: Literal["parquet", "csv", "jsonl", "avro", "tfrecord"]
     compression: str
     rows_per_file: int
-    existing_output: Literal["refuse", "replace"]
-    num_shards: int
-    output_table: str
+    overwrite: bool
 
 
 def score(
@@ -54,7 +50,9 @@ def score(
     *,
     output: str | Path,
     keep: Sequence[str] | str = (),
-    signature_name: Literal["log_prob", "inverse"] = "log_prob",
+    num_shards: int | None = None,
+    output_table: str | None = None,
+    with_inverse: bool = False,
     endpoint: EndpointOptions | None = None,
     beam_flags: Sequence[str] = (),
     **options: Unpack[JobKeywords],
@@ -74,7 +72,9 @@ def score(
         takes it, which is written to a temporary Parquet file first, and read by workers of this machine.
       output: the directory to be made.
       keep: columns to carry through; `"*"` for all.
-      signature_name: `"inverse"` writes the columns `z_<event column>` too.
+      num_shards: how many result files there are to be; by default what the workers write.
+      output_table: a table of BigQuery to load the result into, `bigquery:project.dataset.table`.
+      with_inverse: writes the row in base space, columns `z_<event column>`, too.
       endpoint: a model server that scores, instead of workers that load the model.
       beam_flags: options of Beam as its commands take them, as in `["--runner=FlinkRunner"]`; by default the job runs
         on threads of this process.
@@ -90,7 +90,8 @@ def score(
     from beam_jobs.options.score_options import ScoreOptions  # noqa: PLC0415  # the packages above, when needed
     from beam_jobs.scoring import score_table  # noqa: PLC0415  # Beam: seconds
 
-    own = {"signature_name": signature_name, "keep": column_names(keep), "endpoint": endpoint}
+    own: dict[str, Any] = {"signature_name": "inverse" if with_inverse else "log_prob", "endpoint": endpoint}
+    own |= {"keep": column_names(keep), "num_shards": num_shards, "output_table": output_table}
     with _job(ScoreOptions, model, table, output, own, options, others=()) as job_options:
         return score_table(job_options, _beam(beam_flags))
 
@@ -104,6 +105,8 @@ def sample(
     seed: int,
     key_column: str | None = None,
     keep: Sequence[str] | str = (),
+    num_shards: int | None = None,
+    output_table: str | None = None,
     beam_flags: Sequence[str] = (),
     **options: Unpack[JobKeywords],
 ) -> SampleSummary:
@@ -121,6 +124,8 @@ def sample(
       seed: of all draws together: the same seed and rows give the same draws.
       key_column: a column that says which row is which; its draws then follow it through any reordering.
       keep: columns to carry through to each draw; `"*"` for all.
+      num_shards: as of `ms.score`.
+      output_table: as of `ms.score`.
       beam_flags: as of `ms.score`.
       **options: see `JobKeywords`.
 
@@ -134,7 +139,8 @@ def sample(
     from beam_jobs.options.sample_options import SampleOptions  # noqa: PLC0415  # the packages above, when needed
     from beam_jobs.sampling import sample_table  # noqa: PLC0415  # Beam: seconds
 
-    own = {"num_samples": num_samples, "seed": seed, "key_column": key_column, "keep": column_names(keep)}
+    own: dict[str, Any] = {"num_samples": num_samples, "seed": seed, "key_column": key_column}
+    own |= {"keep": column_names(keep), "num_shards": num_shards, "output_table": output_table}
     with _job(SampleOptions, model, table, output, own, options, others=(key_column,)) as job_options:
         return sample_table(job_options, _beam(beam_flags))
 
@@ -176,7 +182,7 @@ def evaluate(
     from beam_jobs.evaluating import evaluate_table  # noqa: PLC0415  # Beam: seconds
     from beam_jobs.options.evaluate_options import EvaluateOptions  # noqa: PLC0415
 
-    own = {"group_column": group_column, "max_groups": max_groups}
+    own: dict[str, Any] = {"group_column": group_column, "max_groups": max_groups}
     with _job(EvaluateOptions, model, table, output, own, options, others=(group_column,)) as job_options:
         return evaluate_table(job_options, _beam(beam_flags))
 
@@ -193,16 +199,7 @@ def _job(
     others: Sequence[str | None],
 ) -> Iterator[Any]:
     """The options of a job, and while the block runs the files that it reads. Raises `UsageError`."""
-    known = list(JobKeywords.__annotations__)
-    hints = typing.get_type_hints(kind)
-    read: dict[str, Any] = {}
-    for name, value in options.items():
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
-            raise UsageError(f"a job has no option {name!r}; {hint}")
-        listed = column_names(value) if name in {"event_columns", "conditional_columns"} else value
-        read[name] = read_value(hints[name], listed, name, error=UsageError)
+    read = _read(options)
     made = kind(model=str(model), input_patterns=table_paths(table) or ("table",), output=str(output), **own, **read)
     os.environ.setdefault(LEVEL_VARIABLE, NOTHING)  # or TensorFlow says a lot when the workers load it
     if table_paths(table) is not None:
@@ -217,6 +214,25 @@ def _job(
         yield dataclasses.replace(made, input_patterns=(str(path),))
 
 
+def _read(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by the names that `JobOptions` has for them. Raises `UsageError` for an unknown name or a wrong type."""
+    known = typing.get_type_hints(JobKeywords)
+    read = {}
+    for name, value in options.items():
+        if name not in known:
+            close = did_you_mean(name, known)
+            hint = f"expected one of {', '.join(known)}" if close is None else f"did you mean {close}?"
+            raise UsageError(f"a job has no option {name!r}; {hint}")
+        read[name] = read_value(known[name], value, name, error=UsageError)
+    if "rename" in read:
+        read["rename"] = tuple(read["rename"].items())
+    if "overwrite" in read:
+        read["existing_output"] = "replace" if read.pop("overwrite") else "refuse"
+    if "rows_per_call" in read:
+        read["batch_size"] = read.pop("rows_per_call")
+    return read
+
+
 def _columns(options: Any, names: Sequence[str], others: Sequence[str]) -> list[str]:
     """The columns of a table in memory that the job reads."""
     from beam_jobs.model_location import find_model_location  # noqa: PLC0415  # Beam: seconds
@@ -225,11 +241,10 @@ def _columns(options: Any, names: Sequence[str], others: Sequence[str]) -> list[
     if kept == ("*",):
         return list(names)
     _, contract = find_model_location(options.model)
-    event = options.event_columns or contract.event_columns
-    if hasattr(options, "num_samples"):  # a job that draws takes the conditions alone
-        event = ()
-    condition = options.conditional_columns or [column.name for column in contract.raw_condition_columns]
-    return list(dict.fromkeys([*event, *condition, *kept, *others])) or list(names[:1])
+    event = () if hasattr(options, "num_samples") else contract.event_columns  # draws need the conditions alone
+    called = dict(options.rename)
+    used = [called.get(name, name) for name in (*event, *(each.name for each in contract.raw_condition_columns))]
+    return list(dict.fromkeys([*used, *kept, *others])) or list(names[:1])
 
 
 def _beam(flags: Sequence[str]) -> Any:

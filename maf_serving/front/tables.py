@@ -8,7 +8,6 @@ here: who hands in a DataFrame has it.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from maf_serving.errors import UsageError
+from maf_serving.errors import UsageError, did_you_mean
 
 Kind = Literal["arrow", "pandas", "polars"]
 _GROUP_ROWS = 131_072
@@ -54,8 +53,8 @@ class InputTable:
         """Raises `UsageError` naming the first of these columns that is not there, or there twice."""
         for name in columns:
             if name not in self.names:
-                close = difflib.get_close_matches(name, self.names, n=1) or _ignoring_case(name, self.names)
-                hint = f"did you mean {close[0]!r}? " if close else ""
+                close = did_you_mean(name, self.names)
+                hint = "" if close is None else f"did you mean {close!r}? "
                 raise UsageError(f"the table has no column {name!r}; {hint}its columns: {', '.join(self.names)}")
             if self.names.count(name) > 1:
                 raise UsageError(f"the table has {self.names.count(name)} columns {name!r}; expected each name once")
@@ -201,7 +200,3 @@ def of_size(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordB
 
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
-
-
-def _ignoring_case(name: str, names: Sequence[str]) -> list[str]:
-    return [each for each in names if each.casefold() == name.casefold()]

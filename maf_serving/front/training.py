@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import functools
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from maf_serving.errors import UsageError
+from maf_serving.errors import UsageError, did_you_mean
 from maf_serving.front.model import Model
 from maf_serving.front.tables import InputTable, column_names, open_table, table_paths, write_parquet
 from maf_serving.quiet_tensorflow import import_quietly
@@ -41,7 +39,7 @@ class TrainingOptions(TypedDict, total=False):
 
     validation_share: float
     test_share: float
-    max_dropped_share: float
+    max_rejected: float
     dequantize: Mapping[str, float] | Sequence[str]
     categorical: Sequence[str]
     max_categories: int
@@ -62,7 +60,7 @@ class TrainingOptions(TypedDict, total=False):
     mixture_components: int
     order: Literal["reverse", "random", "same"]
     dtype: Literal["float32", "float64"]
-    batch_size: int
+    minibatch_rows: int
     max_epochs: int
     patience: int
     learning_rate: float
@@ -215,7 +213,7 @@ def train(
             tables[path] = _of_columns(data, (*event, *condition))
             paths = (str(path),)
         files[name] = paths
-    config = _make_config({**files, "event": event, "condition": condition, **options})
+    config = _make_config({**files, "event": event, "condition": condition}, options)
     import_quietly()
     from maf.train import start_run  # noqa: PLC0415  # TensorFlow
 
@@ -264,23 +262,31 @@ def _of_columns(data: Any, columns: tuple[str, ...]) -> tuple[InputTable, tuple[
     return opened, columns
 
 
-def _make_config(values: Mapping[str, Any]) -> RunConfig:
-    """The configuration of these options; what is not given keeps its default. Raises `UsageError`."""
-    from maf.arguments import make_config  # noqa: PLC0415  # the packages above, when they are needed
+def _make_config(own: Mapping[str, Any], options: Mapping[str, Any]) -> RunConfig:
+    """The configuration; what is not given keeps its default.
+
+    Args:
+      own: values of its fields.
+      options: values of others, by the names of `TrainingOptions`.
+
+    Raises:
+      UsageError: an option has no such name, or its value another type or one that makes no sense.
+    """
+    from maf.arguments import flag_of, make_config  # noqa: PLC0415  # the packages above, when they are needed
     from maf.config import DataConfig, FlowConfig, TrainingConfig  # noqa: PLC0415
 
     types: dict[str, Any] = {}
     for part in (DataConfig, FlowConfig, TrainingConfig):
-        hints = typing.get_type_hints(part)
-        types |= {field.name: hints[field.name] for field in dataclasses.fields(part)}
-    known = [*TrainingOptions.__annotations__, "data", "test_data", "event", "condition"]
-    read = {}
-    for name, value in values.items():
+        types |= typing.get_type_hints(part)
+    fields = {flag_of(field).removeprefix("--"): field for field in types}
+    known = list(TrainingOptions.__annotations__)
+    read = dict(own)
+    for name, value in options.items():
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else f"; expected one of {', '.join(known)}"
-            raise UsageError(f"train() has no option {name!r}{hint}")
-        read[name] = read_value(types[name], _listed(name, value), name, error=UsageError)
+            close = did_you_mean(name, known)
+            hint = f"expected one of {', '.join(known)}" if close is None else f"did you mean {close}?"
+            raise UsageError(f"train() has no option {name!r}; {hint}")
+        read[fields[name]] = read_value(types[fields[name]], _listed(name, value), name, error=UsageError)
     return make_config(read, "")
 
 

@@ -177,8 +177,8 @@ def test_jobs_answer_as_the_model(shop, tmp_path, given):
 
 
 def test_jobs_refuse(shop, tmp_path):
-    with pytest.raises(ms.errors.UsageError, match=r"a job has no option 'batchsize'; did you mean batch_size\?"):
-        ms.score(shop, pa.table(SHOP), output=tmp_path / "o", batchsize=3)
+    with pytest.raises(ms.errors.UsageError, match=r"a job has no option 'rows_a_call'; did you mean rows_per_call\?"):
+        ms.score(shop, pa.table(SHOP), output=tmp_path / "o", rows_a_call=3)
     with pytest.raises(ms.errors.UsageError, match="no column 'ID'; did you mean 'id'"):
         ms.score(shop, pa.table(SHOP), output=tmp_path / "o", keep="ID")
     with pytest.raises(ms.errors.UsageError, match="max_rejected is 'few'; expected float"):

@@ -91,6 +91,10 @@ def test_plain_conditions_and_points_of_base_space_are_stacked():
     [
         ({"price": pa.float64()}, r"input column\(s\) age, region not in the table; it has: price"),
         (
+            {"price": pa.float64(), "Age": pa.int8(), "region": pa.string()},
+            r"age not in the table; did you mean 'Age'\?",
+        ),
+        (
             {"price": pa.date32(), "age": pa.float64(), "region": pa.int64()},
             r"price of the table is date32\[day\]; expected numbers or text; and region is int64; expected text",
         ),
