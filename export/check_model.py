@@ -84,7 +84,8 @@ def _check_batch_norm(distribution: Any) -> None:
 
 
 def _check_condition(distribution: Any, conditional_columns: Sequence[str]) -> None:
-    conditional = is_conditional(distribution.bijector)
+    # The first to ask tells the size: what is found is remembered for all who route later.
+    conditional = is_conditional(distribution.bijector, event_size=int(distribution.event_shape[0]))
     given = ", ".join(conditional_columns) or "none"
     if conditional and not conditional_columns:
         raise ModelError(

@@ -8,15 +8,13 @@ refuses what would go wrong.
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from maf.conditional_layers import CONDITIONAL_INPUT, takes_condition
 from maf.errors import RoutingError
-
-CONDITIONAL_INPUT = "conditional_input"
 
 # Parameters of TFP's own methods and functions. It passes kwargs from chain to chain as keywords named as the layers
 # are, so a layer of such a name, of the outermost chain or of one inside it, makes it raise a TypeError.
@@ -66,10 +64,20 @@ def make_bijector_kwargs(bijector: Any, kwargs: Mapping[str, Any]) -> dict[str, 
     return routed
 
 
-def is_conditional(bijector: Any) -> bool:
-    """Whether `bijector`, or a bijector inside it, takes keyword arguments such as `conditional_input`."""
+def is_conditional(bijector: Any, *, event_size: int | None = None) -> bool:
+    """Whether `bijector`, or a bijector inside it, makes use of `conditional_input`.
+
+    A function of a user's may take any keyword argument and use none: what it does with a condition is tried, on a
+    trace of the layer's `inverse`, and remembered.
+
+    Args:
+      bijector: any TFP bijector.
+      event_size: D of the `x` `[B, D]` that it maps, where the layers may not tell.
+    """
     parts = _parts(bijector)
-    return any(is_conditional(part) for part in parts) if parts else _takes_conditional_input(bijector)
+    if parts:
+        return any(is_conditional(part, event_size=event_size) for part in parts)
+    return takes_condition(bijector, event_size=event_size)
 
 
 def _route(bijector: Any, patterns: Mapping[str, Any], path: str, taken: frozenset[str]) -> dict[str, Any]:
@@ -88,7 +96,7 @@ def _route(bijector: Any, patterns: Mapping[str, Any], path: str, taken: frozens
                 "give it another name"
             )
         return layers
-    if not _takes_conditional_input(bijector):
+    if not takes_condition(bijector):
         return {}
     for pattern, value in patterns.items():
         if re.match(pattern, bijector.name) and value.get(CONDITIONAL_INPUT) is not None:
@@ -123,20 +131,3 @@ def _chained(bijector: Any) -> tuple[Any, ...] | None:
 
 def _inverted(bijector: Any) -> Any | None:
     return bijector.bijector if type(bijector).__name__ in {"Invert", "_Invert"} else None
-
-
-def _takes_conditional_input(bijector: Any) -> bool:
-    conditioner = getattr(bijector, "_shift_and_log_scale_fn", None) or getattr(bijector, "_bijector_fn", None)
-    if conditioner is None:
-        return _accepts_keyword(bijector._forward)
-    for attribute in ("conditional", "_conditional"):
-        declared = getattr(conditioner, attribute, None)
-        if isinstance(declared, bool):
-            return declared
-    return _accepts_keyword(conditioner)
-
-
-def _accepts_keyword(function: Any) -> bool:
-    """Whether `function(x, ...)` names `conditional_input` or takes any keyword."""
-    parameters = inspect.signature(function).parameters.values()
-    return any(p.kind is p.VAR_KEYWORD or p.name == CONDITIONAL_INPUT for p in parameters)

@@ -28,7 +28,7 @@ TF_SERVING_FLAGS = {
     "batching_parameters_file": ("text", "BatchingParameters"),
     "enable_per_model_batching_parameters": ("switch", "each version's own batching_params.pbtxt"),
     "enable_model_warmup": ("switch", "replay a version's warm-up records (default true)"),
-    "monitoring_config_file": ("text", "MonitoringConfig: the page for Prometheus"),
+    "monitoring_config_file": ("text", "MonitoringConfig: the page for Prometheus (local: on without it)"),
     "ssl_config_file": ("text", "SSLConfig: key and certificates in PEM"),
     "enable_grpc_healthcheck_service": ("switch", "the standard gRPC health service"),
     "rest_api_timeout_in_ms": ("number", "of a REST request (default 30000)"),

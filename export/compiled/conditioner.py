@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +15,7 @@ from export.compiled.network_weights import NetworkWeights, read_network
 from export.compiled.transforms import AffineTransform, ShiftTransform, SplineTransform, Transform
 from export.errors import CompileError
 from export.tfp_kind import is_kind
-
-_MOST_NESTED = 3  # functions in functions
+from maf.conditional_layers import networks_in
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,24 +76,10 @@ def _read_spline(conditioner: Any) -> ReadConditioner:
 
 def _find_network(function: Any) -> Any:
     """The one network that `function` is, or holds in its closure, its defaults or its attributes, or one it holds."""
-    networks = list({id(network): network for network in _networks_in(function, _MOST_NESTED)}.values())
+    networks = list({id(network): network for network in networks_in(function)}.values())
     if len(networks) != 1:
         raise CompileError(f"its function holds {len(networks)} networks; expected one AutoregressiveNetwork")
     return networks[0]
-
-
-def _networks_in(held: Any, depth: int) -> list[Any]:
-    if is_kind(held, "AutoregressiveNetwork"):
-        return [held]
-    if depth == 0:
-        return []
-    parts = [cell.cell_contents for cell in getattr(held, "__closure__", None) or ()]
-    parts += [*(getattr(held, "__defaults__", None) or ()), *(getattr(held, "__kwdefaults__", None) or {}).values()]
-    parts += [getattr(held, "__self__", None)]
-    if isinstance(held, functools.partial):
-        parts += [held.func, *held.args, *held.keywords.values()]
-    parts += getattr(held, "__dict__", {}).values()
-    return [network for part in parts if part is not None for network in _networks_in(part, depth - 1)]
 
 
 def _returns_output(function: Any, network: Any, *, shift_only: bool) -> bool:

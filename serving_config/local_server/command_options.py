@@ -96,8 +96,8 @@ def server_options(options: ServeOptions) -> ServerOptions:
 
 def _metrics_path(options: ServeOptions) -> str | None:
     path = options.flags.get("monitoring_config_file")
-    if path is None:
-        return None
+    if path is None:  # a real server has no metrics then, but a generated configuration has them
+        return METRICS_PATH
     prometheus = read_text_message(path, message_class("MonitoringConfig")()).prometheus_config
     return (prometheus.path or METRICS_PATH) if prometheus.enable else None
 

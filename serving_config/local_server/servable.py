@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow.python.client import pywrap_tf_session  # no public name makes a buffer of run options
 
 from maf_serving.codes import Code
-from serving_config.local_server.errors import RequestError
+from serving_config.local_server.errors import RequestError, invalid_argument
 
 Array = np.ndarray[Any, Any]
 
@@ -58,6 +58,10 @@ class SessionRunner:
             )
         except tf.errors.OpError as error:
             raise RequestError(Code(error.error_code), error.message) from error
+        except UnicodeDecodeError as error:
+            # TensorFlow's message holds bytes of the request that are no text, and its binding decodes it strictly, so
+            # that the code is lost. What quotes a request complains of it.
+            raise invalid_argument(error.object.decode("utf-8", "replace")) from error
         finally:
             if options is not None:
                 pywrap_tf_session.TF_DeleteBuffer(options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -52,13 +53,43 @@ def from_proto(name: str, proto: Any) -> Array:
     text = proto.dtype == types_pb2.DT_STRING
     dtype = np.dtype(object) if text else np.dtype(tf.as_dtype(proto.dtype).as_numpy_dtype)
     count = math.prod(shape)
-    if proto.tensor_content and not text:
+    if count == 0:  # whatever else is in the message
+        return np.empty(shape, dtype)
+    if proto.tensor_content and text:
+        array = _texts(name, proto.tensor_content, count)
+    elif proto.tensor_content:
         if len(proto.tensor_content) != count * dtype.itemsize:
             raise _unreadable(name)
         array = np.frombuffer(proto.tensor_content, dtype)
     else:
         array = _repeated(name, _values(getattr(proto, field), proto.dtype, dtype), count)
     return array.reshape(shape)
+
+
+def _texts(name: str, content: bytes, count: int) -> Array:
+    """Text as TensorFlow packs it: the lengths as varints, then the bytes one after the other."""
+    if count > len(content):
+        raise _unreadable(name)
+    at = 0
+    lengths = []
+    for _ in range(count):
+        length = shift = 0
+        while True:
+            if at == len(content) or shift > 28:
+                raise _unreadable(name)
+            byte = content[at]
+            at += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        lengths.append(length)
+    if at + sum(lengths) != len(content):
+        raise _unreadable(name)
+    ends = np.cumsum([at, *lengths]).tolist()
+    array = np.empty(count, object)
+    array[:] = [content[start:end] for start, end in itertools.pairwise(ends)]
+    return array
 
 
 def _values(given: Any, kind: int, dtype: np.dtype[Any]) -> Array:
@@ -74,9 +105,8 @@ def _values(given: Any, kind: int, dtype: np.dtype[Any]) -> Array:
 
 
 def _repeated(name: str, values: Array, count: int) -> Array:
-    """As many values as the shape asks for: TensorFlow repeats the last one, and takes none for zeros."""
-    if len(values) > count:
-        raise _unreadable(name)
+    """As many values as the shape asks for: TensorFlow repeats the last one, takes none for zeros, and drops more."""
+    values = values[:count]
     missing = count - len(values)
     if not missing:
         return values

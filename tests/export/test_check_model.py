@@ -68,6 +68,13 @@ def test_conditional_columns_of_a_network_in_a_closure():
     refused(distribution, r"no log_prob for 2 event and 1 conditional columns \(x0, x1, c0\): ")
 
 
+def test_an_unconditional_layer_that_takes_any_keyword():
+    network = tfb.AutoregressiveNetwork(2, event_shape=[2], hidden_units=[4])
+    distribution = flow(bijector=tfb.MaskedAutoregressiveFlow(lambda x, **kwargs: network(x, **kwargs), name="maf"))
+    check_model(distribution, ["x0", "x1"], [])
+    refused(distribution, "takes no conditional_input; got 1 conditional columns: c0")
+
+
 def test_shared_layer_names():
     layers = [create_named_maf("maf", [4], event_size=2) for _ in range(2)]
     refused(flow(bijector=tfb.Chain(layers)), "named 'maf'", error=RoutingError)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 
+import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -37,6 +38,22 @@ def export_tiny(base_directory, **options):
     return export_saved_model(
         tiny(base), base_directory, event_columns=["y", "größe"], conditional_columns=["c 0"], **options
     )
+
+
+def test_layers_that_take_any_keyword_and_use_none_are_exported(tmp_path):
+    """An unconditional chain by what it does; a signature reads as a conditional one's."""
+
+    def layer(name):
+        network = tfb.AutoregressiveNetwork(2, event_shape=[2], hidden_units=[4], activation="tanh")
+        return tfb.MaskedAutoregressiveFlow(lambda x, **kwargs: network(x, **kwargs), name=name)
+
+    chain = tfb.Chain([layer("a"), tfb.Permute([1, 0]), layer("b")])
+    flow = tfd.TransformedDistribution(tfd.MultivariateNormalDiag(tf.zeros(2)), chain)
+    version = export_saved_model(flow, tmp_path, event_columns=["x0", "x1"], conditional_columns=[])
+    assert read_contract(version).conditional_columns == ()
+    x = tf.constant([[0.5, -1.0], [2.0, 0.0], [-0.3, 0.1]])
+    scored = tf.saved_model.load(str(version)).signatures["log_prob"](x=tf.identity(x))["log_prob"]
+    np.testing.assert_allclose(scored, flow.log_prob(tf.identity(x)), rtol=1e-5)
 
 
 def test_a_published_version(tmp_path):

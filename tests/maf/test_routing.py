@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -81,14 +83,141 @@ def test_unconditional_flows_take_no_kwargs():
         make_bijector_kwargs(chain, KWARGS)
 
 
-def test_functions_of_the_user_are_asked_by_their_parameters():
-    network = tfb.AutoregressiveNetwork(
-        params=2, event_shape=[2], conditional=True, conditional_event_shape=[1], hidden_units=[4]
+def network(*, conditional=True, built=True):
+    made = tfb.AutoregressiveNetwork(
+        params=2,
+        event_shape=[2],
+        conditional=conditional,
+        conditional_event_shape=[1] if conditional else None,
+        hidden_units=[4],
     )
-    named = tfb.MaskedAutoregressiveFlow(lambda x, conditional_input=None: network(x, conditional_input), name="named")
-    passing = tfb.MaskedAutoregressiveFlow(lambda x, **kwargs: network(x, **kwargs), name="passing")
-    plain = tfb.MaskedAutoregressiveFlow(lambda x: (x * 0, x * 0), name="plain")
-    assert make_bijector_kwargs(tfb.Chain([named, passing, plain]), KWARGS) == {"named": KWARGS, "passing": KWARGS}
+    if built:
+        made.build([None, 2])
+    return made
+
+
+class Affine(tfb.Bijector):
+    """A user's own bijector, which takes anything; `uses` says whether it makes something of it."""
+
+    def __init__(self, *, uses, name):
+        super().__init__(forward_min_event_ndims=1, name=name)
+        self.uses = uses
+
+    def _shift(self, kwargs):
+        return kwargs["conditional_input"][:, :1] if self.uses else 1.0
+
+    def _forward(self, x, **kwargs):
+        return x + self._shift(kwargs)
+
+    def _inverse(self, y, **kwargs):
+        return y - self._shift(kwargs)
+
+    def _inverse_log_det_jacobian(self, y, **kwargs):
+        return tf.zeros_like(y[:, 0])
+
+
+def of(function, name="layer"):
+    return tfb.MaskedAutoregressiveFlow(function, name=name)
+
+
+def spline_free(x, **kwargs):
+    return tfb.Shift(tf.zeros_like(x))
+
+
+def with_optional(made):
+    return lambda x, conditional_input=None: made(x, conditional_input)
+
+
+def with_any(made):
+    return lambda x, **kwargs: made(x, **kwargs)
+
+
+def halved(made, x, **kwargs):
+    return 0.5 * made(x, **kwargs)
+
+
+def handed_to_nobody(x, **kwargs):
+    def network_of(x):
+        return x * 0, x * 0
+
+    return network_of(x, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("make", "conditional"),
+    [
+        (lambda: of(network()), True),
+        (lambda: of(network(conditional=False)), False),
+        (lambda: of(with_any(network())), True),
+        (lambda: of(with_any(network(conditional=False))), False),
+        (lambda: of(with_any(network(built=False))), True),
+        (lambda: of(with_any(network(conditional=False, built=False))), False),
+        (lambda: of(with_optional(network())), True),
+        (lambda: of(with_optional(network(conditional=False))), False),
+        (lambda: of(functools.partial(halved, network())), True),
+        (lambda: of(functools.partial(halved, network(conditional=False))), False),
+        (lambda: of(lambda x: (x * 0, x * 0)), False),
+        (lambda: of(lambda x, **kwargs: (x * 0, x * 0)), False),
+        (lambda: of(lambda x, **kwargs: (x * 0, x * 0 + kwargs["conditional_input"][:, :1])), True),
+        (lambda: of(lambda x, conditional_input: (x * 0, x * 0)), True),  # it cannot be called without one
+        (lambda: of(handed_to_nobody), False),
+        (lambda: tfb.MaskedAutoregressiveFlow(bijector_fn=spline_free), False),
+        (lambda: tfb.MaskedAutoregressiveFlow(bijector_fn=lambda x, **kwargs: tfb.Shift(sum(kwargs.values()))), True),
+        (lambda: Affine(uses=True, name="layer"), True),
+        (lambda: Affine(uses=False, name="layer"), False),
+    ],
+)
+def test_a_layer_is_conditional_by_what_it_does(make, conditional):
+    made = make()
+    assert is_conditional(made) is conditional
+    assert is_conditional(tfb.Chain([tfb.Invert(made)])) is conditional
+
+
+def test_a_layer_that_nothing_can_be_tried_on_is_taken_at_its_word():
+    def needs_three_columns(x, **kwargs):
+        return tf.reshape(x, [-1, int(x.shape[-1])]) * 0, x * 0
+
+    assert is_conditional(of(needs_three_columns))
+    layer = of(needs_three_columns)
+    assert not is_conditional(layer, event_size=3)
+    assert not is_conditional(layer)  # found, and remembered
+
+
+def test_a_float64_layer_is_tried_in_its_own_type():
+    made = tfb.AutoregressiveNetwork(params=2, event_shape=[2], hidden_units=[4], dtype="float64")
+    assert not is_conditional(of(with_any(made)))
+    assert not is_conditional(of(lambda x, **kwargs: (x * np.float64(0), x * tf.zeros([], tf.float64))))
+
+
+def test_a_mixed_chain_routes_to_those_that_make_use_of_it():
+    layers = [
+        of(with_any(network()), "a"),
+        of(with_any(network(conditional=False)), "b"),
+        tfb.Permute([1, 0]),
+        of(with_optional(network()), "c"),
+        of(handed_to_nobody, "d"),
+    ]
+    chain = tfb.Chain(layers)
+    kwargs = make_bijector_kwargs(chain, KWARGS)
+    assert kwargs == {"a": KWARGS, "c": KWARGS}
+    distribution = tfd.TransformedDistribution(tfd.MultivariateNormalDiag(tf.zeros([2])), chain)
+    assert distribution.log_prob(tf.zeros([3, 2]), bijector_kwargs=kwargs).shape == [3]
+
+
+def test_a_layer_is_tried_once(monkeypatch):
+    calls = []
+
+    def shift(x, **kwargs):
+        calls.append(sorted(kwargs))
+        return x * 0, x * 0
+
+    layers = of(shift)
+    for _ in range(3):
+        is_conditional(layers)
+    once = len(calls)
+    assert once > 0
+    is_conditional(layers, event_size=2)
+    assert len(calls) == once
 
 
 def test_a_name_that_is_a_parameter_inside_tfp_is_refused():

@@ -35,7 +35,8 @@ def test_defaults(flags, tmp_path):
     options = flags()
     assert command_options.models(options) == (ModelConfig(name="default", base_path=str(tmp_path / "m")),)
     server = command_options.server_options(options)
-    assert (server.host, server.port, server.rest_api_port, server.metrics_path) == ("127.0.0.1", 8500, 8501, None)
+    assert (server.host, server.port, server.rest_api_port) == ("127.0.0.1", 8500, 8501)
+    assert server.metrics_path == "/monitoring/prometheus/metrics"  # as in every generated configuration
     assert not server.grpc_health_checks
     assert command_options.load_policy(options).retries == 5
     loading = command_options.load_options(options)

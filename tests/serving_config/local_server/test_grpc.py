@@ -90,7 +90,9 @@ def test_no_examples_are_refused(small):
     [
         (types_pb2.DT_FLOAT, (-1, 2), {}),
         (types_pb2.DT_FLOAT, (1, 2), {"tensor_content": b"abc"}),
-        (types_pb2.DT_FLOAT, (1, 2), {"float_val": [1.0, 2.0, 3.0]}),
+        (types_pb2.DT_STRING, (2,), {"tensor_content": b"\x01\x02ab"}),
+        (types_pb2.DT_STRING, (2,), {"tensor_content": b"\x80\x80"}),
+        (types_pb2.DT_STRING, (2**40,), {"tensor_content": b"\x00"}),
         (types_pb2.DT_FLOAT, (2**40, 2**40), {"float_val": [1.0]}),
         (types_pb2.DT_FLOAT, (2**30,), {}),
         (types_pb2.DT_STRING, (2**34,), {"string_val": [b"x"]}),

@@ -6,10 +6,12 @@ import base64
 import json
 import math
 
+import grpc
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.serving_config.local_server.support import ROW, ask
+from tests.serving_config.local_server.support import ROW, ask, predict_request
 
 PREDICT = "/v1/models/small:predict"
 ECHO = {"double": 0.1, "long": 2**62, "integer": -7, "flag": True, "text": "grün", "raw": {"b64": "/wA="}}
@@ -175,3 +177,15 @@ def test_base64_in_plain_instances_of_a_single_input(small):
     assert answer.json == {"predictions": [5.0, 5.0]}
     answer = small.post(PREDICT, {"signature_name": "regress", "inputs": [encoded]})
     assert answer.json == {"outputs": [5.0]}
+
+
+def test_what_quotes_bytes_that_are_no_text_is_answered(small):
+    """TensorFlow's words for a damaged Example hold the first of its bytes."""
+    answer = small.post("/v1/models/small:predict", {"signature_name": "regress", "inputs": [{"b64": "NaN="}]})
+    assert answer.status == 400
+    assert answer.json["error"].startswith("Could not parse example input, value: '5\N{REPLACEMENT CHARACTER}'")
+    damaged = predict_request(signature="regress", inputs={"inputs": np.array([b"5\xa3"], object)})
+    with pytest.raises(grpc.RpcError) as caught:
+        small.prediction.Predict(damaged)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "value: '5\N{REPLACEMENT CHARACTER}'" in caught.value.details()
