@@ -150,7 +150,8 @@ def test_all_three_jobs_give_what_they_give_here(bucket, model, columns, model_b
 
     drawn = {"num_samples": 2, "seed": 3}
     sample_table(SampleOptions(**here, output=str(tmp_path / "d"), **drawn))
-    sample_table(SampleOptions(**there, output=bucket.url("out/d"), **drawn), options)
+    one_file = {**there, "input_patterns": (bucket.url("in/a.parquet"),)}  # rows that a glob finds have other keys
+    sample_table(SampleOptions(**one_file, output=bucket.url("out/d"), **drawn), options)
     bucket.summary("out/d")
     order = [("row", "ascending"), ("draw", "ascending")]
     draws = bucket.table("out/d/samples-").sort_by(order)

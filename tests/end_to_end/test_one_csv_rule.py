@@ -154,7 +154,7 @@ def test_training_names_what_it_cannot_read(tmp_path, row, reason):
     lines = [line for line, expected in LINES if expected is not None]
     path = write(tmp_path / "a.csv.gz", [*lines[:3], lines[row]])
     if "cheap" in reason:  # among the first rows, which say what the column is
-        with pytest.raises(DataError, match="column 'x0' of .* is string; expected numbers"):
+        with pytest.raises(DataError, match=r"column 'x0' of .* is string; expected numbers"):
             open_training(path)
         return
     table = open_training(path)
