@@ -11,7 +11,7 @@ from beam_jobs.summary import Summary
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateSummary(Summary):
-    """Contents of `summary.json`; see `Summary` for the rest.
+    """Contents of `_summary.json`; see `Summary` for the rest.
 
     Attributes:
       reference: what base space is compared with: see `evaluation/base_reference.py`.

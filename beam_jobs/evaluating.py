@@ -5,7 +5,7 @@
         +-----------------------------+--------> WriteRejected
 
 As in `scoring.py`, reading to accumulating is one stage. What a bundle emits is its statistics alone, whose size
-depends on the columns and groups, not on the rows. The numbers become `summary.json` and `report.html` at the end.
+depends on the columns and groups, not on the rows. The numbers become `_summary.json` and `report.html` at the end.
 """
 
 from __future__ import annotations

@@ -44,4 +44,4 @@ class Job(Protocol[SummaryT_co]):
         """Names the result files; `common` are the fields that every summary has, rejected files included."""
 
     def read_summary(self, text: str) -> SummaryT_co:
-        """The summary of a `summary.json` that this kind of job has written."""
+        """The summary of a `_summary.json` that this kind of job has written."""

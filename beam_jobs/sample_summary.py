@@ -9,7 +9,7 @@ from beam_jobs.summary import Summary
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SampleSummary(Summary):
-    """Contents of `summary.json`; see `Summary` for the rest.
+    """Contents of `_summary.json`; see `Summary` for the rest.
 
     Attributes:
       draws_written: draws in the result files; with `draws_rejected`, `rows_scored` times the draws for each row.

@@ -9,7 +9,7 @@ from beam_jobs.summary import Summary
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreSummary(Summary):
-    """Contents of `summary.json`; see `Summary` for the rest.
+    """Contents of `_summary.json`; see `Summary` for the rest.
 
     Attributes:
       mean_log_prob: in nats, over the scored rows whose log_prob is finite; `None` if there is none.

@@ -1,4 +1,4 @@
-"""What a finished job says of itself: `summary.json`, and the lines on the terminal."""
+"""What a finished job says of itself: `_summary.json`, and the lines on the terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What `summary.json` of every job holds.
+    """What `_summary.json` of every job holds.
 
     Attributes:
       rows_read: rows in the input files; always `rows_scored + rows_rejected`. A damaged file that does not say how
@@ -60,7 +60,7 @@ class Summary:
     options: Mapping[str, Any]
 
     def to_json(self) -> str:
-        """The text of `summary.json`."""
+        """The text of `_summary.json`."""
         return json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n"
 
     @classmethod
@@ -77,7 +77,7 @@ class Summary:
             *self._rejection_lines(),
             *self._unknown_lines(),
             f"model version {self.model_version} ({self.model})",
-            f"written to    {output}: {_listing(self.output_files)}, summary.json",
+            f"written to    {output}: {_listing(self.output_files)}, _summary.json",
         ]
         return "\n".join(lines) + "\n"
 

@@ -42,7 +42,7 @@ def main() -> int:
     columns = pq.read_table(arguments.held_out, columns=["x0", "x1", "c0"]).columns
     rows = np.stack([column.to_numpy() for column in columns], axis=1)
     true_nll = -log_prob(rows[:, :2], rows[:, 2:])
-    summary = json.loads((arguments.scores / "summary.json").read_text(encoding="utf-8"))
+    summary = json.loads((arguments.scores / "_summary.json").read_text(encoding="utf-8"))
     version = find_version(arguments.model)
     draw_densities(load_log_prob(version), arguments.picture)
     write_page(arguments.run, arguments.held_out, arguments.report)

@@ -74,7 +74,8 @@ class CsvHead:
 
     Attributes:
       names: of its columns, in order; none if the file is empty.
-      types: of the columns as Arrow guesses them; null where no cell has a value.
+      types: of the columns as Arrow guesses them, but that numbers may be spelled true and false among others; null
+        where no cell has a value.
       exact: as what each column can be carried through, so that a number stays one and nothing is lost: int64 if
         all its values are written as integers are (007 is not), float64, bool, else string.
       has_rows: whether there is a row.
@@ -138,9 +139,17 @@ def _guess(head: bytes, names: list[str], has_rows: bool) -> tuple[pa.Schema, pa
             pass
         else:
             types = {name: guessed.schema.field(name).type for name in names}
+            mixed = [name for name in names if pa.types.is_string(types[name])]
+            types |= {name: pa.float64() for name in mixed if _are_numbers(texts.column(name).combine_chunks())}
             columns = {name: column.combine_chunks() for name, column in zip(names, texts.columns, strict=True)}
     exact = {name: _exact_type(columns[name]) if name in columns else pa.string() for name in names}
     return pa.schema(list(types.items())), pa.schema(list(exact.items()))
+
+
+def _are_numbers(column: pa.Array) -> bool:
+    """Whether all values are numbers, or true or false."""
+    text = clean_text(_spelled_to_null(column)).drop_null()
+    return bool(len(text)) and pc.all(pc.or_(is_number(text), is_boolean(text))).as_py()
 
 
 def _exact_type(column: pa.Array) -> pa.DataType:

@@ -1,4 +1,4 @@
-"""What an evaluation says: numbers ready for `summary.json` and the report."""
+"""What an evaluation says: numbers ready for `_summary.json` and the report."""
 
 from __future__ import annotations
 

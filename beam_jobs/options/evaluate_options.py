@@ -42,7 +42,7 @@ def evaluate_flags() -> JobFlags:
     parser = JobFlags(
         "beam_jobs.evaluate",
         """Measures how well p(x | c) describes the rows of a table, in one pass, with Apache Beam: NLL, quantiles of
-log_prob, calibration and coverage, as summary.json and report.html.
+log_prob, calibration and coverage, as _summary.json and report.html.
 
   %(prog)s --model models/sales --input test.parquet --group_column region_id --output out/report""",
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _COMPRESSION_NAMES = tuple(dict.fromkeys(name for names in COMPRESSIONS.values() for name in names))
 _COMPRESSION_HELP = "; ".join(f"{name}: {', '.join(names)}" for name, names in COMPRESSIONS.items()) + " (the first)"
 _EPILOG = """Every other flag is a Beam pipeline option: --runner, --direct_num_workers, --temp_location, ...
-Without --runner the job runs in this process. Rows that cannot be used go to rejected-* with file, row and reason.
+Without --runner the job runs in this process. Rows that cannot be used go to _rejected-* with file, row and reason.
 Nothing appears at --output before the job has succeeded."""
 
 

@@ -1,4 +1,4 @@
-"""An output at a URL: it is there when its `summary.json` is."""
+"""An output at a URL: it is there when its `_summary.json` is."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class RemoteOutput:
     """See `StagedOutput`. For object stores, which rename no directory and lock nothing.
 
     Workers write to `<output>.staging-<run>/`. To publish, the files are copied to `<output>/` under names that hold
-    the run, and then `summary.json` is written, which lists them: as one object appears at once, the output is the
-    earlier one until then and the new one from then on, for whoever reads the files that `summary.json` lists. The
+    the run, and then `_summary.json` is written, which lists them: as one object appears at once, the output is the
+    earlier one until then and the new one from then on, for whoever reads the files that `_summary.json` lists. The
     files of the earlier one are deleted last.
 
-    A killed job leaves its staging directory, and perhaps some files that `summary.json` does not list. The next job
+    A killed job leaves its staging directory, and perhaps some files that `_summary.json` does not list. The next job
     with the same output deletes both, before it starts.
 
     It can be pickled, and published by a worker, several times if need be: until the staging directory is deleted,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SUMMARY_NAME = "summary.json"
+SUMMARY_NAME = "_summary.json"
 
 
 def shard_names(prefix: str, count: int, extension: str) -> list[str]:

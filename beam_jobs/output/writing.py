@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from beam_jobs.output.table_format import TableFormat
 
-REJECTED_PREFIX = "rejected"
+REJECTED_PREFIX = "_rejected"
 
 
 class WriteRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here

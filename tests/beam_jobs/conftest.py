@@ -181,7 +181,7 @@ class Scored:
         self.directory = directory
         self.summary = summary
         self.scored = pq.ParquetDataset(sorted(directory.glob("scored-*.parquet"))).read()
-        self.rejected = pq.ParquetDataset(sorted(directory.glob("rejected-*.parquet"))).read()
+        self.rejected = pq.ParquetDataset(sorted(directory.glob("_rejected-*.parquet"))).read()
 
     def log_probs(self) -> dict[tuple[str, int], float]:
         table = self.scored.select(["file", "row", "log_prob"]).to_pydict()

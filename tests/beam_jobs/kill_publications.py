@@ -71,10 +71,10 @@ def run(output: str, value: int, existing: str, kill_at: int | None = None) -> s
 
 def seen(root: Path) -> int | None:
     """The one value that a reader of the output finds, or `None` if there is no output."""
-    if not (root / "out" / "summary.json").is_file():
+    if not (root / "out" / "_summary.json").is_file():
         assert not list(root.glob("out/scored-*")) or mode == "remote"
         return None
-    summary = json.loads((root / "out" / "summary.json").read_text())
+    summary = json.loads((root / "out" / "_summary.json").read_text())
     values = [value for name in summary["output_files"] for value in pq.read_table(root / "out" / name)[0].to_pylist()]
     assert values == [summary["value"]] * 2 * ROWS
     return summary["value"]
@@ -82,7 +82,7 @@ def seen(root: Path) -> int | None:
 
 def strays(root: Path) -> list[str]:
     """Files that belong to no output; an upload that was never completed is no file of a store."""
-    listed = {"summary.json", *json.loads((root / "out" / "summary.json").read_text())["output_files"]}
+    listed = {"_summary.json", *json.loads((root / "out" / "_summary.json").read_text())["output_files"]}
     inside = {path.name for path in (root / "out").iterdir() if not path.name.startswith(".")} - listed
     files = {path for path in glob.glob(f"{root}/*/*") if not path.startswith(f"{root}/out/")}
     return sorted(inside | files)

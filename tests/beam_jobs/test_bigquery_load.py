@@ -151,7 +151,7 @@ def run(model_base, write_parquet, make_columns, tmp_path):
 def test_all_rows_appear_in_the_table(bigquery, run, tmp_path):
     summary = run(rows_per_file=100)
     assert sorted(row["id"] for row in bigquery.rows) == list(range(300))
-    assert (tmp_path / "out" / "summary.json").exists()
+    assert (tmp_path / "out" / "_summary.json").exists()
     (job,) = bigquery.jobs.values()
     results = [name for name in summary.output_files if name.startswith("scored-")]
     assert job["load"]["sourceUris"] == [f"kept://{tmp_path}/out/{name}" for name in results]
@@ -184,7 +184,7 @@ def test_a_load_that_fails_leaves_the_files_and_the_table(bigquery, run, tmp_pat
     with pytest.raises(JobError, match=r"daily was not loaded: no such\ncolumn; the files are in kept://.*/out"):
         run()
     assert bigquery.rows == []
-    assert (tmp_path / "out" / "summary.json").exists()
+    assert (tmp_path / "out" / "_summary.json").exists()
 
 
 def test_a_busy_server_and_a_lost_answer_do_not_load_twice(bigquery, run, tmp_path):

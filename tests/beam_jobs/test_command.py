@@ -27,7 +27,7 @@ def test_command_scores_and_prints_the_counts(model_base, write_parquet, tmp_pat
     assert "rows read                2" in done.stdout
     assert "rows rejected            1  (1 null)" in done.stdout
     assert str(output) in done.stdout
-    assert (output / "summary.json").is_file()
+    assert (output / "_summary.json").is_file()
 
 
 def test_usage_errors_are_one_line_and_status_2(model_base, write_parquet, tmp_path):
@@ -119,4 +119,4 @@ def test_samples_and_a_report_from_the_command_line(model_base, write_parquet, m
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "mean NLL" in done.stdout
-    assert "report.html, summary.json" in done.stdout
+    assert "report.html, _summary.json" in done.stdout

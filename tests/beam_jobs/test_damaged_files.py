@@ -210,5 +210,5 @@ def test_too_many_rejected_rows_fail_the_job_and_are_kept(score, write_parquet, 
     )
     (kept,) = tmp_path.glob("failed*")
     assert message.endswith(str(kept))
-    assert sorted(entry.name for entry in kept.iterdir()) == ["rejected-00000-of-00001.parquet", "summary.json"]
-    assert pq.read_table(kept / "rejected-00000-of-00001.parquet").num_rows == 50
+    assert sorted(entry.name for entry in kept.iterdir()) == ["_rejected-00000-of-00001.parquet", "_summary.json"]
+    assert pq.read_table(kept / "_rejected-00000-of-00001.parquet").num_rows == 50

@@ -19,7 +19,7 @@ ROWS = 6_000
 def evaluate(run_job, model_base):
     def run(*inputs: str, model=model_base, **values):
         directory = run_job(evaluate_table, EvaluateOptions, *inputs, model=str(model), **values)
-        return json.loads((directory / "summary.json").read_text()), directory
+        return json.loads((directory / "_summary.json").read_text()), directory
 
     return run
 

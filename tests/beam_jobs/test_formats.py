@@ -112,7 +112,7 @@ def test_csv_and_json_lines_hold_the_same_rows_as_parquet(write_parquet, make_co
             score_table, ScoreOptions, path, model=str(model_base), keep=("name",), output=form, output_format=form
         )
         (file,) = directory.glob("scored-*")
-        assert [entry.suffix for entry in directory.glob("rejected-*")] == [f".{form}"]
+        assert [entry.suffix for entry in directory.glob("_rejected-*")] == [f".{form}"]
         tables[form] = file
     rows = pq.read_table(tables["parquet"]).to_pylist()
     lines = [json.loads(line) for line in tables["jsonl"].read_text().splitlines()]

@@ -46,7 +46,7 @@ def test_a_killed_job_shows_nothing_and_can_be_run_again(command, scored_elsewhe
     subprocess.run([*command, "--batch_size=4096"], check=True, capture_output=True, timeout=60)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.parquet", "scores"]
     output = tmp_path / "scores"
-    assert json.loads((output / "summary.json").read_text())["rows_scored"] == ROWS
+    assert json.loads((output / "_summary.json").read_text())["rows_scored"] == ROWS
     table = pq.ParquetDataset(sorted(output.glob("scored-*"))).read(["row"])
     assert sorted(table["row"].to_pylist()) == list(range(ROWS))
 

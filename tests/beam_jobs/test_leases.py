@@ -142,11 +142,11 @@ def test_an_output_that_appeared_meanwhile_is_not_replaced(output, tmp_path):
     staged = stage_output(output, existing="refuse")
     staged.name_shards([], "scored", REJECTED_SCHEMA, PARQUET)
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "summary.json").write_text('{"output_files": []}')
+    (tmp_path / "out" / "_summary.json").write_text('{"output_files": []}')
     with pytest.raises(JobError, match="exists; name a directory that does not"):
         staged.publish("{}")
     staged.discard()
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["summary.json"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["_summary.json"]
 
 
 def test_a_file_system_with_directories_is_no_object_store(output, monkeypatch):

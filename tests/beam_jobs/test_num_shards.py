@@ -42,7 +42,7 @@ def test_a_table_in_that_many_files(num_shards, score, write_parquet, make_colum
     assert max(rows) - min(rows) <= 1
     assert merged.scored.schema.equals(plain.scored.schema)
     assert merged.scored.sort_by("row").to_pydict() == plain.scored.sort_by("row").to_pydict()
-    listed = {*merged.summary.output_files, "summary.json"}
+    listed = {*merged.summary.output_files, "_summary.json"}
     assert {file.name for file in merged.directory.iterdir()} == listed
 
 

@@ -232,14 +232,14 @@ def test_the_jobs_write_every_format(job, form, compression, write_parquet, make
     prefix = "samples" if job == "sample" else "scored"
     files = sorted(directory.glob(f"{prefix}-*"))
     assert all(file.name.endswith(extension(form, compression)) for file in files)
-    assert [file.name.endswith(extension(form, compression)) for file in directory.glob("rejected-*")] == [True]
+    assert [file.name.endswith(extension(form, compression)) for file in directory.glob("_rejected-*")] == [True]
     assert len(files) == (3 if job == "shards" else 1)
     rows = [row for file in files for row in read(str(file)).to_pylist()]
     expected = {"sample": range(300), "nothing": []}.get(job, [row for row in range(300) if row != 5])
     assert sorted(int(row["id"]) for row in rows) == list(expected)
     assert all(int(row["id"]) == int(row["row"]) for row in rows)
-    summary = json.loads((directory / "summary.json").read_text())
-    assert set(summary["output_files"]) | {"summary.json"} == {file.name for file in directory.iterdir()}
+    summary = json.loads((directory / "_summary.json").read_text())
+    assert set(summary["output_files"]) | {"_summary.json"} == {file.name for file in directory.iterdir()}
 
 
 def test_the_values_are_those_of_parquet(write_parquet, make_columns, run_job, model_base):
@@ -268,7 +268,7 @@ def test_an_evaluation_writes_its_rejected_rows_so(write_parquet, make_columns, 
     path = write_parquet("a.parquet", columns)
     values = {"model": str(model_base), "output_format": "jsonl", "compression": "gzip"}
     directory = run_job(evaluate_table, EvaluateOptions, path, **values)
-    (file,) = directory.glob("rejected-*.jsonl.gz")
+    (file,) = directory.glob("_rejected-*.jsonl.gz")
     assert json.loads(gzip.decompress(file.read_bytes())) == {"file": path, "row": 7, "reason": "x0: NaN"}
 
 

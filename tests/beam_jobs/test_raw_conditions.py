@@ -48,7 +48,7 @@ def score_shop(shop, tmp_path):
         names = {"model": str(shop), "input_patterns": (str(path),), "output": str(tmp_path / output)}
         summary = score_table(ScoreOptions(**names, batch_size=64, **options))
         scored = pq.ParquetDataset(sorted((tmp_path / output).glob("scored-*"))).read().sort_by("row")
-        rejected = pq.ParquetDataset(sorted((tmp_path / output).glob("rejected-*"))).read()
+        rejected = pq.ParquetDataset(sorted((tmp_path / output).glob("_rejected-*"))).read()
         assert scored.num_rows + rejected.num_rows == summary.rows_read
         return summary, scored, dict(zip(rejected["row"].to_pylist(), rejected["reason"].to_pylist(), strict=True))
 
@@ -236,7 +236,7 @@ def test_draws_depend_on_the_raw_condition_and_carry_it_through(shop, run_job, t
             raw = (row["region"], row["price"], row["store"], row["temperature"])
             assert raw == ROWS[row["row"]][2:]
             assert row["log_prob"] == pytest.approx(log_prob(row["x0"], row["x1"], *raw), rel=1e-3)
-    summary = json.loads((output / "summary.json").read_text())
+    summary = json.loads((output / "_summary.json").read_text())
     assert summary["unknown_categories"] == {"region": 2, "store": 2}
 
 
@@ -245,7 +245,7 @@ def test_an_evaluation_groups_by_a_raw_column(shop, run_job, tmp_path):
     output = run_job(
         evaluate_table, EvaluateOptions, str(tmp_path / "a.parquet"), model=str(shop), group_column="region"
     )
-    summary = json.loads((output / "summary.json").read_text())
+    summary = json.loads((output / "_summary.json").read_text())
     groups = {group["group"]: group["mean_nll"] for group in summary["groups"]}
     assert groups["north"] == pytest.approx(-log_prob(*ROWS[0]), rel=1e-4)
     assert groups["(null)"] == pytest.approx(-log_prob(*ROWS[2]), rel=1e-4)

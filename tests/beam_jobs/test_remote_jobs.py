@@ -66,9 +66,9 @@ class Bucket:
 
     def summary(self, output: str) -> dict:
         """What an output says of itself, after a look at whether it holds what it says."""
-        summary = json.loads(self.read(f"{output}/summary.json"))
+        summary = json.loads(self.read(f"{output}/_summary.json"))
         assert self.keys(f"{output}/") == sorted(
-            f"{output}/{name}" for name in [*summary["output_files"], "summary.json"]
+            f"{output}/{name}" for name in [*summary["output_files"], "_summary.json"]
         )
         return summary
 
@@ -144,13 +144,14 @@ def test_all_three_jobs_give_what_they_give_here(bucket, model, columns, model_b
     assert scores["row"] == expected["row"]
     np.testing.assert_allclose(scores["log_prob"], expected["log_prob"], rtol=1e-5)
     assert len(bucket.keys("out/s/scored-")) == 3
-    assert bucket.table("out/s/rejected-").to_pylist() == [
+    assert bucket.table("out/s/_rejected-").to_pylist() == [
         {"file": bucket.url("in/a.parquet"), "row": 7, "reason": "x0: NaN"}
     ]
 
     drawn = {"num_samples": 2, "seed": 3}
     sample_table(SampleOptions(**here, output=str(tmp_path / "d"), **drawn))
-    sample_table(SampleOptions(**there, output=bucket.url("out/d"), **drawn), options)
+    one_file = {**there, "input_patterns": (bucket.url("in/a.parquet"),)}  # rows that a glob finds have other keys
+    sample_table(SampleOptions(**one_file, output=bucket.url("out/d"), **drawn), options)
     bucket.summary("out/d")
     order = [("row", "ascending"), ("draw", "ascending")]
     draws = bucket.table("out/d/samples-").sort_by(order)
@@ -180,10 +181,10 @@ def test_an_output_is_refused_replaced_or_nobodys(bucket, model, columns):
     assert bucket.keys("out/") == first
     score(output, existing_output="replace")
     bucket.summary("out")
-    assert set(bucket.keys("out/")) & set(first) == {"out/summary.json"}
+    assert set(bucket.keys("out/")) & set(first) == {"out/_summary.json"}
     assert bucket.keys("out.") == []
     for bad, message in (
-        ("models", "no summary.json, so it was not written by this command"),
+        ("models", "no _summary.json, so it was not written by this command"),
         ("a*b", r"holds '\*'"),
     ):
         with pytest.raises(UsageError, match=message):
@@ -211,7 +212,7 @@ def test_damaged_files_fail_the_job_and_leave_nothing_or_are_accounted_for(bucke
     summary = score_table(ScoreOptions(**values, on_bad_file="reject"), options)
     assert summary.rows_read == 2 * ROWS + 1
     table = bucket.table("out/scored-").select(["file", "row"]).to_pylist()
-    table += bucket.table("out/rejected-").select(["file", "row"]).to_pylist()
+    table += bucket.table("out/_rejected-").select(["file", "row"]).to_pylist()
     keys = {(each["file"].rpartition("/")[2], each["row"]) for each in table}
     expected = {(name, row) for name in ("good.parquet", "bad.parquet") for row in range(ROWS)}
     assert keys == expected | {("short.parquet", 0)}
@@ -220,7 +221,7 @@ def test_damaged_files_fail_the_job_and_leave_nothing_or_are_accounted_for(bucke
     with pytest.raises(JobError, match=r"--max_rejected allows 0\.00%; .* are in s3://.*/few\.rejected-"):
         score_table(ScoreOptions(**few, on_bad_file="reject", max_rejected=0), options)
     kept = {key.rpartition("/")[2].partition("-")[0] for key in bucket.keys("few")}
-    assert kept == {"rejected", "summary.json"}
+    assert kept == {"_rejected", "_summary.json"}
 
 
 def test_large_objects_are_copied_in_parts(bucket):

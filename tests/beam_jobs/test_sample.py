@@ -39,7 +39,7 @@ def same(draws: dict[tuple[int, int], float]):
 
 
 def rejected_in(directory: Path) -> list[tuple[int, str]]:
-    rows = pq.ParquetDataset(sorted(directory.glob("rejected-*"))).read().to_pylist()
+    rows = pq.ParquetDataset(sorted(directory.glob("_rejected-*"))).read().to_pylist()
     return sorted((row["row"], row["reason"]) for row in rows)
 
 
@@ -54,7 +54,7 @@ def test_each_row_gets_its_draws_with_their_density(sample, write_parquet, densi
     z = np.stack([x0 - c0, (x1 + 2 * c0) / 3])
     np.testing.assert_allclose(z.mean(axis=1), 0, atol=4 / np.sqrt(20_000))
     np.testing.assert_allclose(np.cov(z), np.eye(2), atol=0.05)
-    summary = json.loads((directory / "summary.json").read_text())
+    summary = json.loads((directory / "_summary.json").read_text())
     assert (summary["rows_read"], summary["rows_scored"], summary["draws_written"]) == (500, 500, 20_000)
 
 
@@ -90,7 +90,7 @@ def test_rows_that_cannot_be_drawn_for_are_rejected(sample, write_parquet, model
     table, directory = sample(path, key_column="key")
     assert set(table["row"].to_pylist()) == {0}
     assert rejected_in(directory) == [(1, "c0: null"), (2, "key: null key")]
-    summary = json.loads((directory / "summary.json").read_text())
+    summary = json.loads((directory / "_summary.json").read_text())
     assert (summary["rows_read"], summary["rows_scored"], summary["rows_rejected"]) == (3, 1, 2)
 
 
@@ -100,7 +100,7 @@ def test_draws_that_are_not_finite_are_rejected_alone(sample, write_parquet):
     table, directory = sample(path)
     assert set(table["row"].to_pylist()) == {0}
     assert rejected_in(directory) == [(1, f"draw {n}: not finite") for n in range(3)]
-    summary = json.loads((directory / "summary.json").read_text())
+    summary = json.loads((directory / "_summary.json").read_text())
     assert (summary["rows_scored"], summary["draws_written"], summary["draws_rejected"]) == (2, 3, 3)
 
 

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
@@ -143,6 +144,16 @@ def test_csv_to_csv_keeps_the_text(score, write_text):
     assert '"1.50","007"' in written.read_text()
 
 
+def test_the_output_is_a_table_for_whoever_reads_its_directory(score, write_parquet):
+    path = write_parquet("a.parquet", {"x0": [1.0, None], "x1": [2.0, 3.0], "c0": [0.0, 0.0]})
+    directory = score(path).directory
+    assert len(list(directory.glob("_rejected-*"))) == 1
+    assert pq.read_table(directory).num_rows == 1
+    assert pyarrow.dataset.dataset(directory).count_rows() == 1
+    pandas = pytest.importorskip("pandas")
+    assert pandas.read_parquet(directory)["row"].tolist() == [0]
+
+
 def test_empty_tables_give_an_empty_table_of_the_same_schema(score, write_parquet, write_text, make_columns):
     empty = write_parquet("a.parquet", {**make_columns(0, 1), "id": pa.array([], pa.int16())})
     full = write_parquet("b.parquet", {**make_columns(3, 1), "id": pa.array([1, 2, 3], pa.int16())})
@@ -162,7 +173,7 @@ def test_empty_tables_give_an_empty_table_of_the_same_schema(score, write_parque
 def test_summary_says_what_was_done(score, write_parquet, make_columns, model_base):
     path = write_parquet("a.parquet", make_columns(10, 1))
     result = score(path)
-    summary = json.loads((result.directory / "summary.json").read_text())
+    summary = json.loads((result.directory / "_summary.json").read_text())
     assert summary["rows_read"] == summary["rows_scored"] == 10
     assert summary["rows_rejected"] == 0
     assert summary["model_version"] == "3"
@@ -170,7 +181,7 @@ def test_summary_says_what_was_done(score, write_parquet, make_columns, model_ba
     assert summary["event_columns"] == ["x0", "x1"]
     assert summary["input_files"] == [path]
     assert summary["options"]["batch_size"] == result.summary.options["batch_size"]
-    assert sorted([*summary["output_files"], "summary.json"]) == sorted(p.name for p in result.directory.iterdir())
+    assert sorted([*summary["output_files"], "_summary.json"]) == sorted(p.name for p in result.directory.iterdir())
 
 
 def test_an_earlier_output_is_refused_or_replaced(score, write_parquet, make_columns, tmp_path):
@@ -187,7 +198,7 @@ def test_a_directory_of_another_kind_is_never_replaced(score, write_parquet, mak
     path = write_parquet("a.parquet", make_columns(10, 1))
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("all of it")
-    with pytest.raises(UsageError, match=r"holds no summary\.json"):
+    with pytest.raises(UsageError, match=r"holds no _summary\.json"):
         score(path, output="precious", existing_output="replace")
     assert (tmp_path / "precious" / "thesis.txt").read_text() == "all of it"
 

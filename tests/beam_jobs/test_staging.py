@@ -70,10 +70,10 @@ def test_only_an_output_that_was_being_replaced_gets_its_name_back(tmp_path):
     stage_output(str(tmp_path / "out"), existing="refuse").discard()
     assert len(list(tmp_path.iterdir())) == 3
     (tmp_path / "out.replaced-01234567").mkdir()
-    (tmp_path / "out.replaced-01234567" / "summary.json").write_text("{}")
+    (tmp_path / "out.replaced-01234567" / "_summary.json").write_text("{}")
     with pytest.raises(UsageError, match="exists"):
         stage_output(str(tmp_path / "out"), existing="refuse")
-    assert (tmp_path / "out" / "summary.json").is_file()
+    assert (tmp_path / "out" / "_summary.json").is_file()
     (tmp_path / "out.replaced-89abcdef").mkdir()
     stage_output(str(tmp_path / "out"), existing="replace").discard()
     assert len(list(tmp_path.iterdir())) == 4

@@ -77,11 +77,11 @@ def await_submission(process):
 
 
 def scored_rows(tmp_path):
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    summary = json.loads((tmp_path / "out" / "_summary.json").read_text())
     names = [name for name in summary["output_files"] if name.startswith("scored-")]
     rows = [row for name in names for row in pq.read_table(tmp_path / "out" / name)["row"].to_pylist()]
     assert (sorted(rows), summary["rows_scored"]) == (list(range(ROWS)), ROWS)
-    return {path.name for path in (tmp_path / "out").iterdir()} - {*summary["output_files"], "summary.json"}
+    return {path.name for path in (tmp_path / "out").iterdir()} - {*summary["output_files"], "_summary.json"}
 
 
 def test_a_job_whose_command_was_killed_publishes_all_the_same(start, tmp_path):
@@ -90,7 +90,7 @@ def test_a_job_whose_command_was_killed_publishes_all_the_same(start, tmp_path):
     process.kill()
     process.communicate()
     assert not (tmp_path / "out").exists()
-    until(lambda: (tmp_path / "out" / "summary.json").exists() and not list(tmp_path.glob("out.staging-*/*")))
+    until(lambda: (tmp_path / "out" / "_summary.json").exists() and not list(tmp_path.glob("out.staging-*/*")))
     assert scored_rows(tmp_path) == set()
 
 
@@ -118,7 +118,7 @@ def test_an_interrupt_cancels_the_job_and_a_termination_leaves_it(number, start,
     told = errors.splitlines()[-1]
     if number == signal.SIGTERM:
         assert re.fullmatch(r"error: interrupted by SIGTERM; job \S+ goes on, and publishes its output", told)
-        until(lambda: (tmp_path / "out" / "summary.json").exists())
+        until(lambda: (tmp_path / "out" / "_summary.json").exists())
         assert scored_rows(tmp_path) == set()
     else:
         assert re.fullmatch(r"error: interrupted by SIGINT; job \S+ was cancelled", told)
@@ -135,7 +135,7 @@ def test_too_many_rejected_rows_fail_the_pipeline_and_are_kept(start, tmp_path):
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert re.search(r"error: the job failed: 1 of 1,500 rows .* are in kept://.*/out\.rejected-", errors)
-    assert {path.name.partition("-")[0] for path in tmp_path.glob("out*/*")} == {"rejected", "summary.json"}
+    assert {path.name.partition("-")[0] for path in tmp_path.glob("out*/*")} == {"_rejected", "_summary.json"}
 
 
 def test_the_pipeline_itself_publishes_nothing_where_an_input_changed(start, tmp_path):

@@ -101,7 +101,7 @@ def test_draws(run_job, model, table):
 def test_evaluation(run_job, model, table):
     path, z = table
     directory = run_job(evaluate_table, EvaluateOptions, path, model=model, batch_size=700)
-    summary = json.loads((directory / "summary.json").read_text())
+    summary = json.loads((directory / "_summary.json").read_text())
     assert summary["reference"] == "standard normal"
     assert summary["overall"]["mean_nll"] == pytest.approx(-density(z).mean(), abs=1e-4)
     assert all(each["ks"] < summary["overall"]["ks_by_chance"] for each in summary["overall"]["dimensions"])

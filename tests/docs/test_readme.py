@@ -51,9 +51,9 @@ def test_from_a_table_to_answers(tmp_path):
     assert (tmp_path / "sales.html").stat().st_size > 10_000
     assert run(tmp_path, *command("export")[:7]).endswith("version: models/sales/1\n")
     run(tmp_path, *command("score"))
-    assert json.loads((tmp_path / "out" / "scores" / "summary.json").read_text())["rows_scored"] == 300
+    assert json.loads((tmp_path / "out" / "scores" / "_summary.json").read_text())["rows_scored"] == 300
     run(tmp_path, *command("sample"))
-    assert json.loads((tmp_path / "out" / "samples" / "summary.json").read_text())["rows_read"] == 300
+    assert json.loads((tmp_path / "out" / "samples" / "_summary.json").read_text())["rows_read"] == 300
     run(tmp_path, *command("evaluate"))
     assert (tmp_path / "out" / "report" / "report.html").is_file()
     run(tmp_path, *command("config"))

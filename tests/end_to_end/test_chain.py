@@ -80,7 +80,7 @@ def test_the_commands_from_table_to_scores(tmp_path):
         "--output",
         tmp_path / "out",
     )
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    summary = json.loads((tmp_path / "out" / "_summary.json").read_text())
     assert (summary["rows_read"], summary["rows_scored"], summary["model_version"]) == (3_000, 3_000, "1")
     index, log_probs = scored_log_probs(tmp_path / "out")
     x = np.stack([table["y"], table["z"]], axis=1).astype(np.float32)[index]

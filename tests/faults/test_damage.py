@@ -134,7 +134,7 @@ def test_random_damage_in_a_table(extension, sound, model_base, tmp_path):
             assert not output.exists()
             continue
         rows = [row for file in output.glob("scored-*") for row in pq.read_table(file).to_pylist()]
-        rejected = [row for file in output.glob("rejected-*") for row in pq.read_table(file).to_pylist()]
+        rejected = [row for file in output.glob("_rejected-*") for row in pq.read_table(file).to_pylist()]
         assert summary.rows_read == len(rows) + len(rejected), (seed, kind)
         assert len({row["row"] for row in rows + rejected}) == summary.rows_read, (seed, kind)
         if extension in CHECKED:

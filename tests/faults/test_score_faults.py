@@ -38,8 +38,8 @@ def score(root, flags, count, decide):
 
 def rows_of(output):
     """Every row of an output by what became of it, after its summary has been believed."""
-    summary = json.loads((output / "summary.json").read_text())
-    listed = {"summary.json", *summary["output_files"]}
+    summary = json.loads((output / "_summary.json").read_text())
+    listed = {"_summary.json", *summary["output_files"]}
     assert {path.name for path in output.iterdir()} == listed
     rows = {
         kind: sorted(row for path in output.glob(f"{kind}-*") for row in pq.read_table(path)["row"].to_pylist())
@@ -65,7 +65,7 @@ def prepare(root, kind, score_flags):
 
 def stamp(output):
     """What tells one output from another."""
-    return json.loads((output / "summary.json").read_text())["seconds"], sorted(
+    return json.loads((output / "_summary.json").read_text())["seconds"], sorted(
         p.stat().st_ino for p in output.iterdir()
     )
 

@@ -69,7 +69,7 @@ def test_every_row_comes_out_once(model_base, files, batch_size, row_group_size,
             )
         )
         scored = [row for path in output.glob("scored-*") for row in pq.read_table(path).to_pylist()]
-        rejected = [row for path in output.glob("rejected-*") for row in pq.read_table(path).to_pylist()]
+        rejected = [row for path in output.glob("_rejected-*") for row in pq.read_table(path).to_pylist()]
     assert sorted((row["file"], row["row"]) for row in scored + rejected) == sorted(expected)
     good = {key for key, values in expected.items() if all(map(is_good, values))}
     assert {(row["file"], row["row"]) for row in scored} == good

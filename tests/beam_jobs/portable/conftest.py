@@ -83,7 +83,7 @@ def assert_same_table(score_elsewhere: Callable, tmp_path: Path) -> Callable[[Pa
         expected, got = scores_by_id(tmp_path / "reference"), scores_by_id(directory)
         assert set(got) == set(expected) == set(range(1, ROWS))
         np.testing.assert_allclose([got[i] for i in sorted(got)], [expected[i] for i in sorted(got)], rtol=1e-5)
-        rejected = pq.ParquetDataset(sorted(directory.glob("rejected-*.parquet"))).read().to_pylist()
+        rejected = pq.ParquetDataset(sorted(directory.glob("_rejected-*.parquet"))).read().to_pylist()
         assert [(row["row"], row["reason"]) for row in rejected] == [(0, "x0: null")]
 
     return compare
