@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from export.contract import TrainingSummary
@@ -18,6 +18,7 @@ def export_run(
     version: int | None = None,
     warmup_batch_sizes: Sequence[int] = (1,),
     batching: BatchingParameters | None = None,
+    announce: Callable[[str], object] = silent,
 ) -> ExportedVersion:
     """Exports the trained model of a run directory as the next version in `model_base`.
 
@@ -27,6 +28,7 @@ def export_run(
       version: number of the version; `None` for one more than the greatest there is.
       warmup_batch_sizes: numbers of rows of the warm-up requests, as in `export_saved_model`.
       batching: parameters of this model's batching, as in `export_saved_model`.
+      announce: takes a line for each step, before it begins.
 
     Raises:
       RunError: if the run is none, not finished or damaged.
@@ -42,6 +44,7 @@ def export_run(
         version=version,
         warmup_batch_sizes=warmup_batch_sizes,
         batching=batching,
+        announce=announce,
         training=TrainingSummary(
             training_rows=summary.training_rows,
             validation_rows=summary.validation_rows,
