@@ -9,6 +9,7 @@ from export.contract import TrainingSummary
 from export.saved_model import ExportedVersion, export_and_report
 from maf.run_directory import load_run
 from maf_serving.batching import BatchingParameters
+from maf_serving.command import silent
 
 
 def export_run(

@@ -6,8 +6,6 @@ import re
 import subprocess
 import sys
 
-import pytest
-
 from tests.docs.commands import ROOT
 
 SCRIPT = """
@@ -36,7 +34,6 @@ follow_imports = skip
 PACKAGES = ("maf_serving", "maf", "export", "beam_jobs", "serving_config")
 
 
-@pytest.mark.slow
 def test_a_script_of_a_user_is_checked_against_real_types(tmp_path):
     installed = tmp_path / "site-packages"
     installed.mkdir()
