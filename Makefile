@@ -1,8 +1,8 @@
 # Every target sets itself up: the first call makes .venv from requirements.lock.
-# Python 3.10 to 3.12; name another with: make PYTHON=/path/to/python3.11
+# Python 3.10 to 3.13; name another with: make PYTHON=/path/to/python3.11
 
-FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
-PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
+FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 RUN := $(VENV)/bin/python
 PROGRAM := $(VENV)/bin/maf-serving
@@ -18,7 +18,7 @@ help: ## Show the targets
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { \
-	    echo 'error: found no Python 3.10 to 3.12; install one, or name it: make PYTHON=/path/to/python3.11' >&2; exit 2; }
+	    echo 'error: found no Python 3.10 to 3.13; install one, or name it: make PYTHON=/path/to/python3.11' >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

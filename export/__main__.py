@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from export.errors import OptionError
 from export.publish import check_base, is_remote
 from export.source import read_source
 from maf_serving.batching import BatchingParameters
-from maf_serving.command import run_command
+from maf_serving.command import run_command, say, show
 from maf_serving.flags import CommandParser, integers, names
 from maf_serving.quiet_tensorflow import import_quietly
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(lambda: _export(arguments), left="nothing is published")
 
 
-def _export(arguments: Sequence[str] | None) -> str:
+def _export(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     batching = _batching(options)
     source = read_source(
@@ -43,6 +44,7 @@ def _export(arguments: Sequence[str] | None) -> str:
     )
     if not is_remote(options.model):
         check_base(options.model, options.version)
+    say("starting TensorFlow, and reading the model")
     import_quietly()
     from export.report_table import format_report  # noqa: PLC0415  # TensorFlow takes seconds, --help must not
 
@@ -51,8 +53,13 @@ def _export(arguments: Sequence[str] | None) -> str:
         version=options.version,
         warmup_batch_sizes=options.warmup_batch_sizes,
         batching=batching,
+        announce=say,
     )
-    return f"{format_report(exported.report)}\nversion: {exported.version_dir}"
+    status = show(f"{format_report(exported.report)}\nversion: {exported.version_dir}")
+    model, name = shlex.quote(options.model), shlex.quote(Path(options.model.rstrip("/")).name)
+    say(f"next     maf-serving serve --model {model} --model_name {name}")
+    say(f"         maf-serving score --model {model} --input FILES --output out/{name}/scores")
+    return status
 
 
 _BATCHING = {

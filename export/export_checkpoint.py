@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from export.masks import check_masks
 from export.saved_model import ExportedVersion, export_and_report
 from maf.routing import make_bijector_kwargs
 from maf_serving.batching import BatchingParameters
+from maf_serving.command import silent
 
 
 def export_checkpoint(
@@ -30,6 +31,7 @@ def export_checkpoint(
     version: int | None = None,
     warmup_batch_sizes: Sequence[int] = (1,),
     batching: BatchingParameters | None = None,
+    announce: Callable[[str], object] = silent,
 ) -> ExportedVersion:
     """Exports the model of `builder` with the weights of `checkpoint` as the next version in `model_base`.
 
@@ -44,6 +46,7 @@ def export_checkpoint(
       version: number of the version; `None` for one more than the greatest there is.
       warmup_batch_sizes: numbers of rows of the warm-up requests, as in `export_saved_model`.
       batching: parameters of this model's batching, as in `export_saved_model`.
+      announce: takes a line for each step, before it begins.
 
     Raises:
       ContractError: if of the condition both lists are given.
@@ -70,6 +73,7 @@ def export_checkpoint(
         version=version,
         warmup_batch_sizes=warmup_batch_sizes,
         batching=batching,
+        announce=announce,
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from export.contract import TrainingSummary
 from export.saved_model import ExportedVersion, export_and_report
 from maf.run_directory import Run, load_run
 from maf_serving.batching import BatchingParameters
+from maf_serving.command import silent
 
 
 def export_run(
@@ -18,6 +19,7 @@ def export_run(
     version: int | None = None,
     warmup_batch_sizes: Sequence[int] = (1,),
     batching: BatchingParameters | None = None,
+    announce: Callable[[str], object] = silent,
 ) -> ExportedVersion:
     """Exports the trained model of a run directory as the next version in `model_base`.
 
@@ -27,6 +29,7 @@ def export_run(
       version: number of the version; `None` for one more than the greatest there is.
       warmup_batch_sizes: numbers of rows of the warm-up requests, as in `export_saved_model`.
       batching: parameters of this model's batching, as in `export_saved_model`.
+      announce: takes a line for each step, before it begins.
 
     Raises:
       RunError: if the run is none, not finished or damaged.
@@ -41,6 +44,7 @@ def export_run(
         version=version,
         warmup_batch_sizes=warmup_batch_sizes,
         batching=batching,
+        announce=announce,
         training=training_summary(loaded),
     )
 

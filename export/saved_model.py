@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from export.verification import VerificationReport, verify
 from export.verification_inputs import make_inputs
 from export.warmup import check_batch_sizes, warmup_requests, write_warmup
 from maf_serving.batching import BATCHING_PATH, BatchingParameters
-from maf_serving.command import sigterm_raises
+from maf_serving.command import sigterm_raises, silent
 
 IN_PROCESS = ("log_prob", "inverse", "forward", "sample_with_seed", ENCODE_CONDITION)
 
@@ -112,8 +112,9 @@ def export_and_report(
     training: TrainingSummary | None = None,
     warmup_batch_sizes: Sequence[int] = (1,),
     batching: BatchingParameters | None = None,
+    announce: Callable[[str], object] = silent,
 ) -> ExportedVersion:
-    """`export_saved_model`, with the verification's figures."""
+    """`export_saved_model`, with the verification's figures; `announce` is told of each step before it begins."""
     columns = read_columns(conditional_columns, condition_columns)
     check_model(distribution, event_columns, columns.conditional_columns)
     check_weights(distribution.variables)
@@ -122,6 +123,7 @@ def export_and_report(
     contract = _make_contract(distribution, event_columns, columns, sampler, training)
     check_batch_sizes(warmup_batch_sizes, contract, batching)
     # owns the variables and tables that the graphs read
+    announce(f"compiling the model and tracing {len(contract.signatures)} signatures")
     functions = _serving_functions(distribution, sampler, contract)
     concrete_functions = trace(functions, contract.signatures)
     check_weights(captured_variables(concrete_functions))
@@ -136,14 +138,17 @@ def export_and_report(
     warmup = warmup_requests(contract, inputs, warmup_batch_sizes)
     try:
         with sigterm_raises(), base.staging() as staged:
+            announce("writing the SavedModel and its warm-up requests")
             write_saved_model(concrete_functions, staged, tables=functions.tables)
             write_method_names(staged, contract)
             _write_contract(contract, staged)
             write_warmup(staged, contract, warmup)
             if batching is not None:
                 (staged / BATCHING_PATH).write_text(batching.to_text(), encoding="utf-8")
+            announce("verifying it in a fresh process, against the model in TensorFlow Probability")
             report = verify(model, staged, inputs)
             report.require_agreement()
+            announce("publishing it")
             return ExportedVersion(base.publish(staged, version), report)
     except (OSError, tf.errors.OpError) as error:
         raise _cannot_take(model_base, error) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from export.contract import find_version, read_contract
 from maf.run_directory import RunDirectory
-from maf_serving.command import run_command, show
+from maf_serving.command import run_command, say, show
 from maf_serving.flags import CommandParser
 from maf_serving.quiet_tensorflow import import_quietly
 
@@ -29,6 +29,7 @@ def _verify(arguments: Sequence[str] | None) -> str:
     read_contract(version_dir)
     if options.run is not None:
         RunDirectory(options.run).read_summary()
+    say("starting TensorFlow, and verifying in a fresh process")
     import_quietly()
     from export.report_table import format_report  # noqa: PLC0415  # TensorFlow takes seconds to import
     from export.verify_version import verify_version  # noqa: PLC0415

@@ -99,6 +99,10 @@ def say(text: str) -> None:
             sys.stderr.flush()
 
 
+def silent(_: str) -> None:
+    """Takes a line of progress that nobody is to be told."""
+
+
 def one_line(error: BaseException) -> str:
     """The message of an error, without line breaks."""
     return " ".join(str(error).split())

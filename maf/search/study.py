@@ -26,7 +26,7 @@ from maf.search.search_directory import SearchDirectory
 from maf.search.space import configure, first_values, space
 from maf.search.trial_table import TrialTable
 from maf.train import train_on
-from maf_serving.command import when_interrupted
+from maf_serving.command import silent, when_interrupted
 
 FIRST_TRIALS = 5  # before trials are stopped for being worse than others
 OUTCOME = "outcome"  # attribute of a trial that ended by itself: its seconds, and its validation NLL or why it has none
@@ -124,7 +124,7 @@ def _run_trial(
                 None if fold else trial, epochs=chosen(sized.max_epochs), deadline=deadline, clock=clock
             )
             run = directory.new_fold(config) if fold else directory.new_trial(config)
-            trained = train_on(rows, config, run, announce=_silent, observer=observer)
+            trained = train_on(rows, config, run, announce=silent, observer=observer)
             likelihood = RowsLikelihood(trained.distribution, len(config.data.event), rows.condition)
             log_probs.append(likelihood.evaluate(rows.validation))
     except (TrialStopped, TrainingError) as end:
@@ -176,7 +176,3 @@ def _describe(study: optuna.Study, directory: SearchDirectory) -> str:
         lines.append(f"test NLL        {summary.test_nll:.4f} ± {summary.test_nll_standard_error:.4f} nats, raw units")
     lines.append(f"next            maf-serving export --run {directory.best.path} --model models/NAME")
     return "\n".join(lines)
-
-
-def _silent(_: str) -> None:
-    """Says nothing: a trial is a line of the table."""

@@ -93,6 +93,25 @@ def test_the_columns_may_have_other_names(extension, columns, score, tmp_path):
     given = {"event_columns": ("price", "volume"), "conditional_columns": ("season",)}
     first, second = score(path, output="renamed", **given), score(plain, output="plain")
     assert list(first.log_probs().values()) == list(second.log_probs().values())
+    by_name = (("c0", "season"), ("x1", "volume"), ("x0", "price"))
+    third = score(path, output="by_name", rename=by_name)
+    assert list(third.log_probs().values()) == list(second.log_probs().values())
+
+
+@pytest.mark.parametrize(
+    ("rename", "message"),
+    [
+        ((("x9", "a"),), "--rename has 'x9', which is no column of the model; did you mean 'x1'?"),
+        ((("price", "a"),), "--rename has 'price', which is no column of the model; it has: x0, x1, c0"),
+        ((("x0", "a"), ("x0", "b")), "--rename has 'x0' twice"),
+        ((("x0", "x1"),), "named for more than one column of the model"),
+    ],
+)
+def test_a_rename_that_makes_no_sense_is_refused(rename, message, score, write_parquet, make_columns):
+    path = write_parquet("a.parquet", make_columns(3, 1))
+    with pytest.raises(UsageError) as refused:
+        score(path, rename=rename)
+    assert message in str(refused.value)
 
 
 def test_names_for_too_few_columns_are_refused(score, write_parquet, make_columns):

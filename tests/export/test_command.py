@@ -62,7 +62,15 @@ def test_exports_a_run(run, tmp_path):
     options = ["--warmup_batch_sizes", "1,5", "--per_model_batching", "--max_batch_size", "8"]
     result = python("-m", "export", "--run", str(run), "--model_base", str(base), "--version", "3", *options)
     assert result.returncode == 0, result.stderr
-    assert result.stderr == ""
+    assert result.stderr.splitlines() == [
+        "starting TensorFlow, and reading the model",
+        "compiling the model and tracing 8 signatures",
+        "writing the SavedModel and its warm-up requests",
+        "verifying it in a fresh process, against the model in TensorFlow Probability",
+        "publishing it",
+        f"next     maf-serving serve --model {base} --model_name demo",
+        f"         maf-serving score --model {base} --input FILES --output out/demo/scores",
+    ]
     lines = result.stdout.splitlines()
     assert lines[0].split()[:4] == ["signature", "output", "loader", "rows"]
     assert lines[-1] == f"version: {base / '3'}"
