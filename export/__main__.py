@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.errors import OptionError
+from export.errors import OptionError, PublishError
 from export.publish import check_base, is_remote
 from export.source import read_source
 from maf_serving.batching import BatchingParameters
@@ -43,7 +43,10 @@ def _export(arguments: Sequence[str] | None) -> int:
         condition_spec=options.condition_spec,
     )
     if not is_remote(options.model):
-        check_base(options.model, options.version)
+        try:
+            check_base(options.model, options.version)
+        except PublishError as error:  # nothing has been started
+            raise OptionError(str(error)) from error
     say("starting TensorFlow, and reading the model")
     import_quietly()
     from export.report_table import format_report  # noqa: PLC0415  # TensorFlow takes seconds, --help must not

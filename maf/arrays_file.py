@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from maf.errors import RunError
+from maf.errors import DamagedRunError
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -27,12 +27,12 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """What `write_arrays` wrote. Raises `RunError` if it cannot be read."""
+    """What `write_arrays` wrote. Raises `DamagedRunError` if it cannot be read."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError) as error:
-        raise RunError(f"{path} cannot be read ({error}); expected arrays that a training run wrote") from error
+        raise DamagedRunError(f"{path} cannot be read ({error}); expected arrays that a training run wrote") from error
 
 
 def variables_to_arrays(variables: Sequence[Any], prefix: str) -> dict[str, np.ndarray[Any, Any]]:
@@ -41,10 +41,10 @@ def variables_to_arrays(variables: Sequence[Any], prefix: str) -> dict[str, np.n
 
 
 def arrays_to_variables(arrays: Mapping[str, np.ndarray[Any, Any]], variables: Sequence[Any], prefix: str) -> None:
-    """Assigns what `variables_to_arrays` made of the same variables. Raises `RunError` if they are not the same."""
+    """Assigns what `variables_to_arrays` made of the same variables. Raises `DamagedRunError` if they are not the same."""
     stored = [array for name, array in arrays.items() if name.startswith(f"{prefix}/")]
     came, expected = [array.shape for array in stored], [tuple(variable.shape) for variable in variables]
     if came != expected:
-        raise RunError(f"the stored {prefix} has arrays of shapes {came}; the configured one expects {expected}")
+        raise DamagedRunError(f"the stored {prefix} has arrays of shapes {came}; the configured one expects {expected}")
     for variable, value in zip(variables, stored, strict=True):
         variable.assign(value)

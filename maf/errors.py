@@ -5,10 +5,11 @@ MafError
 ├── DataError       the table given for training cannot be used
 ├── RoutingError    a flow's layers cannot be given their conditional input
 ├── RunError        a run directory is not one, is taken, or belongs to other options
+│   └── DamagedRunError     its files are not what a run has written
 ├── SearchError     a search's directory is not one, is taken, or what it needs is not installed
 └── TrainingError   the fit did not work
 
-The last is a `maf_serving.errors.JobError` (exit status 1), the others are `UsageError`s (exit status 2).
+`TrainingError` and `DamagedRunError` end a command with exit status 1, the others are `UsageError`s (exit status 2).
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ class RoutingError(MafError, UsageError):
 
 class RunError(MafError, UsageError):
     """A run directory is not one, is taken, or belongs to other options."""
+
+
+class DamagedRunError(RunError):
+    """Files of a run are not what it has written; the command was right."""
+
+    exit_status = 1
 
 
 class SearchError(MafError, UsageError):

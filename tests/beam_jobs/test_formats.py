@@ -101,7 +101,7 @@ def test_the_columns_may_have_other_names(extension, columns, score, tmp_path):
 @pytest.mark.parametrize(
     ("rename", "message"),
     [
-        ((("x9", "a"),), "--rename has 'x9', which is no column of the model; did you mean 'x1'?"),
+        ((("x00", "a"),), "--rename has 'x00', which is no column of the model; did you mean 'x0'?"),
         ((("price", "a"),), "--rename has 'price', which is no column of the model; it has: x0, x1, c0"),
         ((("x0", "a"), ("x0", "b")), "--rename has 'x0' twice"),
         ((("x0", "x1"),), "named for more than one column of the model"),
