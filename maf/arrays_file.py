@@ -41,7 +41,7 @@ def variables_to_arrays(variables: Sequence[Any], prefix: str) -> dict[str, np.n
 
 
 def arrays_to_variables(arrays: Mapping[str, np.ndarray[Any, Any]], variables: Sequence[Any], prefix: str) -> None:
-    """Assigns what `variables_to_arrays` made of the same variables. Raises `DamagedRunError` if they are not the same."""
+    """Assigns what `variables_to_arrays` made of the same variables. `DamagedRunError` if they are others."""
     stored = [array for name, array in arrays.items() if name.startswith(f"{prefix}/")]
     came, expected = [array.shape for array in stored], [tuple(variable.shape) for variable in variables]
     if came != expected:
