@@ -24,7 +24,7 @@ from maf_serving.arrow_columns import (
     to_floats,
     to_integers,
 )
-from maf_serving.errors import UsageError
+from maf_serving.errors import UsageError, did_you_mean
 from maf_serving.rejection import RejectedRows
 from maf_serving.table_files import READABLE, TableFile
 from maf_serving.table_formats import Damage, InputBatch, find_format, list_suffixes
@@ -129,7 +129,9 @@ def _check_columns(file: Path, schema: pa.Schema, columns: Sequence[str]) -> Non
         found = schema.names.count(name)
         if found != 1:
             what = "has no column" if not found else f"has {found} columns named"
-            raise DataError(f"{file} {what} {name!r}; its columns: {', '.join(schema.names)}")
+            close = None if found else did_you_mean(name, schema.names)
+            hint = "" if close is None else f"did you mean {close!r}? "
+            raise DataError(f"{file} {what} {name!r}; {hint}its columns: {', '.join(schema.names)}")
 
 
 def _values(batch: InputBatch, name: str, kind: str, codes: CategoryCodes | None) -> Array:

@@ -57,6 +57,10 @@ def test_integers_that_float64_cannot_hold_are_rounded(tmp_path):
         (lambda path: str(path), "is a directory"),
         (lambda path: write_csv(path / "a.txt", "y\n1\n"), "is of no known kind"),
         (lambda path: write_csv(path / "a.csv", "x\n1\n"), "has no column 'y'; its columns: x"),
+        (
+            lambda path: write_csv(path / "a.csv", "x,Y\n1,2\n"),
+            r"has no column 'y'; did you mean 'Y'\? its columns: x, Y",
+        ),
         (lambda path: write_csv(path / "a.csv", "y,y\n1,2\n"), r"names column\(s\) y more than once"),
         (lambda path: write_csv(path / "a.csv", "y\nhigh\nlow\n"), "column 'y' of .* is string; expected numbers"),
         (lambda path: write_csv(path / "a.csv", ""), "cannot be read"),
