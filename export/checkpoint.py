@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from export.builder import Built
 from export.errors import CheckpointError, OptionError
 from export.keras_weights import is_keras_weights, restore_keras_weights
 from export.object_graph import Match, ObjectGraph, variables_below
+
+if TYPE_CHECKING:
+    from export.builder import Built
 
 MAX_NAMED = 4
 

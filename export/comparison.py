@@ -6,12 +6,14 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.reference import Function
 from export.verification_inputs import TYPICAL_ROWS
+
+if TYPE_CHECKING:
+    from export.reference import Function
 
 Array = np.ndarray[Any, Any]
 

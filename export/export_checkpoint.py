@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from export.builder import build
 from export.check_model import check_model, check_weights
 from export.checkpoint import check_checkpoint, restore
-from export.contract import ConditionColumn
 from export.encoded_columns import read_columns
 from export.masks import check_masks
 from export.saved_model import ExportedVersion, export_and_report
 from maf.routing import make_bijector_kwargs
-from maf_serving.batching import BatchingParameters
 from maf_serving.command import silent
+
+if TYPE_CHECKING:
+    from export.contract import ConditionColumn
+    from maf_serving.batching import BatchingParameters
 
 
 def export_checkpoint(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from export.contract import TrainingSummary
 from export.saved_model import ExportedVersion, export_and_report
 from maf.run_directory import Run, load_run
-from maf_serving.batching import BatchingParameters
 from maf_serving.command import silent
+
+if TYPE_CHECKING:
+    from maf_serving.batching import BatchingParameters
 
 
 def export_run(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from export import condition
-from export.reference import Array, Function
 from export.rounded_weights import rounded
 from maf.routing import make_bijector_kwargs
-from maf_serving.columns import ConditionColumn
+
+if TYPE_CHECKING:
+    from export.reference import Array, Function
+    from maf_serving.columns import ConditionColumn
 
 
 class LiveModel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,11 +13,13 @@ import tensorflow as tf
 from export.contract import ContractError, read_contract
 from export.errors import VerificationError
 from export.raw_rows import null_numbers
-from export.reference import Array, Function
 from export.rounded_weights import rounded
 from export.signatures import ENCODE_CONDITION
 from export.warmup import read_warmup
 from maf_serving.columns import ConditionColumn, number_entries
+
+if TYPE_CHECKING:
+    from export.reference import Array, Function
 
 
 class LoadedVersion:

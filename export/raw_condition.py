@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
-from maf_serving.columns import ConditionColumn
+if TYPE_CHECKING:
+    from maf_serving.columns import ConditionColumn
 
 Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, tf.Tensor]

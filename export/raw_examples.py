@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from export.raw_condition import RawCondition
-from maf_serving.columns import ConditionColumn
+if TYPE_CHECKING:
+    from export.raw_condition import RawCondition
+    from maf_serving.columns import ConditionColumn
 
 Parsed = Mapping[str, Any]
 

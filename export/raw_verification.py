@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from export.comparison import Comparison, Expectation, compare, expect
-from export.contract import Contract
 from export.errors import VerificationError
-from export.raw_rows import RawRows
-from export.reference import Reference
-from export.replay import Replies
 from export.request import Request
 from export.signatures import ENCODE_CONDITION, LOG_PROB_EXAMPLES
+
+if TYPE_CHECKING:
+    from export.contract import Contract
+    from export.raw_rows import RawRows
+    from export.reference import Reference
+    from export.replay import Replies
 
 Array = np.ndarray[Any, Any]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from maf_serving.columns import ConditionColumn
+if TYPE_CHECKING:
+    from maf_serving.columns import ConditionColumn
 
 Array = np.ndarray[Any, Any]
 Function = Callable[[Mapping[str, Array]], dict[str, Array]]

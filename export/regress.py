@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from export.contract import TensorSpec
 from export.row_guard import guard_rows
+
+if TYPE_CHECKING:
+    from export.contract import TensorSpec
 
 Tensors = Mapping[str, tf.Tensor]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from export.verification import VerificationReport
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from export.verification import VerificationReport
 
 _HEADER = ("signature", "output", "loader", "rows", "max rel. error", "p99", "of tolerance")
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from export.contract import TensorSpec
+if TYPE_CHECKING:
+    from export.contract import TensorSpec
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

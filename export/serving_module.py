@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from export.base_sampler import BaseSampler
 from export.compiled.chunks import ChunkedFunction
 from export.contract import REGRESS_METHOD_NAME, Signature
-from export.density import Density
-from export.raw_examples import RawExamples
 from export.regress import make_regress
 from export.row_guard import check_shapes, guard_finite, guard_rows
 from export.signatures import ENCODE_CONDITION, SERVING_DEFAULT
+
+if TYPE_CHECKING:
+    from export.base_sampler import BaseSampler
+    from export.density import Density
+    from export.raw_examples import RawExamples
 
 Tensors = Mapping[str, tf.Tensor]
 Function = Callable[[Tensors], Tensors]

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,12 +15,14 @@ from export.contract import Contract, Signature, read_contract
 from export.errors import VerificationError
 from export.examples import as_sent, signature_features
 from export.raw_verification import RawVerification
-from export.reference import Function, Reference
 from export.replay import LOADERS, Replies, replay
 from export.request import Request
 from export.signature_defs import check_signature_defs
 from export.signatures import RAW, REGRESS, SERVING_DEFAULT
 from export.verification_inputs import TYPICAL_ROWS, VerificationInputs
+
+if TYPE_CHECKING:
+    from export.reference import Function, Reference
 
 Array = np.ndarray[Any, Any]
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from export.raw_rows import RawRows, draw_raw_rows
-from export.reference import Reference
-from maf_serving.columns import ConditionColumn
+
+if TYPE_CHECKING:
+    from export.reference import Reference
+    from maf_serving.columns import ConditionColumn
 
 Array = np.ndarray[Any, Any]
 TYPICAL_ROWS = 128

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -10,11 +11,13 @@ from export.contract import ConditionColumn, read_contract
 from export.errors import OptionError, VerificationError
 from export.live_model import LiveModel
 from export.loaded_version import LoadedVersion
-from export.reference import Reference
 from export.signature_defs import check_signature_defs
 from export.verification import VerificationReport, verify
 from export.verification_inputs import make_inputs
 from maf.run_directory import load_run
+
+if TYPE_CHECKING:
+    from export.reference import Reference
 
 _SHOWN = 5  # categories of a column in an error
 

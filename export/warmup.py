@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -16,8 +17,10 @@ from export.contract import REGRESS_METHOD_NAME, Contract
 from export.errors import OptionError
 from export.examples import as_sent, signature_features
 from export.request import Request
-from export.verification_inputs import VerificationInputs
-from maf_serving.batching import BatchingParameters
+
+if TYPE_CHECKING:
+    from export.verification_inputs import VerificationInputs
+    from maf_serving.batching import BatchingParameters
 
 WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
 MOST_RECORDS = 1000

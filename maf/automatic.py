@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from maf.config import FlowConfig, TrainingConfig
 from maf.errors import ConfigError
+
+if TYPE_CHECKING:
+    from maf.config import FlowConfig, TrainingConfig
 
 T = TypeVar("T")
 

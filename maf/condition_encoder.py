@@ -1,19 +1,23 @@
-"""The part of a conditional flow that looks at the condition alone."""
+"""The part of a conditional flow that looks at the condition alone: standardised numbers, quantile bins, categories."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from maf.condition_bins import ConditionBins
+if TYPE_CHECKING:
+    from maf.standardization import Standardization
 
 FARTHEST = 8.0  # deviations; what lies beyond does not drown the other columns
+Array = np.ndarray[Any, Any]
+MOST_ROWS = 200_000  # enough for quantiles
 
 
 @dataclasses.dataclass(slots=True)
@@ -153,3 +157,61 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
         dropped = round(256 * self._pass.dropout)
         kept = self._pass.random_bytes[:, first : first + units.shape[-1]] >= dropped
         return tf.where(kept, units * (256 / (256 - dropped)), tf.zeros_like(units))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ConditionBins:
+    """Where each conditional column has its bins, in raw units.
+
+    Bin t of column j encodes `c` as `clip((c_j - low_jt) * rate_jt, 0, 1)`: 0 below the bin, 1 above, linear inside
+    (Gorishniy et al. 2022, section 3.1). A dense layer on top is piecewise linear in `c` with a slope of its own in
+    each bin, which is what tables with steps, thresholds and skewed columns need; outside of the training rows' range
+    it is constant.
+
+    Reference: https://arxiv.org/abs/2203.05556
+
+    Attributes:
+      low: `[C, T]`, where the bins begin; of the columns that are numbers.
+      rate: `[C, T]`, one over their widths; 0 for a bin that a column has no use for.
+    """
+
+    low: Array
+    rate: Array
+
+    @classmethod
+    def fit(cls, columns: Array, num_bins: int) -> ConditionBins:
+        """Bins of about equally many of the rows `columns` `[N, C]`; fewer for a column with few distinct values.
+
+        NaN is no value.
+        """
+        sample = np.asarray(columns[:: -(-len(columns) // MOST_ROWS)], np.float64)
+        shares = np.linspace(0, 1, num_bins + 1)
+        known = [values[~np.isnan(values)] for values in sample.T]
+        # of a column without values in the sample there is nothing to divide
+        knots = [np.quantile(v, shares, method="inverted_cdf") if len(v) else np.zeros(1) for v in known]
+        return cls._between(knots, num_bins)
+
+    @classmethod
+    def normal(
+        cls, standardization: Standardization, num_bins: int, columns: Sequence[int] | None = None
+    ) -> ConditionBins:
+        """Bins for normal columns of that mean and deviation, where there are no rows to fit to; `None` for all."""
+        shares = np.linspace(0, 1, num_bins + 3)[1:-1]
+        quantiles = np.array([NormalDist().inv_cdf(share) for share in shares])
+        chosen = slice(None) if columns is None else list(columns)
+        loc, scale = standardization.condition_loc[chosen], standardization.condition_scale[chosen]
+        return cls._between(list(loc[:, None] + scale[:, None] * quantiles), num_bins)
+
+    @classmethod
+    def _between(cls, knots: list[Array], num_bins: int) -> ConditionBins:
+        low, rate = np.zeros((len(knots), num_bins)), np.zeros((len(knots), num_bins))
+        for column, values in enumerate(knots):
+            distinct = np.unique(values)
+            low[column, : len(distinct) - 1] = distinct[:-1]
+            rate[column, : len(distinct) - 1] = 1 / np.diff(distinct)
+        return cls(low, rate)
+
+
+def condition_encoders(distribution: Any) -> list[ConditionEncoder]:
+    """The encoders in `distribution`: one if it is of `build_flow` and conditional."""
+    return [module for module in distribution.submodules if isinstance(module, ConditionEncoder)]

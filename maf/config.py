@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from maf.config_checks import at_least, one_of_choices, positive
 from maf.errors import ConfigError
 from maf_serving.columns import ConditionColumn
 from maf_serving.strict_json import parse_json, read_value
@@ -253,3 +252,25 @@ class RunConfig:
                 data[name] = {**values, **data[name]}
         config: RunConfig = read_value(cls, data, "config", error=ConfigError)
         return config
+
+
+def at_least(config: Any, **least: int) -> None:
+    """Raises `ConfigError` for an option below its least value; one that is `None` is automatic."""
+    for name, minimum in least.items():
+        if getattr(config, name) is not None and getattr(config, name) < minimum:
+            raise ConfigError(f"{name} is {getattr(config, name)}; expected at least {minimum}")
+
+
+def positive(config: Any, *names: str) -> None:
+    """Raises `ConfigError` for one of these options that is not above 0."""
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise ConfigError(f"{name} is {getattr(config, name)}; expected more than 0")
+
+
+def one_of_choices(config: Any) -> None:
+    """Raises `ConfigError` for an option that is none of its choices."""
+    for field in dataclasses.fields(config):
+        choices = field.metadata.get("choices")
+        if choices and getattr(config, field.name) not in choices:
+            raise ConfigError(f"{field.name} is {getattr(config, field.name)!r}; expected one of {', '.join(choices)}")

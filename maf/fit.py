@@ -1,30 +1,36 @@
-"""Maximum-likelihood fit of a flow to rows, resumable at any step."""
+"""Maximum-likelihood fit of a flow to rows, resumable at any step: epochs, minibatches, one step of the optimiser."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 
 from maf.automatic import chosen, size_training
-from maf.config import TrainingConfig
+from maf.condition_encoder import condition_encoders
 from maf.dequantization import dequantized
 from maf.errors import TrainingError
-from maf.minibatches import minibatches, steps_per_epoch
-from maf.raw_condition import RawCondition
-from maf.rows_likelihood import RowsLikelihood
-from maf.train_step import make_train_step
+from maf.likelihood import RowsLikelihood
 from maf.training_state import EpochRecord, TrainingState
+
+if TYPE_CHECKING:
+    from maf.config import TrainingConfig
+    from maf.raw_condition import RawCondition
 
 Array = np.ndarray[Any, Any]
 UNKNOWN_STREAM = 0x0DD
 WARM_STEPS = 50  # over which the 'cosine' schedule rises
 SMALLEST_IMPROVEMENT = 1e-4  # nats; less does not reset the patience
+DROPOUT_STREAM = 0xD209
+WINDOW_BYTES = 2**26
+BLOCK_ROWS = 8_192
 
 
 class Observer(Protocol):
@@ -162,3 +168,100 @@ def _learning_rate(state: TrainingState, steps: int, config: TrainingConfig) -> 
         warm = min(1.0, (progress * chosen(config.max_epochs) * steps + 1) / WARM_STEPS)
         return warm * config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
     return state.learning_rate
+
+
+def make_train_step(
+    likelihood: RowsLikelihood, distribution: Any, state: TrainingState, config: TrainingConfig, total_steps: int
+) -> Callable[[Array, Array | None], float]:
+    """One step of the optimiser on a minibatch; returns its NLL before it, nats, of the rows that are as they were."""
+    variables, optimizer = distribution.trainable_variables, state.optimizer
+    decays = [chosen(config.weight_decay) if "kernel" in variable.name else 0.0 for variable in variables]
+    most_kept = 1 - 1 / max(1.0, config.weight_average * total_steps)
+
+    @tf.function(jit_compile=config.jit_compile == "on")  # type: ignore[untyped-decorator]
+    def step(rows: tf.Tensor, same: tf.Tensor | None, random_bytes: tf.Tensor | None) -> tf.Tensor:
+        with tf.GradientTape() as tape, _dropout(distribution, chosen(config.dropout), random_bytes):
+            log_prob = likelihood.log_prob(rows)
+            nll = -tf.reduce_mean(log_prob)
+        gradients = tape.gradient(nll, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients, norm = tf.clip_by_global_norm(gradients, config.gradient_clip_norm)
+        usable = tf.math.is_finite(norm)
+        for variable, decay in zip(variables, decays, strict=True):
+            if decay:
+                variable.assign(variable * (1 - tf.cast(optimizer.learning_rate, variable.dtype) * decay))
+        optimizer.apply_gradients(
+            [(tf.where(usable, g, tf.zeros_like(g)), v) for g, v in zip(gradients, variables, strict=True)]
+        )
+        for variable in variables:  # MADE's masks are constraints: some optimisers apply them, all must
+            if variable.constraint is not None:
+                variable.assign(variable.constraint(variable))
+        done = tf.cast(optimizer.iterations, tf.float64)
+        # over the last tenth at first, when weights move fast; what was before the first step has no part in it
+        kept = tf.minimum((done - 1) / (8 + done), most_kept)
+        for variable, average in zip(variables, state.averages, strict=True):
+            average.assign_add(tf.cast(1 - kept, variable.dtype) * (variable - average))
+        return nll if same is None else -tf.reduce_sum(tf.where(same, log_prob, 0)) / _count(same, log_prob.dtype)
+
+    hidden = max((encoder.num_hidden for encoder in condition_encoders(distribution)), default=0)
+
+    def on_rows(rows: Array, same: Array | None) -> float:
+        random_bytes = None
+        if config.dropout and hidden:
+            rng = np.random.default_rng([config.seed, state.epoch, state.step, DROPOUT_STREAM])
+            random_bytes = tf.constant(rng.integers(0, 256, (len(rows), hidden), np.uint8))
+        return float(step(likelihood.tensor(rows), None if same is None else tf.constant(same), random_bytes))
+
+    return on_rows
+
+
+def _count(which: tf.Tensor, dtype: Any) -> tf.Tensor:
+    return tf.maximum(tf.reduce_sum(tf.cast(which, dtype)), 1)
+
+
+@contextlib.contextmanager
+def _dropout(distribution: Any, share: float, random_bytes: tf.Tensor | None) -> Iterator[None]:
+    """While it is open, the condition encoder leaves out a share of its units, if there are random bytes to choose."""
+    with contextlib.ExitStack() as stack:
+        for encoder in condition_encoders(distribution) if random_bytes is not None else ():
+            stack.enter_context(encoder.dropping(share, random_bytes))
+        yield
+
+
+def steps_per_epoch(num_rows: int, batch_size: int) -> int:
+    """How many minibatches `minibatches` yields: full ones only."""
+    return num_rows // min(batch_size, num_rows)
+
+
+def minibatches(
+    rows: Array, *, batch_size: int, seed: int, epoch: int, first_step: int = 0, window_bytes: int = WINDOW_BYTES
+) -> Iterator[Array]:
+    """One epoch of minibatches `[batch_size, K]` of `rows` `[N, K]`, in an order that `seed` and `epoch` decide.
+
+    Blocks of consecutive rows are taken in random order, as many at a time as fit into `window_bytes`, and shuffled row
+    by row inside that window; where all rows fit this is a full shuffle. Only one window is in memory. Every row comes
+    at most once; the fewer than `batch_size` that do not fill a minibatch are others in each epoch.
+
+    Args:
+      rows: an array or a memory-mapped file.
+      batch_size: rows of each minibatch; all of them if there are fewer.
+      seed: of the run; with `epoch` it decides the order.
+      epoch: counts passes over the rows.
+      first_step: minibatches to skip from the start, without reading more than one window of them.
+      window_bytes: memory for one window.
+    """
+    batch_size = min(batch_size, len(rows))
+    block_rows = batch_size * max(1, BLOCK_ROWS // batch_size)
+    starts = np.random.default_rng([seed, epoch]).permutation(np.arange(0, len(rows), block_rows))
+    blocks = max(1, window_bytes // (block_rows * rows.itemsize * rows.shape[1]))
+    for window in range(0, len(starts), blocks):
+        chosen = starts[window : window + blocks]
+        size = sum(min(block_rows, len(rows) - start) for start in chosen)
+        steps = size // batch_size
+        if first_step >= steps:
+            first_step -= steps
+            continue
+        gathered = np.concatenate([rows[start : start + block_rows] for start in chosen])
+        order = np.random.default_rng([seed, epoch, window]).permutation(size)
+        for step in range(first_step, steps):
+            yield gathered[order[step * batch_size : (step + 1) * batch_size]]
+        first_step = 0

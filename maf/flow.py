@@ -12,13 +12,10 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from maf.automatic import TYPICAL_ROWS, chosen, size_flow
-from maf.condition_bins import ConditionBins
-from maf.condition_encoder import ConditionEncoder
-from maf.conditioners import AffineConditioner, SplineConditioner
+from maf.condition_encoder import ConditionBins, ConditionEncoder
 from maf.config import FlowConfig
-from maf.heavy_tails import HeavyTails
-from maf.layers import build_network, maf_layer
-from maf.logarithmic import Logarithmic
+from maf.event_scales import HeavyTails, Logarithmic
+from maf.layers import AffineConditioner, SplineConditioner, build_network, maf_layer
 from maf.standardization import Standardization
 
 

@@ -1,16 +1,25 @@
-"""One named masked autoregressive layer: the piece that chains are made of."""
+"""One named masked autoregressive layer, and the conditioner that it calls: the piece that chains are made of.
+
+A conditioner is what `tfb.MaskedAutoregressiveFlow` calls with `x` and `conditional_input`. They are objects, not
+closures, so that an exporter can read what they hold: `network` (a `tfb.AutoregressiveNetwork`), `encoder` and the
+constants of the transform.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import tensorflow as tf
 import tf_keras
 from tensorflow_probability import bijectors as tfb
 
-from maf.conditioners import AffineConditioner, SplineConditioner
 from maf.errors import ConfigError
+
+if TYPE_CHECKING:
+    from maf.condition_encoder import ConditionEncoder
 
 
 def create_named_maf(
@@ -110,3 +119,107 @@ def check_name(name: str) -> str:
     if not isinstance(name, str) or not name:
         raise ConfigError(f"layer name is {name!r}; expected a text of at least one character, unique in the flow")
     return name
+
+
+class Conditioner(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
+    """An autoregressive network behind a condition encoder: `x` `[B, D]` and `c` `[B, C]` to parameters `[B, D, P]`.
+
+    Attributes:
+      network: `tfb.AutoregressiveNetwork` with P parameters per event column.
+      encoder: encodes the condition for the network, or `None` for an unconditional flow.
+      log_scale_bound: log-scales lie in `(-b, b)`, by `b tanh(./b)`: no layer can scale by more than `exp(b)`.
+    """
+
+    def __init__(
+        self, network: tfb.AutoregressiveNetwork, encoder: ConditionEncoder | None, *, log_scale_bound: float
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.encoder = encoder
+        self.log_scale_bound = log_scale_bound
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the conditioner needs `conditional_input`."""
+        return self.encoder is not None
+
+    def parameters(self, x: tf.Tensor, conditional_input: tf.Tensor | None) -> tf.Tensor:
+        """The network's output `[B, D, P]`."""
+        if self.encoder is None:
+            return self.network(x)
+        return self.network(x, conditional_input=self.encoder(conditional_input))
+
+    def bounded(self, log_scale: tf.Tensor) -> tf.Tensor:
+        """`log_scale` pressed into `(-log_scale_bound, log_scale_bound)`."""
+        return self.log_scale_bound * tf.tanh(log_scale / self.log_scale_bound)
+
+
+class AffineConditioner(Conditioner):
+    """`shift_and_log_scale_fn` of an affine layer, `x = shift + exp(log_scale) z` (Papamakarios et al. 2017, eq. 3).
+
+    Reference: https://arxiv.org/abs/1705.07057
+    """
+
+    num_parameters = 2
+
+    def __call__(self, x: tf.Tensor, conditional_input: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """`shift` and `log_scale`, each `[B, D]`."""
+        shift, log_scale = tf.unstack(self.parameters(x, conditional_input), num=2, axis=-1)
+        return shift, self.bounded(log_scale)
+
+
+class SplineConditioner(Conditioner):
+    """`bijector_fn` of a spline layer, `x = shift + exp(log_scale) spline(z)`.
+
+    The monotonic rational-quadratic spline (Durkan et al. 2019, section 3) gives the density its shape and the affine
+    part its place and width, so that a narrow p(x | c) does not have to fit between two knots. Parameters per event
+    column: K widths, K heights, K - 1 slopes, shift, log-scale.
+
+    Reference: https://arxiv.org/abs/1906.04032
+
+    Attributes:
+      num_bins: K.
+      spline_range: r; the spline maps `[-r, r]` to itself and is the identity outside.
+    """
+
+    min_bin_share = 1e-3  # of the whole range, for each bin
+    min_slope = 1e-3
+
+    def __init__(
+        self,
+        network: tfb.AutoregressiveNetwork,
+        encoder: ConditionEncoder | None,
+        *,
+        log_scale_bound: float,
+        num_bins: int,
+        spline_range: float,
+    ) -> None:
+        super().__init__(network, encoder, log_scale_bound=log_scale_bound)
+        self.num_bins = num_bins
+        self.spline_range = spline_range
+
+    @staticmethod
+    def num_parameters(num_bins: int) -> int:
+        """P for splines of `num_bins` bins."""
+        return 3 * num_bins + 1
+
+    def __call__(self, x: tf.Tensor, conditional_input: tf.Tensor | None = None) -> tfb.Bijector:
+        """A bijector of batch shape `[B, D]` and scalar events."""
+        bins = self.num_bins
+        widths, heights, slopes, shift, log_scale = tf.split(
+            self.parameters(x, conditional_input), [bins, bins, bins - 1, 1, 1], axis=-1
+        )
+        spline = tfb.RationalQuadraticSpline(
+            self._bins(widths), self._bins(heights), self._slopes(slopes), range_min=-self.spline_range
+        )
+        scale = tfb.Scale(log_scale=self.bounded(log_scale[..., 0]))
+        return tfb.Chain([tfb.Shift(shift[..., 0]), scale, spline])
+
+    def _bins(self, logits: tf.Tensor) -> tf.Tensor:
+        """Bin sizes that sum to `2 r`, none below its share."""
+        shares = self.min_bin_share + (1 - self.num_bins * self.min_bin_share) * tf.nn.softmax(logits)
+        return 2 * self.spline_range * shares
+
+    def _slopes(self, logits: tf.Tensor) -> tf.Tensor:
+        """Positive slopes at the inner knots; 1 where the logit is 0, so that a new layer is near the identity."""
+        return self.min_slope + tf.nn.softplus(logits + math.log(math.expm1(1 - self.min_slope)))

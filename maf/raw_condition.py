@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from maf.category_codes import NULL_CODE
+from maf.table import NULL_CODE
 from maf_serving.columns import ConditionColumn, number_entries
 
 Array = np.ndarray[Any, Any]

@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maf.category_codes import CategoryCodes
-from maf.config import DataConfig
 from maf.dequantization import noise_widths
+from maf.errors import DataError
 from maf.raw_condition import RawCondition
-from maf.run_tables import category_codes, open_tables
-from maf.settled_rows import SettledRows
-from maf.settling import settle_rows
-from maf.split_writer import SPLITS, SplitWriter
-from maf.standardization import Standardization
-from maf.table import Table
-from maf_serving.columns import ConditionColumn
+from maf.settling import SPLITS, SettledRows, SplitWriter, settle_rows
+from maf.table import INTEGER, NUMBER, STRING, CategoryCodes, Table, is_parquet, open_table
+
+if TYPE_CHECKING:
+    from maf.config import DataConfig
+    from maf.standardization import Standardization
+    from maf_serving.columns import ConditionColumn
 
 SPLIT_STREAM = 0x5B117
 Array = np.ndarray[Any, Any]
@@ -133,3 +132,37 @@ def _open_rows(directory: Path, config: DataConfig, dtype: str) -> Rows:
         findings=settled.findings,
         nullable=config.nullable,
     )
+
+
+def open_tables(config: DataConfig) -> tuple[Table, Table | None]:
+    """The table of `--data`, and that of `--test_data` if there is one, with the same categories.
+
+    Raises:
+      DataError: if one cannot be read, or a column is of another kind in it than in the other, or in the run.
+    """
+    wanted = None
+    if config.condition_columns is not None:
+        wanted = {column.name: column.kind for column in config.condition_columns}
+    table = _open(config.data, config, wanted)
+    kinds = {name: table.categories.get(name, NUMBER) for name in config.condition}
+    return table, _open(config.test_data, config, kinds) if config.test_data else None
+
+
+def category_codes(config: DataConfig, table: Table) -> dict[str, CategoryCodes]:
+    """Codes of the categories of `table`: of the run's vocabularies if it has them, else new ones."""
+    known = {column.name: column.vocabulary for column in config.condition_columns or ()}
+    return {name: CategoryCodes(name, kind, known.get(name)) for name, kind in table.categories.items()}
+
+
+def _open(patterns: Sequence[str], config: DataConfig, wanted: Mapping[str, str] | None) -> Table:
+    categorical = {*config.categorical, *(name for name, kind in (wanted or {}).items() if kind == INTEGER)}
+    columns = (*config.event, *config.condition)
+    table = open_table(patterns, columns, condition=config.condition, categorical=tuple(categorical))
+    if wanted is None:
+        return table
+    text_files = not any(is_parquet(file) for file in table.files)
+    for name, kind in wanted.items():
+        got = table.categories.get(name, NUMBER)
+        if got != kind and not (kind == STRING and text_files):  # what looks like numbers can be read as text
+            raise DataError(f"column {name!r} of {', '.join(patterns)} is of kind {got}; the model takes a {kind}")
+    return dataclasses.replace(table, categories={name: kind for name, kind in wanted.items() if kind != NUMBER})

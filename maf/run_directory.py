@@ -190,8 +190,8 @@ class RunDirectory:
 def load_run(path: str | Path) -> Run:
     """The trained model of a run directory. Raises `RunError` if it is none, not finished or damaged."""
     # imported here: an exporter asks for a run's errors and paths before it needs TensorFlow
-    from maf.arrays_file import arrays_to_variables, read_arrays  # noqa: PLC0415
     from maf.flow import build_flow  # noqa: PLC0415
+    from maf.training_state import arrays_to_variables, read_arrays  # noqa: PLC0415
 
     directory = RunDirectory(Path(path))
     config = directory.read_config()

@@ -1,19 +1,23 @@
-"""Decides on categories and nulls when all rows of a table have been written, and puts the files in order."""
+"""Writes the rows of a table to a flat file for each split, and decides on categories and nulls once all are known."""
 
 from __future__ import annotations
 
 import collections
+import dataclasses
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from maf.category_codes import NULL_CODE, CategoryCodes
-from maf.errors import DataError
-from maf.settled_rows import SettledRows
-from maf.split_writer import SPLITS, SplitWriter
-from maf.standardization import RunningMoments
-from maf_serving.columns import ConditionColumn, encoded_columns
+from maf.dequantization import dequantized, noise_widths
+from maf.errors import DataError, RunError
+from maf.standardization import RunningMoments, Standardization
+from maf.table import NULL_CODE, CategoryCodes
+from maf_serving.columns import ConditionColumn, encoded_columns, number_entries
+from maf_serving.strict_json import parse_dataclass
 
 if TYPE_CHECKING:
     from maf.config import DataConfig
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 CHUNK_ROWS = 65_536
 FEWEST_NULLS = 20  # training rows from which a null can be learnt as a state of its own
+SPLITS = ("training", "validation", "test")
 
 
 def settle_rows(
@@ -182,3 +187,120 @@ def _findings(
 
 def _share(part: int, rows: int) -> str:
     return f"{part:,} training rows ({part / rows:.2%})"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SettledRows:
+    """Facts of the files of split rows; with them in their directory the files are complete.
+
+    Attributes:
+      counts: rows by split.
+      dropped: rows left out.
+      mean, scale: `[D + K]`, of the training rows; of a nullable column those of its other values.
+      constant: `[D + K]`, whether a column has one value alone.
+      columns: the raw columns of the condition.
+      findings: what there is to say of categories and nulls, a line each.
+    """
+
+    counts: Mapping[str, int]
+    dropped: int
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    constant: tuple[bool, ...]
+    columns: tuple[ConditionColumn, ...]
+    findings: tuple[str, ...] = ()
+
+    def write(self, directory: Path) -> None:
+        """Marks the files in `directory` as complete; before that they count as not there."""
+        partial = directory / "rows.json.partial"
+        partial.write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
+        partial.replace(directory / "rows.json")
+
+    @classmethod
+    def read(cls, directory: Path) -> SettledRows:
+        """What `write` wrote."""
+        path = directory / "rows.json"
+        return parse_dataclass(cls, path.read_text(encoding="utf-8"), str(path), error=RunError)
+
+    def standardization(self, event_noise: Array | None) -> Standardization:
+        """Moments of x, noise of widths `event_noise` `[D]` included, and of the encoded condition `[C]`."""
+        d = len(self.mean) - len(self.columns)
+        mean, scale = np.array(self.mean), np.array(self.scale)
+        event_scale = scale[:d] if event_noise is None else np.sqrt(scale[:d] ** 2 + event_noise**2 / 12)
+        size = len(encoded_columns(self.columns))
+        loc, deviation = np.zeros(size), np.ones(size)  # entries that are 0 or 1 stay as they are
+        entries = number_entries(self.columns)
+        numbers = [index for index, column in enumerate(self.columns, d) if not column.is_category]
+        loc[entries] = mean[numbers]
+        deviation[entries] = np.where(self.constant, 1.0, scale)[numbers]
+        return Standardization(mean[:d], event_scale, loc, deviation)
+
+
+class SplitWriter:
+    """Three open files, and what has gone through them.
+
+    Missing values in conditional columns are written as NaN: what becomes of them is decided when all rows are known.
+
+    Attributes:
+      directory: of the files, `training.rows` and so on.
+      dtype: of the rows.
+      event_size: D.
+      read, dropped: rows that came, and those of them not written because of a missing or an infinite value.
+      counts: rows written, by split.
+      complete: rows written that have no missing value.
+      moments: of the training rows without a missing value, `[D + K]`.
+      nulls: missing values in training rows, by conditional column.
+      code_counts: training rows with each code, by index of the conditional column; of categories alone.
+    """
+
+    def __init__(self, directory: Path, config: DataConfig, dtype: str, seed: int, categories: tuple[int, ...]) -> None:
+        """`categories` are the indices of the conditional columns that hold codes."""
+        num_columns = len(config.event) + len(config.condition)
+        self.directory = directory
+        self.dtype = np.dtype(dtype)
+        self.event_size = len(config.event)
+        self.read = self.dropped = self.complete = 0
+        self.counts = dict.fromkeys(SPLITS, 0)
+        self.moments = RunningMoments(num_columns)
+        self.nulls = np.zeros(len(config.condition), np.int64)
+        self.code_counts = {index: np.zeros(0, np.int64) for index in categories}
+        self._noise_widths = noise_widths(config)
+        self._seed = seed
+        self._files: dict[str, IO[bytes]] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> SplitWriter:
+        for split in SPLITS:
+            self._files[split] = self._stack.enter_context((self.directory / f"{split}.rows").open("wb"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def write(self, batch: Array, split: Array) -> None:
+        """Appends the usable rows of `batch` `[n, D + K]` to the splits that `split` `[n]` says."""
+        with np.errstate(over="ignore"):
+            rows = batch.astype(self.dtype)
+        x, c = rows[:, : self.event_size], rows[:, self.event_size :]
+        usable = np.isfinite(x).all(axis=1) & ~np.isinf(c).any(axis=1)
+        self.read += len(rows)
+        self.dropped += int(len(rows) - usable.sum())
+        for index, name in enumerate(SPLITS):
+            chosen = rows[usable & (split == index)]
+            if name != "training":  # training rows get new noise at each step
+                chosen = dequantized(chosen, self._noise_widths, seed=(self._seed, index, self.read))
+            self._files[name].write(chosen.tobytes())
+            self.counts[name] += len(chosen)
+            complete = ~np.isnan(chosen).any(axis=1)
+            self.complete += int(complete.sum())
+            if name == "training":
+                self.moments.update(chosen[complete].astype(np.float64))
+                self._count(chosen[:, self.event_size :])
+
+    def _count(self, c: Array) -> None:
+        self.nulls += np.isnan(c).sum(axis=0)
+        for index, counts in self.code_counts.items():
+            codes = c[:, index]
+            came = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=len(counts))
+            came[: len(counts)] += counts
+            self.code_counts[index] = came

@@ -1,4 +1,4 @@
-"""Columns of Parquet and CSV files, streamed as batches of rows."""
+"""Columns of Parquet and CSV files, streamed as batches of rows: what kind each is, and numbers for its categories."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import glob
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from maf.category_codes import CategoryCodes
-from maf.column_kind import NUMBER, column_kind
 from maf.errors import DataError
 from maf_serving.arrow_columns import (
     Fault,
     Integers,
+    Mask,
     describe,
     find_faults,
     is_text,
@@ -24,18 +24,18 @@ from maf_serving.arrow_columns import (
     to_floats,
     to_integers,
 )
+from maf_serving.columns import OTHER
 from maf_serving.errors import UsageError, did_you_mean
 from maf_serving.rejection import RejectedRows
 from maf_serving.table_files import READABLE, TableFile
 from maf_serving.table_formats import Damage, InputBatch, find_format, list_suffixes
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from maf_serving.arrow_columns import Mask
-
 Array = np.ndarray[Any, np.dtype[np.float64]]
 BATCH_ROWS = 65_536
+NUMBER, STRING, INTEGER = "number", "string", "integer"
+ArrayCategoryCodes = np.ndarray[Any, Any]
+MOST_DISTINCT = 100_000  # values that are kept in memory while they are counted
+NULL_CODE = -1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -156,3 +156,120 @@ def _refuse(batch: InputBatch, name: str, faults: Mapping[Fault, Mask]) -> None:
             raise DataError(
                 f"{batch.file}, row {batch.rows[index]} (from 0): {reason}; expected {expected} in that column"
             )
+
+
+def column_kind(name: str, schemas: Mapping[Path, pa.Schema], *, may_be: bool, must_be: bool) -> str:
+    """`"number"`, `"string"` or `"integer"`.
+
+    Args:
+      name: of the column.
+      schemas: of the files.
+      may_be: whether the column may be a category.
+      must_be: whether integers are categories too.
+
+    Raises:
+      DataError: if the column is of no such kind, or of one in one file and of another in the next.
+    """
+    found: dict[str, Path] = {}
+    for file, schema in schemas.items():
+        kind = _kind(file, name, schema.field(name).type, may_be=may_be, must_be=must_be)
+        if kind is not None:
+            found.setdefault(kind, file)
+    if STRING in found:  # what looks like numbers in a text file can be read as text
+        found = {kind: file for kind, file in found.items() if kind == STRING or is_parquet(file)}
+    if len(found) > 1:
+        (first, file), (second, other) = list(found.items())[:2]
+        raise DataError(
+            f"column {name!r} is a {first} in {file} and a {second} in {other}; expected the same in all files"
+        )
+    return next(iter(found), NUMBER)
+
+
+def is_parquet(file: Path) -> bool:
+    """By its name."""
+    return find_format(file.name) == "parquet"
+
+
+def _kind(file: Path, name: str, kind: pa.DataType, *, may_be: bool, must_be: bool) -> str | None:
+    """`None` for a column of nulls alone, which says nothing."""
+    types = pa.types
+    plain = kind.value_type if may_be and types.is_dictionary(kind) else kind
+    if types.is_null(plain):
+        return None
+    if may_be and (types.is_string(plain) or types.is_large_string(plain) or types.is_string_view(plain)):
+        return STRING
+    if may_be and types.is_integer(plain) and (must_be or plain is not kind):
+        return INTEGER
+    if must_be and (types.is_floating(plain) or types.is_decimal(plain)):
+        return INTEGER  # integers with missing values often come as floats
+    if not must_be and _is_numeric(plain):
+        return NUMBER
+    expected = "integers or text" if must_be else "numbers or text" if may_be else "numbers"
+    raise DataError(f"column {name!r} of {file} is {kind}; expected {expected}: leave it out or encode it as numbers")
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    types = pa.types
+    return any(test(kind) for test in (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean))
+
+
+class CategoryCodes:
+    """Codes of the values of one column: of a vocabulary, or in the order in which values first come.
+
+    With a vocabulary every other value has one code, the one after its last. Without, a column of more than
+    `MOST_DISTINCT` values is refused: what is different in nearly every row is no category, and would fill the memory.
+    """
+
+    def __init__(self, name: str, kind: str, vocabulary: Sequence[Any] | None = None) -> None:
+        """`kind` is `"string"` or `"integer"`."""
+        self._name = name
+        self._kind = kind
+        self._codes: dict[Any, int] = {value: code for code, value in enumerate(vocabulary or ())}
+        self._other = None if vocabulary is None else len(vocabulary)
+
+    def __call__(self, column: pa.Array) -> ArrayCategoryCodes:
+        """`[n]` float64, NaN for null. What is no value of the kind is one: `Table` has refused it before."""
+        clean = to_integers(column).values if self._kind == "integer" else to_categories(column, self._kind).text
+        encoded = clean.dictionary_encode()
+        codes = np.array([self._code(value) for value in encoded.dictionary.to_pylist()], np.float64)
+        indices = encoded.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
+        of_rows: ArrayCategoryCodes = np.append(codes, np.nan)[indices]
+        return of_rows
+
+    def choose(
+        self, counts: ArrayCategoryCodes, *, most: int, least: int
+    ) -> tuple[tuple[Any, ...], ArrayCategoryCodes]:
+        """The values worth an entry of their own, most frequent first, and what the codes so far become.
+
+        Args:
+          counts: by code, how many training rows have it; codes past its end have none.
+          most: values to keep.
+          least: training rows that a value needs.
+
+        Returns:
+          The vocabulary, and the place in it of each code so far; the one after its last for all others.
+        """
+        candidates = [
+            (-int(counts[code]), value)
+            for value, code in self._codes.items()
+            if code < len(counts) and counts[code] >= least and value != OTHER  # the name of all others
+        ]
+        vocabulary = tuple(value for _, value in sorted(candidates)[:most])
+        if not vocabulary:
+            raise DataError(
+                f"no value of conditional column {self._name!r} is in {least} training rows; leave the column out, "
+                "group its values, or lower --min_category_rows"
+            )
+        places = {value: place for place, value in enumerate(vocabulary)}
+        return vocabulary, np.array([places.get(value, len(vocabulary)) for value in self._codes])
+
+    def _code(self, value: Any) -> int:
+        if self._other is not None:
+            return self._codes.get(value, self._other)
+        code = self._codes.setdefault(value, len(self._codes))
+        if code >= MOST_DISTINCT:
+            raise DataError(
+                f"conditional column {self._name!r} has more than {MOST_DISTINCT:,} different values; a category is "
+                "one of few: leave the column out, or group its values"
+            )
+        return code

@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from maf.arguments import Arguments, flag_of
-from maf.arrays_file import variables_to_arrays, write_arrays
 from maf.config import RunConfig
 from maf.dequantization import noise_widths
 from maf.errors import RunError, TrainingError
 from maf.fit import Observer, evaluate, fit
+from maf.observers import EpochProgress, TensorBoard, reading_progress
 from maf.preparation import prepare, warn_of_rows
-from maf.progress import EpochProgress, reading_progress
 from maf.rows import Rows, split_rows
 from maf.run_directory import Run, RunDirectory, TrainingSummary, load_run, make_run
-from maf.tensorboard import TensorBoard
-from maf.training_state import EpochRecord
+from maf.training_state import EpochRecord, variables_to_arrays, write_arrays
 from maf_serving.command import when_interrupted
 
 

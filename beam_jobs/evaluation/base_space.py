@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from beam_jobs.evaluation.chi_square import chi_square_cdf, chi_square_quantile, rough_quantile
-from maf_serving.arrow_columns import Floats
 from maf_serving.calibration import LEVELS
+
+if TYPE_CHECKING:
+    from maf_serving.arrow_columns import Floats
 
 Values = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]

@@ -7,11 +7,12 @@ header and the hidden units of each block multiples of 4, what a block needs of 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.compiled.layout import Layout, SortedDense
+if TYPE_CHECKING:
+    from export.compiled.layout import Layout, SortedDense
 
 Array = np.ndarray[Any, Any]
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
-from export.compiled.layout import Layout, SortedDense
 from export.compiled.rows import rows
+
+if TYPE_CHECKING:
+    from export.compiled.layout import Layout, SortedDense
 
 Array = np.ndarray[Any, Any]
 

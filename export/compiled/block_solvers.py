@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import tensorflow as tf
 
 from export.compiled.block_kernel import BlockKernel, multiply
 from export.compiled.block_units import HiddenUnits, OutputUnits
 from export.compiled.rows import split
-from export.compiled.transforms import Transform
+
+if TYPE_CHECKING:
+    from export.compiled.transforms import Transform
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

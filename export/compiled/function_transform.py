@@ -7,13 +7,15 @@ import dataclasses
 import functools
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
-from export.compiled.transforms import Mapped, Params
 from export.errors import CompileError
+
+if TYPE_CHECKING:
+    from export.compiled.transforms import Mapped, Params
 
 Array = np.ndarray[Any, Any]
 

@@ -9,12 +9,14 @@ b has the columns and units of steps `first` to `last`.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.compiled.network_weights import DenseWeights, NetworkWeights
 from export.errors import CompileError
+
+if TYPE_CHECKING:
+    from export.compiled.network_weights import DenseWeights, NetworkWeights
 
 Array = np.ndarray[Any, Any]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from export.compiled.header import Header
-from export.compiled.layout import Layout
-from export.compiled.network_graph import NetworkGraph
+
+if TYPE_CHECKING:
+    from export.compiled.layout import Layout
+    from export.compiled.network_graph import NetworkGraph
 
 # inlined, every layer would have nodes of its own, whose state a draw of thousands of them fetches into the cache anew
 _NOT_INLINED = {"_noinline": True}

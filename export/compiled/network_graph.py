@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from export.compiled.block_kernel import BlockKernel, BlockShape, hidden_shape, multiply, output_shape
-from export.compiled.block_solvers import BlockSolver
-from export.compiled.header import Header
-from export.compiled.layout import Layout
 from export.compiled.packed_matrices import PackedMatrices
 from export.compiled.rows import join, rows
+
+if TYPE_CHECKING:
+    from export.compiled.block_solvers import BlockSolver
+    from export.compiled.header import Header
+    from export.compiled.layout import Layout
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

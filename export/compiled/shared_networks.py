@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from export.compiled.aligned_layout import align
 from export.compiled.block_solvers import BlockSolver, LoopedBlocks, UnrolledBlocks
-from export.compiled.conditioner import ReadConditioner
 from export.compiled.layout import Layout, sort_by_step
 from export.compiled.masked_layer import NetworkFunctions
 from export.compiled.network_graph import NetworkGraph
+
+if TYPE_CHECKING:
+    from export.compiled.conditioner import ReadConditioner
 
 MOST_UNROLLED_COLUMNS = 512  # of all networks together: a server takes some 15 ms a column to load the graph of a draw
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +13,9 @@ from export.bijector_walk import forward as tfp_forward
 from export.bijector_walk import inverse as tfp_inverse
 from export.compiled.feature_major import to_columns
 from export.compiled.header import Header
-from export.compiled.masked_layer import MaskedLayer
+
+if TYPE_CHECKING:
+    from export.compiled.masked_layer import MaskedLayer
 
 Array = np.ndarray[Any, Any]
 Mapped = tuple[tf.Tensor, tf.Tensor]

@@ -65,7 +65,7 @@ class AffineTransform:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SplineTransform:
-    """`x = shift + exp(log_scale) spline(z)`, as `maf.conditioners.SplineConditioner` has it.
+    """`x = shift + exp(log_scale) spline(z)`, as `maf.layers.SplineConditioner` has it.
 
     A rational-quadratic spline (Durkan et al. 2019, https://arxiv.org/abs/1906.04032, appendix A) with P parameters:
     K widths, K heights, K - 1 slopes, shift, log-scale. The bin is found by counting the knots below the value, and its

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,13 +14,15 @@ from maf.report.drawing.page import make_page
 from maf.report.likelihoods import compare_likelihoods
 from maf.report.model import Model
 from maf.report.neighbourhoods import choose_neighbourhoods, influence
-from maf.report.options import ReportOptions
 from maf.report.pictures import make_pairs, make_pictures
 from maf.report.report import Report
 from maf.report.rows import ReportRows, read_rows
 from maf.run_directory import RunDirectory, load_run
 from maf.training_state import EpochRecord
 from maf_serving.command import when_interrupted
+
+if TYPE_CHECKING:
+    from maf.report.options import ReportOptions
 
 
 def make_report(options: ReportOptions, *, announce: Callable[[str], object]) -> Report:

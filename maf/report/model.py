@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
-from maf.likelihood import condition_encoders, log_prob
+from maf.condition_encoder import condition_encoders
+from maf.likelihood import log_prob
 from maf.raw_condition import RawCondition
 from maf.routing import make_bijector_kwargs
-from maf_serving.columns import ConditionColumn
+
+if TYPE_CHECKING:
+    from maf_serving.columns import ConditionColumn
 
 Array = np.ndarray[Any, Any]
 BATCH_ROWS = 4_096

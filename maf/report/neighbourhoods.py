@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maf.report.likelihoods import fit_linear_gaussian
-from maf_serving.columns import ConditionColumn
 
 if TYPE_CHECKING:
     from maf.report.rows import ReportRows
+    from maf_serving.columns import ConditionColumn
 
 Array = np.ndarray[Any, Any]
 QUANTILES = (0.1, 0.37, 0.63, 0.9)

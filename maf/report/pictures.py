@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maf.report.ranges import Histogram, Range, bin_count, histogram, plot_range, shared_ranges
-from maf_serving.page_plots import Scale
 
 if TYPE_CHECKING:
     from maf.report.model import Model
     from maf.report.neighbourhoods import Neighbourhood
     from maf.report.rows import ReportRows
+    from maf_serving.page_plots import Scale
 
 Array = np.ndarray[Any, Any]
 CURVE_POINTS, CURVE_CONDITIONS = 160, 128

@@ -13,13 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from maf.errors import DataError
-from maf.progress import reading_progress
-from maf.raw_condition import RawCondition
-from maf.report.options import ReportOptions
+from maf.observers import reading_progress
 from maf.rows import Rows, split_rows
 
 if TYPE_CHECKING:
     from maf.config import RunConfig
+    from maf.raw_condition import RawCondition
+    from maf.report.options import ReportOptions
     from maf.run_directory import TrainingSummary
 
 Array = np.ndarray[Any, Any]

@@ -7,11 +7,14 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maf.arguments import add_config_options, make_config
-from maf.config import RunConfig
 from maf.errors import ConfigError
 from maf_serving.flags import CommandParser
+
+if TYPE_CHECKING:
+    from maf.config import RunConfig
 
 DESCRIPTION = """Trains many configurations on a table, judges them by validation rows, and keeps the run of the best.
 

@@ -6,29 +6,49 @@ trial/          the run directory of the trial that goes on
 fold/           the run directory of the same trial on another split
 best/           the run directory of the best trial so far, for `python -m export --run`
 search.json     the configuration that the trials have in common
+
+A trial replaces the best one only if it is better by more than the luck of the validation rows.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from maf.config import RunConfig
 from maf.errors import SearchError
+from maf.observers import reading_progress
 from maf.preparation import warn_of_rows
-from maf.progress import reading_progress
 from maf.rows import Rows, split_rows
 from maf.run_directory import RunDirectory
-from maf.search.arguments import SearchArguments
-from maf.search.better import clearly_better
+
+if TYPE_CHECKING:
+    from maf.search.arguments import SearchArguments
 
 Array = np.ndarray[Any, Any]
 NUMBER, LOG_PROB = "trial.json", "validation_log_prob.npy"  # in a finished run: which trial, and how it was judged
+SHORT = {
+    "num_layers": "layers",
+    "num_bins": "bins",
+    "base": "base",
+    "hidden_width": "hidden",
+    "condition_width": "width",
+    "condition_depth": "depth",
+    "condition_bins": "c bins",
+    "batch_size": "batch",
+    "max_epochs": "epochs",
+    "learning_rate": "rate",
+    "weight_decay": "decay",
+    "dropout": "dropout",
+}
+WIDTH = 8
+STANDARD_ERRORS = 1.0
 
 
 class SearchDirectory:
@@ -132,3 +152,34 @@ def _emptied(run: RunDirectory, config: RunConfig) -> RunDirectory:
 def _number(run: RunDirectory) -> int | None:
     path = run.path / NUMBER
     return int(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+class TrialTable:
+    """Lines of equal columns; `parameters` are the names of what is searched."""
+
+    def __init__(self, parameters: Iterable[str]) -> None:
+        self._parameters = tuple(parameters)
+
+    @property
+    def header(self) -> str:
+        """The first line."""
+        return "trial  validation NLL  seconds" + "".join(f"{SHORT[name]:>{WIDTH}s}" for name in self._parameters)
+
+    def line(self, number: int, values: Mapping[str, Any], *, outcome: str, seconds: float) -> str:
+        """The line of one trial; `outcome` is its validation NLL or why it has none."""
+        cells = "".join(f"{_show(values.get(name)):>{WIDTH}s}" for name in self._parameters)
+        return f"{number:5d}  {outcome:>14s}  {seconds:7.0f}{cells}"
+
+
+def _show(value: Any) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
+
+
+def clearly_better(log_prob: Array, other_log_prob: Array) -> bool:
+    """Whether the first flow's log-densities `[N]` of the same rows exceed the second's by more than noise.
+
+    The mean difference, row by row, must be more than its standard error. The best of many trials by mean alone is the
+    luckiest of equals: on tables of a thousand rows it was worse on new rows than where the search started.
+    """
+    gains = log_prob - other_log_prob
+    return bool(gains.mean() > STANDARD_ERRORS * gains.std() / math.sqrt(len(gains)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import (
     BaseDistribution,
@@ -14,7 +14,9 @@ from optuna.distributions import (
 )
 
 from maf.automatic import chosen, size_flow, size_training
-from maf.config import RunConfig
+
+if TYPE_CHECKING:
+    from maf.config import RunConfig
 
 Values = dict[str, Any]
 

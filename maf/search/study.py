@@ -1,11 +1,14 @@
-"""A search: trials one after the other, in a directory that survives a kill."""
+"""A search: trials one after the other, in a directory that survives a kill.
+
+A trial out of time or out of hope is ended. On a small table each is judged on several splits.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -14,22 +17,26 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from maf.automatic import chosen, size_training
-from maf.config import RunConfig
-from maf.errors import TrainingError
+from maf.errors import DataError, TrainingError
+from maf.likelihood import RowsLikelihood
 from maf.preparation import describe_columns
-from maf.rows import Rows
-from maf.rows_likelihood import RowsLikelihood
-from maf.search.arguments import SearchArguments
-from maf.search.folds import count_folds, other_folds
-from maf.search.observer import CHECKPOINTS, TrialObserver, TrialStopped
-from maf.search.search_directory import SearchDirectory
+from maf.search.search_directory import SearchDirectory, TrialTable
 from maf.search.space import configure, first_values, space
-from maf.search.trial_table import TrialTable
 from maf.train import train_on
 from maf_serving.command import silent, when_interrupted
 
+if TYPE_CHECKING:
+    from maf.config import RunConfig
+    from maf.rows import Rows
+    from maf.search.arguments import SearchArguments
+    from maf.training_state import EpochRecord
+
 FIRST_TRIALS = 5  # before trials are stopped for being worse than others
 OUTCOME = "outcome"  # attribute of a trial that ended by itself: its seconds, and its validation NLL or why it has none
+CHECKPOINTS = 20  # shares of a trial's epochs at which trials are compared: their numbers of epochs differ
+FEW_ROWS = 3_000
+FOLDS = 5  # of a table of few rows
+FOLD_STREAM = 0xF01D
 
 
 def search(
@@ -176,3 +183,80 @@ def _describe(study: optuna.Study, directory: SearchDirectory) -> str:
         lines.append(f"test NLL        {summary.test_nll:.4f} ± {summary.test_nll_standard_error:.4f} nats, raw units")
     lines.append(f"next            maf-serving export --run {directory.best.path} --model models/NAME")
     return "\n".join(lines)
+
+
+class TrialStopped(Exception):  # noqa: N818  # no error: the search goes on
+    """The trial ended before its time; the message says why."""
+
+
+class TrialObserver:
+    """Tells Optuna of a trial's validation NLL, and raises `TrialStopped` when it says so or the time is up.
+
+    Attributes:
+      epochs: most epochs of the trial.
+      deadline: on the clock; `None` for a trial that may take as long as it likes.
+
+    Of a trial that is trained on several splits, Optuna compares the first; `trial` is `None` for the others.
+    """
+
+    def __init__(
+        self,
+        trial: optuna.Trial | None,
+        *,
+        epochs: int,
+        deadline: float | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._trial = trial
+        self._epochs = epochs
+        self._deadline = deadline
+        self._clock = clock
+        self._told = 0
+
+    def on_step(self, epoch: int, step: int, steps: int, nll: float, rows: int) -> None:  # noqa: ARG002  # an Observer
+        """Looks at the clock."""
+        if self._deadline is not None and self._clock() > self._deadline:
+            raise TrialStopped("out of time")
+
+    def on_epoch(self, history: list[EpochRecord], *, is_best: bool) -> None:  # noqa: ARG002  # an Observer
+        """Reports the best NLL so far at each checkpoint."""
+        checkpoint = len(history) * CHECKPOINTS // self._epochs
+        if self._trial is None or checkpoint <= self._told:
+            return
+        self._told = checkpoint
+        self._trial.report(min(record.validation_nll for record in history), checkpoint)
+        if self._trial.should_prune():
+            raise TrialStopped("worse than half of the others")
+
+
+def count_folds(rows: Rows, asked: int | None) -> int:
+    """In how many splits each trial is trained: `asked`, or a number that the rows decide.
+
+    Raises:
+      DataError: if there are not enough rows for as many as asked.
+    """
+    most = 1 + len(rows.training) // max(1, len(rows.validation))
+    if asked is None:
+        return min(most, FOLDS) if len(rows.training) < FEW_ROWS else 1
+    if asked > most:
+        raise DataError(
+            f"folds is {asked} but {len(rows.training):,} training and {len(rows.validation):,} validation rows make "
+            f"at most {most}; ask for fewer or lower --validation_share"
+        )
+    return asked
+
+
+def other_folds(rows: Rows, count: int, *, seed: int) -> Iterator[Rows]:
+    """`count - 1` splits beside that of `rows`, with as many validation rows, no two of them the same.
+
+    The validation rows of each are training rows of all others. Moments and vocabularies stay those of `rows`.
+    """
+    size = len(rows.validation)
+    order = np.random.default_rng([seed, FOLD_STREAM]).permutation(len(rows.training))
+    for fold in range(count - 1):
+        held_out, others = np.split(np.roll(order, -fold * size), [size])
+        yield dataclasses.replace(
+            rows,
+            training=np.concatenate([rows.training[np.sort(others)], rows.validation]),
+            validation=np.asarray(rows.training[np.sort(held_out)]),
+        )

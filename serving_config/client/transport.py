@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from maf_serving.model_spec import ModelSpec
-from serving_config.client.metadata import ModelMetadata, SignatureInfo
-from serving_config.client.model_status import VersionStatus
+if TYPE_CHECKING:
+    from maf_serving.model_spec import ModelSpec
+    from serving_config.client.metadata import ModelMetadata, SignatureInfo
+    from serving_config.client.model_status import VersionStatus
 
 Arrays = dict[str, npt.NDArray[Any]]
 Array = np.ndarray[Any, np.dtype[Any]]

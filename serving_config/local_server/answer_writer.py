@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from serving_config.local_server.connection_guard import ConnectionLimits
-from serving_config.local_server.rest_api import Reply
+if TYPE_CHECKING:
+    from serving_config.local_server.connection_guard import ConnectionLimits
+    from serving_config.local_server.rest_api import Reply
 
 _PIECE = 2**17  # bytes that are handed to the connection at once
 

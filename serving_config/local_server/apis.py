@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tensorflow_serving.apis import model_management_pb2
 
@@ -13,9 +13,7 @@ from maf_serving.codes import Code
 from serving_config.local_server import metrics
 from serving_config.local_server.classify import classify
 from serving_config.local_server.errors import RequestError, invalid_argument
-from serving_config.local_server.metrics import Metrics
 from serving_config.local_server.model_config import parse_model_configs
-from serving_config.local_server.model_manager import ModelManager
 from serving_config.local_server.model_metadata import check_metadata_request, model_metadata
 from serving_config.local_server.model_status import model_status
 from serving_config.local_server.multi_inference import multi_inference
@@ -23,6 +21,10 @@ from serving_config.local_server.predict import predict
 from serving_config.local_server.regress import regress
 from serving_config.local_server.request_servable import servable_for
 from serving_config.local_server.servable import Servable
+
+if TYPE_CHECKING:
+    from serving_config.local_server.metrics import Metrics
+    from serving_config.local_server.model_manager import ModelManager
 
 _Answer = Callable[[Servable, Any, float | None], Any]
 

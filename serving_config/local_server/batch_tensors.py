@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from maf_serving.codes import Code
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.regress import dtype_name
-from serving_config.local_server.servable import Array
+
+if TYPE_CHECKING:
+    from serving_config.local_server.servable import Array
 
 
 def merged(requests: Sequence[Mapping[str, Array]], *, padding: int) -> dict[str, Array]:

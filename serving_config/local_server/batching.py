@@ -11,14 +11,17 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from maf_serving.batching import BatchingParameters
 from maf_serving.codes import Code
 from serving_config.local_server.batch_tensors import merged, split
 from serving_config.local_server.errors import RequestError, invalid_argument
-from serving_config.local_server.servable import Array, Runner
+
+if TYPE_CHECKING:
+    from maf_serving.batching import BatchingParameters
+    from serving_config.local_server.servable import Array, Runner
 
 _MOST_ENQUEUED = 10  # TensorFlow Serving's default
 

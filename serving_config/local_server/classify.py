@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tensorflow_serving.apis import classification_pb2
@@ -11,7 +11,9 @@ from serving_config.local_server.errors import invalid_argument
 from serving_config.local_server.example_input import serialized_examples
 from serving_config.local_server.predict import fill_model_spec
 from serving_config.local_server.regress import dtype_name, example_signature
-from serving_config.local_server.servable import Array, Servable
+
+if TYPE_CHECKING:
+    from serving_config.local_server.servable import Array, Servable
 
 METHOD_NAME = "tensorflow/serving/classify"
 _INPUTS, _CLASSES, _SCORES = "inputs", "classes", "scores"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maf_serving.batching import BATCHING_PATH, BatchingParameters, read_batching_parameters
 from maf_serving.messages import message_class, read_text_message
@@ -13,12 +14,14 @@ from serving_config.local_server.load_policy import LoadPolicy
 from serving_config.local_server.loading import LoadOptions, SessionThreads
 from serving_config.local_server.model_config import ModelConfig, read_model_configs
 from serving_config.local_server.request_body import BodyLimits
-from serving_config.local_server.servable import Servable
 from serving_config.local_server.server_options import METRICS_PATH, ServerOptions
 from serving_config.local_server.tls import TlsConfig, read_tls_config
 from serving_config.local_server.warmup import replay_warmup
 from serving_config.serve_flags import is_true
 from serving_config.serve_options import ServeOptions, absolute
+
+if TYPE_CHECKING:
+    from serving_config.local_server.servable import Servable
 
 
 def models(options: ServeOptions) -> tuple[ModelConfig, ...]:

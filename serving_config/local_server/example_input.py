@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from serving_config.local_server.errors import invalid_argument
-from serving_config.local_server.servable import Array
+
+if TYPE_CHECKING:
+    from serving_config.local_server.servable import Array
 
 
 def serialized_examples(given: Any) -> Array:

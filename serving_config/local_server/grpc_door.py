@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent import futures
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from serving_config.errors import StartError
-from serving_config.local_server.apis import Apis
 from serving_config.local_server.grpc_services import ModelService, PredictionService
-from serving_config.local_server.tls import TlsConfig
 from serving_config.local_server.unread_calls import CallLimits, UnreadCalls
+
+if TYPE_CHECKING:
+    from serving_config.local_server.apis import Apis
+    from serving_config.local_server.tls import TlsConfig
 
 LARGEST_MESSAGE = 2**31 - 1  # bytes, as TF Serving has it
 _WAITING = 1000  # calls that may wait for a thread; more are told RESOURCE_EXHAUSTED

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from maf_serving.codes import Code
-from serving_config.local_server.apis import Apis
 from serving_config.local_server.errors import RequestError
-from serving_config.local_server.unread_calls import UnreadCalls
+
+if TYPE_CHECKING:
+    from serving_config.local_server.apis import Apis
+    from serving_config.local_server.unread_calls import UnreadCalls
 
 _FOREVER = 1e7  # seconds: a call without a deadline has one in the far future
 _LONGEST = 7000  # bytes of a message: it travels in a header, and clients take 8 KiB of headers by default

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from serving_config.local_server.errors import invalid_argument
 from serving_config.local_server.json_predict import Layout
 from serving_config.local_server.json_text import compact, decimals
-from serving_config.local_server.servable import Array
+
+if TYPE_CHECKING:
+    from serving_config.local_server.servable import Array
 
 _BYTES_SUFFIX = "_bytes"
 _INDENT = "    "

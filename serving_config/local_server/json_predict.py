@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.json_document import parse_document
 from serving_config.local_server.json_tensors import is_base64, regular_tensor, shape_of, tensor
 from serving_config.local_server.json_text import shown
-from serving_config.local_server.servable import Array
+
+if TYPE_CHECKING:
+    from serving_config.local_server.servable import Array
 
 
 class Layout(enum.Enum):

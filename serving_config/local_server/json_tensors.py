@@ -6,7 +6,7 @@ import base64
 import binascii
 import dataclasses
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tensorflow.core.framework import types_pb2
@@ -14,7 +14,9 @@ from tensorflow.core.framework import types_pb2
 from maf_serving.codes import Code
 from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.json_text import shown, type_name
-from serving_config.local_server.servable import Array
+
+if TYPE_CHECKING:
+    from serving_config.local_server.servable import Array
 
 BASE64_KEY = "b64"
 _ROWS = 2**13  # that are looked at together

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving_config.local_server.servable import Array
+if TYPE_CHECKING:
+    from serving_config.local_server.servable import Array
 
 LONGEST = 4096  # characters of a value that an error message shows
 _AT_ONCE = 2**12  # numbers that are written together

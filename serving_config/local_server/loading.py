@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from maf_serving.batching import BatchingParameters
 from maf_serving.codes import Code
 from serving_config.errors import UsageError
 from serving_config.local_server.batching import BatchingRunner
@@ -18,6 +17,9 @@ from serving_config.local_server.errors import RequestError
 from serving_config.local_server.servable import Servable
 from serving_config.local_server.warmup import replay_warmup
 from serving_config.local_server.xla_functions import XlaRefusingRunner, compiled_tensors
+
+if TYPE_CHECKING:
+    from maf_serving.batching import BatchingParameters
 
 _TAG = "serve"
 

@@ -9,16 +9,19 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from maf_serving.codes import Code
 from serving_config.local_server.base_path import found_versions
 from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.load_policy import LoadPolicy
-from serving_config.local_server.model_config import ModelConfig
-from serving_config.local_server.servable import Servable
 from serving_config.local_server.served_model import ServedModel, Serving
 from serving_config.local_server.version_lifecycle import Loader, VersionLifecycle
-from serving_config.local_server.versions import VersionStatus
+
+if TYPE_CHECKING:
+    from serving_config.local_server.model_config import ModelConfig
+    from serving_config.local_server.servable import Servable
+    from serving_config.local_server.versions import VersionStatus
 
 
 class ModelManager:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving_config.local_server.errors import invalid_argument
-from serving_config.local_server.servable import Servable
+
+if TYPE_CHECKING:
+    from serving_config.local_server.servable import Servable
 
 SIGNATURE_DEF = "signature_def"
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from maf_serving.errors import MafServingError
 from serving_config.local_server.model_config import ModelConfig, read_model_configs
-from serving_config.local_server.model_manager import ModelManager
+
+if TYPE_CHECKING:
+    from serving_config.local_server.model_manager import ModelManager
 
 
 class ModelPolling:

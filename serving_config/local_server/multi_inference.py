@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tensorflow_serving.apis import inference_pb2
 
@@ -12,7 +12,9 @@ from serving_config.local_server import classify, regress
 from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.example_input import serialized_examples
 from serving_config.local_server.predict import DEFAULT_SIGNATURE, fill_model_spec
-from serving_config.local_server.servable import Servable
+
+if TYPE_CHECKING:
+    from serving_config.local_server.servable import Servable
 
 _TENSORS: dict[str, Callable[[Any], tuple[str, list[str]]]] = {
     regress.METHOD_NAME: regress.regression_tensors,

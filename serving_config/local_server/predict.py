@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tensorflow_serving.apis import predict_pb2
 
 from maf_serving.codes import Code
 from serving_config.local_server import tensors
 from serving_config.local_server.errors import RequestError, invalid_argument
-from serving_config.local_server.servable import Array, Servable
+
+if TYPE_CHECKING:
+    from serving_config.local_server.servable import Array, Servable
 
 DEFAULT_SIGNATURE = "serving_default"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +13,9 @@ from maf_serving.codes import Code
 from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.example_input import serialized_examples
 from serving_config.local_server.predict import DEFAULT_SIGNATURE, fill_model_spec
-from serving_config.local_server.servable import Array, Servable
+
+if TYPE_CHECKING:
+    from serving_config.local_server.servable import Array, Servable
 
 METHOD_NAME = "tensorflow/serving/regress"
 _INPUTS, _OUTPUTS = "inputs", "outputs"

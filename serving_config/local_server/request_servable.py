@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serving_config.local_server.errors import invalid_argument
-from serving_config.local_server.model_manager import ModelManager
-from serving_config.local_server.servable import Servable
+
+if TYPE_CHECKING:
+    from serving_config.local_server.model_manager import ModelManager
+    from serving_config.local_server.servable import Servable
 
 
 def servable_for(manager: ModelManager, spec: Any) -> AbstractContextManager[Servable]:

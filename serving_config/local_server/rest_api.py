@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format
 from tensorflow_serving.apis import classification_pb2, get_model_status_pb2, model_pb2, regression_pb2
 
 from maf_serving.codes import Code
-from serving_config.local_server.apis import Apis
 from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.json_answer import classification_json, error_json, predict_json, regression_json
 from serving_config.local_server.json_examples import fill_examples
@@ -18,6 +17,9 @@ from serving_config.local_server.model_metadata import signature_map
 from serving_config.local_server.predict import DEFAULT_SIGNATURE, run_signature
 from serving_config.local_server.request_servable import servable_for
 from serving_config.local_server.rest_path import Target, parse_target
+
+if TYPE_CHECKING:
+    from serving_config.local_server.apis import Apis
 
 JSON = "application/json"
 

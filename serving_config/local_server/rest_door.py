@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent import futures
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
@@ -18,7 +18,9 @@ from serving_config.local_server.connection_guard import ConnectionEnd, Connecti
 from serving_config.local_server.request_body import BodyError, BodyLimits, BodyReader
 from serving_config.local_server.rest_api import Reply, RestApi, error_reply
 from serving_config.local_server.rest_path import is_api
-from serving_config.local_server.tls import TlsConfig
+
+if TYPE_CHECKING:
+    from serving_config.local_server.tls import TlsConfig
 
 _NOT_FOUND = Reply(
     404,

@@ -14,10 +14,10 @@ from maf_serving.quiet_tensorflow import quietly
 from serving_config.errors import StartError, UsageError
 from serving_config.local_server.errors import RequestError
 from serving_config.serve_flags import is_true
-from serving_config.serve_options import ServeOptions
 
 if TYPE_CHECKING:
     from serving_config.local_server.server import LocalServer
+    from serving_config.serve_options import ServeOptions
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SWITCH_SECONDS = 0.0005  # a tenth of the default: a small request has its turn soon beside large ones

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from serving_config.local_server.model_config import ModelConfig
-from serving_config.local_server.servable import Servable
 from serving_config.local_server.versions import State, Step, VersionStatus, next_step
+
+if TYPE_CHECKING:
+    from serving_config.local_server.model_config import ModelConfig
+    from serving_config.local_server.servable import Servable
 
 
 @dataclasses.dataclass(slots=True)

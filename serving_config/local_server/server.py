@@ -6,23 +6,26 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serving_config.errors import StartError
 from serving_config.local_server import metrics
 from serving_config.local_server.apis import Apis
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.grpc_door import GrpcDoor
-from serving_config.local_server.load_policy import LoadPolicy
 from serving_config.local_server.loading import LoadOptions, load_servable
 from serving_config.local_server.metrics import Metrics
-from serving_config.local_server.model_config import ModelConfig
 from serving_config.local_server.model_manager import ModelManager
 from serving_config.local_server.model_polling import ModelPolling
 from serving_config.local_server.rest_api import RestApi
 from serving_config.local_server.rest_door import RestDoor
-from serving_config.local_server.servable import Servable
-from serving_config.local_server.server_options import ServerOptions
-from serving_config.local_server.tls import TlsConfig
+
+if TYPE_CHECKING:
+    from serving_config.local_server.load_policy import LoadPolicy
+    from serving_config.local_server.model_config import ModelConfig
+    from serving_config.local_server.servable import Servable
+    from serving_config.local_server.server_options import ServerOptions
+    from serving_config.local_server.tls import TlsConfig
 
 
 class LocalServer:

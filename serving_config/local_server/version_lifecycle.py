@@ -9,12 +9,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serving_config.local_server.errors import RequestError
-from serving_config.local_server.load_policy import LoadPolicy
 from serving_config.local_server.servable import Servable
 from serving_config.local_server.served_model import ServedModel, Serving
 from serving_config.local_server.versions import State, VersionStatus
+
+if TYPE_CHECKING:
+    from serving_config.local_server.load_policy import LoadPolicy
 
 Loader = Callable[[str, int, Path], Servable]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -15,7 +15,9 @@ from serving_config.local_server.errors import RequestError
 from serving_config.local_server.multi_inference import multi_inference
 from serving_config.local_server.predict import predict
 from serving_config.local_server.regress import regress
-from serving_config.local_server.servable import Servable
+
+if TYPE_CHECKING:
+    from serving_config.local_server.servable import Servable
 
 WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
 MOST_RECORDS = 1000

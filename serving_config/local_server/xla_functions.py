@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from maf_serving.codes import Code
 from serving_config.local_server.errors import RequestError
-from serving_config.local_server.servable import Array, Runner
+
+if TYPE_CHECKING:
+    from serving_config.local_server.servable import Array, Runner
 
 _MUST_COMPILE = "_XlaMustCompile"
 

@@ -13,9 +13,8 @@ import pytest
 
 from beam_jobs.options.score_options import ScoreOptions
 from beam_jobs.scoring import score_table
-from maf.category_codes import CategoryCodes
 from maf.errors import DataError
-from maf.table import open_table
+from maf.table import CategoryCodes, open_table
 from maf_serving.saved_model import LoadedModel
 from serving_config.client import table_call
 from serving_config.client.options import parse_call

@@ -18,12 +18,12 @@ from export import saved_model, verification
 from export.errors import ExportWarning
 from export.live_model import LiveModel
 from export.replay import Replies, answer_object
-from maf.arrays_file import variables_to_arrays, write_arrays
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.flow import build_flow
 from maf.layers import create_named_maf
 from maf.run_directory import RunDirectory, TrainingSummary
 from maf.standardization import Standardization
+from maf.training_state import variables_to_arrays, write_arrays
 
 tfb = tfp.bijectors
 tfd = tfp.distributions

@@ -16,7 +16,7 @@ from export.contract import CONTRACT_PATH
 from export.export_run import export_run
 from export.replay import Replies, answer_object, answer_session
 from export.warmup import WARMUP_PATH
-from maf.arrays_file import read_arrays, write_arrays
+from maf.training_state import read_arrays, write_arrays
 
 
 @pytest.fixture(autouse=True)

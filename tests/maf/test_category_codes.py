@@ -2,9 +2,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from maf import category_codes
-from maf.category_codes import CategoryCodes
+from maf import table
 from maf.errors import DataError
+from maf.table import CategoryCodes
 
 
 def test_codes_come_in_order_of_appearance_and_null_is_nan():
@@ -37,7 +37,7 @@ def test_a_known_vocabulary_takes_no_new_value():
 
 
 def test_a_column_of_very_many_values_is_refused(monkeypatch):
-    monkeypatch.setattr(category_codes, "MOST_DISTINCT", 10)
+    monkeypatch.setattr(table, "MOST_DISTINCT", 10)
     codes = CategoryCodes("customer", "integer")
     codes(pa.array(range(10)))
     with pytest.raises(DataError, match="'customer' has more than 10 different values"):

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from maf.condition_bins import ConditionBins
-from maf.condition_encoder import ConditionEncoder
+from maf.condition_encoder import ConditionBins, ConditionEncoder
 from maf.standardization import Standardization
 
 

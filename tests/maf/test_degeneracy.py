@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from maf.degeneracy import describe_degeneracies
+from maf.preparation import describe_degeneracies
 
 RNG = np.random.default_rng(0)
 N = 3_000

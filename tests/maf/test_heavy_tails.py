@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from maf.heavy_tails import HeavyTails, find_heavy_tails
+from maf.event_scales import HeavyTails, find_heavy_tails
 
 
 def test_heavy_columns_are_on_a_sinh_scale_and_others_are_left_alone():

@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from maf.config import FlowConfig
 from maf.flow import build_flow
-from maf.identity_start import start_at_identity
 from maf.likelihood import log_prob
 from maf.standardization import Standardization
+from maf.starting_point import start_at_identity
 
 
 @pytest.mark.parametrize("transform", ["affine", "spline"])

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from maf.event_scales import Logarithmic, find_logarithmic, least_positive
 from maf.likelihood import log_prob
-from maf.logarithmic import Logarithmic, find_logarithmic, least_positive
 from tests.maf.test_linear_start import prepared
 
 RNG = np.random.default_rng(0)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maf.ridge import PENALTIES, fit_ridge
+from maf.starting_point import PENALTIES, fit_ridge
 
 RNG = np.random.default_rng(0)
 

@@ -2,7 +2,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.util.event_pb2 import Event
 
-from maf.tensorboard import TensorBoard
+from maf.observers import TensorBoard
 
 
 def read_scalars(directory):

@@ -3,7 +3,7 @@ import pytest
 
 from maf.errors import DataError
 from maf.rows import Rows
-from maf.search.folds import count_folds, other_folds
+from maf.search.study import count_folds, other_folds
 from maf.standardization import Standardization
 
 

@@ -15,7 +15,7 @@ from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.errors import ConfigError, DataError, SearchError
 from maf.run_directory import load_run
 from maf.search.arguments import SearchArguments, parse_arguments
-from maf.search.better import clearly_better
+from maf.search.search_directory import clearly_better
 from maf.search.space import configure, defaults, first_values, space
 from maf.search.study import search
 

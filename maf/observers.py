@@ -1,14 +1,24 @@
-"""What a person sees of a run: bars on a terminal, a line for each epoch everywhere."""
+"""What a person sees of a run: bars on a terminal, a line for each epoch, and scalars for TensorBoard.
+
+The scalars are written with TensorFlow alone: the `tensorboard` package is only needed to look at them.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import tensorflow as tf
+from tensorflow.core.framework.summary_pb2 import SummaryMetadata
 from tqdm import tqdm
 
-from maf.training_state import EpochRecord
+if TYPE_CHECKING:
+    from maf.training_state import EpochRecord
+
+_SCALAR = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"))
 
 
 @contextmanager
@@ -59,3 +69,37 @@ class EpochProgress:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+class TensorBoard:
+    """Appends scalars to the event files of a directory; a context manager that closes them.
+
+    Raises:
+      OSError: if they cannot be written; TensorFlow has errors of its own for that.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __enter__(self) -> TensorBoard:
+        with self._as_os_error():
+            self._writer = tf.summary.create_file_writer(str(self._directory))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        """Writes each scalar under its name, and makes them visible."""
+        with self._as_os_error():
+            with self._writer.as_default():
+                for name, value in scalars.items():
+                    tf.summary.write(name, tf.constant(value, tf.float32), step=step, metadata=_SCALAR)
+            self._writer.flush()
+
+    @contextlib.contextmanager
+    def _as_os_error(self) -> Iterator[None]:
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise OSError(f"{self._directory} cannot be written: {' '.join(str(error).split())}") from error

@@ -1,20 +1,21 @@
-"""Where training starts if the encoding of the condition has a linear prediction of each event column: at it."""
+"""Where training starts: at the identity, or at a linear prediction of each event column where there is one."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from maf.conditioners import Conditioner
-from maf.likelihood import condition_encoders
-from maf.ridge import fit_ridge
+from maf.condition_encoder import condition_encoders
+from maf.layers import Conditioner
 
 Array = np.ndarray[Any, Any]
 WEIGHT = 0.5  # of a prediction in its column's shift: weights decay, small ones less
 LEAST_ERROR = 0.01  # deviations; a narrower start would make the first steps wild
+PENALTIES = 10.0 ** np.arange(-4, 5)  # times the mean variance of the columns, for each row
 
 
 def start_at_regression(distribution: Any, x: Array, conditional_input: Array) -> None:
@@ -76,3 +77,72 @@ def _output_layers(network: Any) -> tuple[Any, Any]:
     (on_condition,) = (layer for layer in last if not layer.use_bias)
     (on_x,) = (layer for layer in last if layer.use_bias)
     return on_condition, on_x
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LinearFit:
+    """Columns `y` `[N, D]` as linear functions of columns `c` `[N, C]`.
+
+    Attributes:
+      weights: `[C, D]`.
+      intercept: `[D]`.
+      error: `[D]`, root mean square error of each row's prediction by a fit to all others.
+    """
+
+    weights: Array
+    intercept: Array
+    error: Array
+
+
+def fit_ridge(c: Array, y: Array) -> LinearFit:
+    """Ridge regression, with the penalty of the least leave-one-out error for each column of `y`.
+
+    Errors without one row each follow from the fit to all, `e_i / (1 - H_ii)`, and every penalty from one
+    decomposition: `O(N C^2)` in all.
+
+    Args:
+      c: `[N, C]`, standardised; float64.
+      y: `[N, D]`, float64.
+    """
+    loc, mean = c.mean(axis=0), y.mean(axis=0)
+    variances, axes = np.linalg.eigh((c - loc).T @ (c - loc) / len(c))
+    turned, centred = (c - loc) @ axes, y - mean
+    products = turned.T @ centred / len(c)
+    best = LinearFit(np.zeros((c.shape[1], y.shape[1])), mean, np.full(y.shape[1], np.inf))
+    for penalty in PENALTIES * (float(variances.mean()) or 1.0):
+        shrunk = 1 / (np.maximum(variances, 0) + penalty)
+        leverage = (1 + (turned**2 * shrunk).sum(axis=1)) / len(c)
+        turned_weights = shrunk[:, None] * products
+        left_out = (centred - turned @ turned_weights) / np.maximum(1 - leverage, 1e-9)[:, None]
+        error = np.sqrt((left_out**2).mean(axis=0))
+        weights = axes @ turned_weights
+        better = error < best.error
+        best = LinearFit(
+            np.where(better, weights, best.weights),
+            np.where(better, mean - loc @ weights, best.intercept),
+            np.where(better, error, best.error),
+        )
+    return best
+
+
+def start_at_identity(distribution: Any) -> None:
+    """Sets the output kernels of a new flow's networks to zero.
+
+    Each layer is then the identity, whatever the condition, and the flow its base distribution with the moments of the
+    training rows: no draw of the initial weights starts training far from the data.
+    """
+    for conditioner in distribution.bijector.submodules:
+        if isinstance(conditioner, Conditioner):
+            for kernel in _output_kernels(conditioner.network):
+                kernel.assign(tf.zeros_like(kernel))
+
+
+def _output_kernels(network: Any) -> list[tf.Variable]:
+    """Of the last dense layers, on the hidden units and on the condition; Keras has the layers in the order of use."""
+    kernels: list[tf.Variable] = []
+    for layer in network._network.layers:
+        if isinstance(layer, tf_keras.layers.Activation):
+            kernels = []
+        elif isinstance(layer, tf_keras.layers.Dense):
+            kernels.append(layer.kernel)
+    return kernels
