@@ -4,8 +4,8 @@
     version_dir = export_saved_model(distribution, "models/demo", event_columns=["x0"], conditional_columns=["c0"])
 
 Read first: `contract.py` (what an exported model promises), then `saved_model.py` (the steps of an export),
-`serving_module.py` (what is served) and `verification.py` (what is checked before a version is published, and by
-`python -m export.verify` on any version).
+`serving_module.py` (what is served) and `verification/verification.py` (what is checked before a version is published,
+and by `python -m export.verify` on any version).
 
 Importing the package loads no TensorFlow: the names below are resolved when they are first used.
 """

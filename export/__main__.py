@@ -49,7 +49,7 @@ def _export(arguments: Sequence[str] | None) -> int:
             raise OptionError(str(error)) from error
     say("starting TensorFlow, and reading the model")
     import_quietly()
-    from export.report_table import format_report  # noqa: PLC0415  # TensorFlow takes seconds, --help must not
+    from export.verification.version import format_report  # noqa: PLC0415  # TensorFlow takes seconds, --help must not
 
     exported = source.export(
         options.model,

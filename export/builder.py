@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from export.errors import ModelError, OptionError
-from export.tfp_kind import is_kind
 
 EXPECTED = "expected package.module:function"
 
@@ -81,3 +80,12 @@ def _kind(returned: Any) -> str:
 def _line(error: Exception) -> str:
     message = " ".join(str(error).split())
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def is_kind(instance: object, class_name: str) -> bool:
+    """Whether `instance` is a TFP `class_name` or of a subclass.
+
+    By name: `tfd.Independent(...)` and many more return an object of the private base class `_Independent`, no instance
+    of `tfd.Independent`, unless every part of them is a composite tensor.
+    """
+    return any(cls.__name__.lstrip("_") == class_name for cls in type(instance).__mro__)

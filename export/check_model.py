@@ -1,4 +1,9 @@
-"""What is refused before an export starts: a distribution that does not fit its columns, or cannot be served."""
+"""What is refused before an export starts: a distribution that does not fit its columns, or cannot be served.
+
+MADE's masks are a constraint of Keras on the kernels: an optimiser that does not apply it, or a loop that assigns
+weights itself, lets masked weights grow. Then a column's transform depends on the column itself, the Jacobian is not
+triangular, and what TFP computes is no density any more: it does not integrate to one.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +13,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.condition import condition_size
+from export.builder import is_kind
 from export.contract import DTYPES, check_columns
 from export.errors import ModelError
 from export.tfp_density import TfpDensity
-from export.tfp_kind import is_kind
+from maf.condition_encoder import ConditionEncoder
 from maf.routing import is_conditional, make_bijector_kwargs
+from maf_serving.columns import ConditionColumn, number_entries
+
+Array = np.ndarray[Any, Any]
 
 
 def check_model(distribution: Any, event_columns: Sequence[str], conditional_columns: Sequence[str]) -> None:
@@ -126,3 +134,56 @@ def _check_log_prob(distribution: Any, event_columns: Sequence[str], conditional
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def check_masks(variables: Iterable[tf.Variable]) -> None:
+    """Raises `ModelError` naming the first variable that its own constraint would change."""
+    for variable in variables:
+        constraint = getattr(variable, "constraint", None)
+        if constraint is None:
+            continue
+        broken = np.count_nonzero(constraint(tf.identity(variable)).numpy() != variable.numpy())
+        if broken:
+            raise ModelError(
+                f"variable {variable.name!r} of shape {list(variable.shape)} breaks its constraint in {broken} "
+                "weights: an autoregressive mask was not kept in training, and the model is no density; train again, "
+                "with variable.assign(variable.constraint(variable)) after each step"
+            )
+
+
+def condition_size(distribution: Any) -> int | None:
+    """C, the number of conditional columns, or `None` where the layers do not say (a function with a network in it)."""
+    for module in distribution.submodules:
+        if isinstance(module, ConditionEncoder):
+            return int(module.loc.shape[0])
+    for module in distribution.submodules:
+        shape = getattr(module, "_conditional_event_shape", None) if is_kind(module, "AutoregressiveNetwork") else None
+        if shape is not None:
+            return int(shape[-1])
+    return None
+
+
+def typical_conditions(distribution: Any, size: int, rows: int, rng: np.random.Generator) -> Array:
+    """Conditions `[rows, size]` such as the model may have been trained on.
+
+    Normal, with the mean and standard deviation of the training rows where the model standardises its condition;
+    else standard normal, which is right for a model whose owner standardised beforehand.
+    """
+    conditions = rng.normal(size=(rows, size))
+    for module in distribution.submodules:
+        if isinstance(module, ConditionEncoder):
+            conditions = module.loc.numpy() + module.scale.numpy() * conditions
+            break
+    return conditions
+
+
+def null_values(distribution: Any, columns: Sequence[ConditionColumn]) -> Array:
+    """`[Kn]`, what stands in `conditional_input` for a null of each number: the mean of its training rows.
+
+    0 where the model does not standardise its condition: its owner did it beforehand.
+    """
+    entries = number_entries(columns)
+    for module in distribution.submodules:
+        if isinstance(module, ConditionEncoder):
+            return np.asarray(module.loc.numpy()[entries])
+    return np.zeros(len(entries))

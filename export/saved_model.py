@@ -12,22 +12,18 @@ from typing import Any
 import tensorflow as tf
 
 from export.base_sampler import BaseSampler, make_base_sampler
-from export.check_model import check_model, check_weights
+from export.check_model import check_model, check_weights, null_values
 from export.compiled.compile_density import compile_density
-from export.condition import null_values
-from export.contract import CONTRACT_PATH, ConditionColumn, Contract, TrainingSummary
-from export.destination import LocalBase, RemoteBase, open_base
-from export.encoded_columns import EncodedColumns, read_columns
+from export.contract import CONTRACT_PATH, ConditionColumn, Contract, ContractError, TrainingSummary, encoded_columns
 from export.errors import ExportWarning, ModelError, PublishError
-from export.live_model import LiveModel
-from export.raw_condition import RawCondition
-from export.raw_examples import RawExamples
+from export.raw_inputs import RawCondition, RawExamples
+from export.remote import LocalBase, RemoteBase, open_base
+from export.requests import check_batch_sizes, warmup_requests, write_warmup
 from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
-from export.signature_defs import write_method_names
-from export.signatures import ENCODE_CONDITION, make_signatures, sampling_signatures
-from export.verification import VerificationReport, verify
-from export.verification_inputs import make_inputs
-from export.warmup import check_batch_sizes, warmup_requests, write_warmup
+from export.signatures import ENCODE_CONDITION, make_signatures, sampling_signatures, write_method_names
+from export.verification.inputs import make_inputs
+from export.verification.references import LiveModel
+from export.verification.verification import VerificationReport, verify
 from maf_serving.batching import BATCHING_PATH, BatchingParameters
 from maf_serving.command import sigterm_raises, silent
 
@@ -259,3 +255,29 @@ def _write_contract(contract: Contract, directory: Path) -> None:
     path = directory / CONTRACT_PATH
     path.parent.mkdir(exist_ok=True)
     path.write_text(contract.to_json(), encoding="utf-8")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedColumns:
+    """Both forms of a condition's columns, as a contract has them."""
+
+    conditional_columns: tuple[str, ...]
+    condition_columns: tuple[ConditionColumn, ...] = ()
+
+
+def read_columns(conditional_columns: Sequence[str], condition_columns: Sequence[ConditionColumn]) -> EncodedColumns:
+    """The columns, of which one list or none is given; raw columns that are plain numbers are no more than names.
+
+    Raises:
+      ContractError: if both lists are given.
+    """
+    if conditional_columns and condition_columns:
+        raise ContractError(
+            f"got {len(conditional_columns)} conditional_columns and {len(condition_columns)} condition_columns; "
+            "expected one of them: condition_columns where there are categories or nulls"
+        )
+    if all(not column.is_category and not column.nullable for column in condition_columns):
+        return EncodedColumns(conditional_columns=(*conditional_columns, *(each.name for each in condition_columns)))
+    return EncodedColumns(
+        conditional_columns=encoded_columns(condition_columns), condition_columns=tuple(condition_columns)
+    )

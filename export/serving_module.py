@@ -1,24 +1,25 @@
-"""The functions of an exported model, and the SavedModel made of them."""
+"""The functions of an exported model, what guards them, and the SavedModel made of them.
+
+TF Serving never checks shapes against a signature, and lets a graph broadcast one row against many. So shapes are
+checked in the graph, and rows that are not finite are kept apart.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import tensorflow as tf
 
 from export.compiled.chunks import ChunkedFunction
-from export.contract import REGRESS_METHOD_NAME, Signature
-from export.regress import make_regress
-from export.row_guard import check_shapes, guard_finite, guard_rows
+from export.contract import REGRESS_METHOD_NAME, Signature, TensorSpec
 from export.signatures import ENCODE_CONDITION, SERVING_DEFAULT
 
 if TYPE_CHECKING:
     from export.base_sampler import BaseSampler
-    from export.density import Density
-    from export.raw_examples import RawExamples
+    from export.raw_inputs import RawExamples
 
 Tensors = Mapping[str, tf.Tensor]
 Function = Callable[[Tensors], Tensors]
@@ -149,3 +150,111 @@ def _trace(function: Function, signature: Signature) -> Any:
 
     specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in signature.inputs.items()}
     return tf.function(with_shapes, autograph=False).get_concrete_function(**specs)
+
+
+def make_regress(
+    log_prob: Callable[[Tensors], Tensors], features: Mapping[str, TensorSpec]
+) -> Callable[[Tensors], Tensors]:
+    """The function from `inputs` `[B]`, serialized `tf.Example`s, to `outputs` `[B]` float32, log-densities in nats.
+
+    An Example that cannot be parsed, or lacks a feature, or has one of another length, fails the request: the parsing
+    op raises InvalidArgumentError, which names the feature. NaN or infinity yields NaN for its own row.
+
+    Args:
+      log_prob: from the features, in the model's dtype, to `log_prob` `[B]`.
+      features: the inputs of `log_prob`, `[B, K]` each. An Example holds them as float32, K values each.
+    """
+    parsing = {name: tf.io.FixedLenFeature(spec.shape[1:], tf.float32) for name, spec in features.items()}
+
+    def regress(inputs: Tensors) -> Tensors:
+        parsed = tf.io.parse_example(inputs["inputs"], parsing)
+        rows = guard_rows({name: tf.cast(parsed[name], spec.dtype) for name, spec in features.items()}, features)
+        outputs = rows.mask(log_prob(rows.tensors))
+        return {"outputs": tf.cast(outputs["log_prob"], tf.float32)}
+
+    return regress
+
+
+class Density(Protocol):
+    """p(x | c) as an invertible map between x and base space z, in TensorFlow ops.
+
+    `conditional_input` is `[B, C]`, or `None` for an unconditional model. Rows are finite, equal in number, and
+    independent of each other. An unused output costs little.
+    """
+
+    def inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """`x` `[B, D]` to `z` `[B, D]` and `log_prob` `[B]` of x, nats."""
+        ...
+
+    def forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """`z` `[B, D]` to `x` `[B, D]` and `log_prob` `[B]` of x, nats."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GuardedRows:
+    """Inputs of one call.
+
+    Attributes:
+      tensors: by name, of the contract's shapes, one number of rows; rows that were not finite are zeros.
+      finite: `[B]`, whether all of a row's inputs are finite.
+    """
+
+    tensors: Mapping[str, tf.Tensor]
+    finite: tf.Tensor
+
+    def mask(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """`outputs` (`[B]` or `[B, D]`), NaN in the rows whose inputs were not finite."""
+        return {name: self._masked(value) for name, value in outputs.items()}
+
+    def _masked(self, value: tf.Tensor) -> tf.Tensor:
+        nan = tf.constant(float("nan"), value.dtype)
+        return tf.where(self.finite if value.shape.rank == 1 else self.finite[:, tf.newaxis], value, nan)
+
+
+def guard_rows(inputs: Mapping[str, tf.Tensor], specs: Mapping[str, TensorSpec]) -> GuardedRows:
+    """Checks `inputs` as `check_shapes` does, and sets rows apart that are not finite."""
+    return guard_finite(check_shapes(inputs, specs))
+
+
+def check_shapes(inputs: Mapping[str, tf.Tensor], specs: Mapping[str, TensorSpec]) -> dict[str, tf.Tensor]:
+    """Checks `inputs` against `specs` when the graph runs: InvalidArgumentError, naming the input and its shape."""
+    return _with_one_row_count({name: _with_shape(name, inputs[name], spec) for name, spec in specs.items()})
+
+
+def guard_finite(tensors: Mapping[str, tf.Tensor]) -> GuardedRows:
+    """Sets rows of `tensors` (`[B, ...]` each, of one B) apart that are not finite."""
+    finite = tf.reduce_all([_finite_rows(tensor) for tensor in tensors.values()], axis=0)
+    return GuardedRows({name: _zero_unless(finite, tensor) for name, tensor in tensors.items()}, finite)
+
+
+def _with_shape(name: str, tensor: tf.Tensor, spec: TensorSpec) -> tf.Tensor:
+    # the traced shape is only what the signature promises: forget it, or the check could be optimised away
+    tensor = tf.compat.v1.placeholder_with_default(tensor, shape=tf.TensorShape(None), name=f"{name}_given")
+    return tf.ensure_shape(tensor, spec.shape)
+
+
+def _with_one_row_count(tensors: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    names = list(tensors)
+    rows = [tf.shape(tensor)[0] for tensor in tensors.values()]
+    checks = [
+        tf.debugging.Assert(
+            tf.equal(rows[0], count),
+            [f"{names[0]} and {name} must have the same number of rows; got", rows[0], "and", count],
+        )
+        for name, count in zip(names[1:], rows[1:], strict=True)
+    ]
+    with tf.control_dependencies(checks):
+        return {name: tf.identity(tensor) for name, tensor in tensors.items()}
+
+
+def _finite_rows(tensor: tf.Tensor) -> tf.Tensor:
+    if not tensor.dtype.is_floating:
+        return tf.ones(tf.shape(tensor)[:1], tf.bool)
+    return tf.reduce_all(tf.math.is_finite(tensor), axis=-1)
+
+
+def _zero_unless(finite: tf.Tensor, tensor: tf.Tensor) -> tf.Tensor:
+    if not tensor.dtype.is_floating:
+        return tensor
+    return tf.where(finite[:, tf.newaxis], tensor, tf.zeros([], tensor.dtype))

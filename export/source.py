@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.builder import parse_builder
-from export.condition_columns_file import read_condition_columns
 from export.contract import ConditionColumn, check_columns
 from export.errors import OptionError
 from maf.run_directory import RunDirectory
+from maf_serving.errors import ContractError
+from maf_serving.strict_json import parse_json, read_value
 
 if TYPE_CHECKING:
     from export.saved_model import ExportedVersion
@@ -27,7 +28,7 @@ class RunSource:
 
     def export(self, model_base: str, **options: Any) -> ExportedVersion:
         """Exports it; TensorFlow is loaded here."""
-        from export.export_run import export_run  # noqa: PLC0415
+        from export.exports import export_run  # noqa: PLC0415
 
         return export_run(self.run, model_base, **options)
 
@@ -48,7 +49,7 @@ class CheckpointSource:
 
     def export(self, model_base: str, **options: Any) -> ExportedVersion:
         """Exports it; TensorFlow is loaded here."""
-        from export.export_checkpoint import export_checkpoint  # noqa: PLC0415
+        from export.exports import export_checkpoint  # noqa: PLC0415
 
         return export_checkpoint(
             self.builder,
@@ -102,3 +103,28 @@ def read_source(
         condition=condition or (),
         condition_columns=read_condition_columns(condition_spec) if condition_spec is not None else (),
     )
+
+
+def read_condition_columns(path: Path) -> tuple[ConditionColumn, ...]:
+    """The columns in the file, in order.
+
+        [{"name": "season"}, {"name": "region", "kind": "string", "vocabulary": ["north", "south"], "nullable": true}]
+
+    Raises:
+      OptionError: if the file cannot be read, or is no such list.
+    """
+    try:
+        data = parse_json(path.read_text(encoding="utf-8"), "file", error=ContractError)
+        columns: tuple[ConditionColumn, ...] = read_value(
+            tuple[ConditionColumn, ...], data, "the file", error=ContractError
+        )
+    except OSError as error:
+        raise OptionError(f"condition_columns {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # of UTF-8, of JSON, of a column
+        raise OptionError(
+            f'condition_columns {path}: {error}; expected a JSON list such as [{{"name": "season"}}, '
+            '{"name": "region", "kind": "string", "vocabulary": ["north", "south"], "nullable": true}]'
+        ) from error
+    if not columns:
+        raise OptionError(f"condition_columns {path} has no columns; leave it out for an unconditional model")
+    return columns

@@ -31,8 +31,7 @@ def _verify(arguments: Sequence[str] | None) -> str:
         RunDirectory(options.run).read_summary()
     say("starting TensorFlow, and verifying in a fresh process")
     import_quietly()
-    from export.report_table import format_report  # noqa: PLC0415  # TensorFlow takes seconds to import
-    from export.verify_version import verify_version  # noqa: PLC0415
+    from export.verification.version import format_report, verify_version  # noqa: PLC0415  # TensorFlow takes seconds to import
 
     report = verify_version(version_dir, run=options.run, seed=options.seed)
     show(format_report(report))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export.builder import is_kind
 from export.compiled.chunks import ChunkedFunction
 from export.compiled.conditioner import read_conditioner
 from export.compiled.feature_major import to_columns, to_rows
@@ -23,7 +24,6 @@ from export.compiled.steps import (
     TfpStep,
 )
 from export.errors import CompileError, ExportWarning
-from export.tfp_kind import is_kind
 from maf.routing import is_conditional
 
 Array = np.ndarray[Any, Any]
@@ -48,7 +48,7 @@ def compile_density(distribution: Any) -> CompiledDensity:
 
 
 class CompiledDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
-    """p(x | c), an `export.density.Density`, as steps on feature-major tensors."""
+    """p(x | c), an `export.serving_module.Density`, as steps on feature-major tensors."""
 
     def __init__(self, steps: list[Step], base: Any, dtype: Any) -> None:
         super().__init__()

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export.builder import is_kind
 from export.compiled.function_transform import read_function
 from export.compiled.network_weights import NetworkWeights, read_network
 from export.compiled.transforms import AffineTransform, ShiftTransform, SplineTransform, Transform
 from export.errors import CompileError
-from export.tfp_kind import is_kind
 from maf.conditional_layers import networks_in
 
 

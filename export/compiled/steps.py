@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from export.bijector_walk import forward as tfp_forward
-from export.bijector_walk import inverse as tfp_inverse
 from export.compiled.feature_major import to_columns
 from export.compiled.header import Header
+from export.tfp_density import forward as tfp_forward
+from export.tfp_density import inverse as tfp_inverse
 
 if TYPE_CHECKING:
     from export.compiled.masked_layer import MaskedLayer

@@ -61,7 +61,7 @@ def export(
         if event or columns:
             raise UsageError(f"export() got event or condition with {model!r}; a run knows its columns: leave both out")
         import_quietly()
-        from export.export_run import export_run  # noqa: PLC0415  # TensorFlow
+        from export.exports import export_run  # noqa: PLC0415  # TensorFlow
 
         return export_run(model.trained if isinstance(model, Run) else model, model_base, **options).version_dir
     if not event:

@@ -121,7 +121,7 @@ class Run:
     @functools.cached_property
     def model(self) -> Model:
         """The functions that an export offers, made in this process; nothing is written or verified."""
-        from export.export_run import training_summary  # noqa: PLC0415  # TensorFlow
+        from export.exports import training_summary  # noqa: PLC0415  # TensorFlow
         from export.saved_model import functions_in_process  # noqa: PLC0415
 
         made = functions_in_process(

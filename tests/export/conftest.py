@@ -14,10 +14,11 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from export import saved_model, verification
+from export import saved_model
 from export.errors import ExportWarning
-from export.live_model import LiveModel
-from export.replay import Replies, answer_object
+from export.verification import verification
+from export.verification.references import LiveModel
+from export.verification.replay import Replies, answer_object
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.flow import build_flow
 from maf.layers import create_named_maf

@@ -84,7 +84,7 @@ def test_the_example_is_exported_from_its_checkpoint(tmp_path):
     import tf_keras  # noqa: PLC0415
 
     from examples import bring_your_own  # noqa: PLC0415
-    from export.export_checkpoint import export_checkpoint  # noqa: PLC0415
+    from export.exports import export_checkpoint  # noqa: PLC0415
 
     tf_keras.utils.set_random_seed(0)  # 150 steps from the worst weights do not get that far
     distribution = bring_your_own.build()

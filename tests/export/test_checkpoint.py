@@ -7,12 +7,11 @@ import tensorflow_probability as tfp
 import tf_keras
 
 from export.builder import Built
-from export.check_model import check_model
+from export.check_model import check_masks, check_model
 from export.checkpoint import check_checkpoint, restore
 from export.errors import CheckpointError, ModelError, OptionError
-from export.export_checkpoint import used_variables
-from export.live_model import LiveModel
-from export.masks import check_masks
+from export.exports import used_variables
+from export.verification.references import LiveModel
 from tests.export.conftest import CONDITION_SIZES, FLOWS, columns, layer, network, normal
 
 tfb, tfd = tfp.bijectors, tfp.distributions

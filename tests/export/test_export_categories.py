@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from export.contract import read_contract
 from export.errors import OptionError
-from export.export_run import export_run
-from export.verify_version import verify_version
+from export.exports import export_run
+from export.verification.version import verify_version
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.run_directory import RunDirectory
 from maf.train import start_run

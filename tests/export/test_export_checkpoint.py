@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import verification
 from export.contract import read_contract
 from export.errors import CheckpointError, ModelError
-from export.export_checkpoint import export_checkpoint
-from export.live_model import LiveModel
-from export.replay import Replies, answer_object
+from export.exports import export_checkpoint
+from export.verification import verification
+from export.verification.references import LiveModel
+from export.verification.replay import Replies, answer_object
 from tests.export.conftest import CONDITION_SIZES, columns
 
 

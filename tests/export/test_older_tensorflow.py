@@ -12,8 +12,8 @@ import sys
 import numpy as np
 import pytest
 
-from export.replay import LOADERS, Replies, _environment
-from export.request import Request, write_requests
+from export.requests import Request, write_requests
+from export.verification.replay import LOADERS, Replies, _environment
 
 pytestmark = [pytest.mark.older_tensorflow, pytest.mark.slow]
 ROWS = 40  # more than a chunk's alignment, less than a chunk
@@ -31,7 +31,7 @@ def answers(python, version_dir, requests, place):
     sent, replied = place / "requests.npz", place / "replies.npz"
     write_requests(sent, requests)
     files = ["--version_dir", version_dir, "--requests", sent, "--replies", replied]
-    command = [python, "-m", "export.replay", *map(str, files)]
+    command = [python, "-m", "export.verification.replay", *map(str, files)]
     done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     with np.load(replied) as archive:

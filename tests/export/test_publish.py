@@ -16,15 +16,14 @@ import pytest
 
 from export import publish as publish_module
 from export.errors import ExportWarning, PublishError
-from export.publish import check_base, publish
-from export.staging import staging_directory
+from export.publish import check_base, publish, staging_directory
 
 FILES = 30
 WRITER = f"""
 import sys, time
 from pathlib import Path
 from export.publish import publish
-from export.staging import staging_directory
+from export.publish import staging_directory
 base = Path(sys.argv[1])
 print("start", flush=True)
 while True:

@@ -9,18 +9,16 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from export import verification
 from export.contract import ConditionColumn, ContractError, encoded_columns, read_contract
-from export.encoded_columns import read_columns
 from export.errors import VerificationError
-from export.live_model import LiveModel
-from export.replay import Replies, answer_object, answer_session
-from export.request import Request
-from export.saved_model import export_and_report, export_saved_model
-from export.verification import verify
-from export.verification_inputs import make_inputs
-from export.verify_version import verify_version
-from export.warmup import read_warmup
+from export.requests import Request, read_warmup
+from export.saved_model import export_and_report, export_saved_model, read_columns
+from export.verification import verification
+from export.verification.inputs import make_inputs
+from export.verification.references import LiveModel
+from export.verification.replay import Replies, answer_object, answer_session
+from export.verification.verification import verify
+from export.verification.version import verify_version
 from maf.layers import create_named_maf
 
 tfb = tfp.bijectors

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.examples import serialize_examples
-from export.replay import answer_session
-from export.request import Request
+from export.requests import Request, serialize_examples
+from export.verification.replay import answer_session
 
 
 def rows(exported, count=20, seed=5):

@@ -8,9 +8,8 @@ import pytest
 import tensorflow as tf
 
 from export import remote as remote_module
-from export.destination import LocalBase, RemoteBase, open_base
 from export.errors import PublishError
-from export.remote import check_remote_base, publish_remote
+from export.remote import LocalBase, RemoteBase, check_remote_base, open_base, publish_remote
 
 FILES = ("assets.extra/contract.json", "fingerprint.pb", "saved_model.pb", "variables/variables.index")
 

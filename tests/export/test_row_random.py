@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from export.row_random import _normal, row_normals, row_uniforms
+from export.base_sampler import _normal, row_normals, row_uniforms
 
 tfd = tfp.distributions
 

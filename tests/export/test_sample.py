@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 
 from export.base_sampler import make_base_sampler
-from export.replay import LOADERS, replay
-from export.request import Request
+from export.requests import Request
 from export.serving_module import ServingFunctions, trace, write_saved_model
 from export.signatures import make_signatures
 from export.tfp_density import TfpDensity
+from export.verification.replay import LOADERS, replay
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from export.contract import PREDICT_METHOD_NAME, REGRESS_METHOD_NAME, TensorSpec, read_contract
 from export.errors import VerificationError
-from export.signature_defs import check_signature_defs, write_method_names
+from export.signatures import check_signature_defs, write_method_names
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.threefry import split_seed, threefry2x32
+from export.base_sampler import split_seed, threefry2x32
 
 KNOWN = [
     # counter, key, words

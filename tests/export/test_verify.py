@@ -11,16 +11,15 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from export import verification
-from export.comparison import compare, expect
 from export.contract import read_contract
 from export.errors import VerificationError
-from export.live_model import LiveModel
-from export.replay import Replies, answer_object, answer_session
-from export.report_table import format_report
-from export.request import Request, read_requests, write_requests
-from export.rounded_weights import rounded
-from export.verification_inputs import make_inputs
+from export.requests import Request, read_requests, write_requests
+from export.verification import verification
+from export.verification.comparison import compare, expect
+from export.verification.inputs import make_inputs
+from export.verification.references import LiveModel, rounded
+from export.verification.replay import Replies, answer_object, answer_session
+from export.verification.version import format_report
 
 tfb = tfp.bijectors
 tfd = tfp.distributions

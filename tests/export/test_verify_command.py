@@ -10,12 +10,13 @@ import sys
 import pytest
 from tensorflow.core.protobuf import saved_model_pb2
 
-from export import saved_model, verification
+from export import saved_model
 from export import verify as command
 from export.contract import CONTRACT_PATH
-from export.export_run import export_run
-from export.replay import Replies, answer_object, answer_session
-from export.warmup import WARMUP_PATH
+from export.exports import export_run
+from export.requests import WARMUP_PATH
+from export.verification import verification
+from export.verification.replay import Replies, answer_object, answer_session
 from maf.training_state import read_arrays, write_arrays
 
 

@@ -12,11 +12,10 @@ from tensorflow_serving.apis import prediction_log_pb2
 from export import saved_model as saved_model_module
 from export.contract import read_contract
 from export.errors import OptionError, VerificationError
-from export.live_model import LiveModel
-from export.replay import answer_object, answer_session, replay
-from export.request import Request
-from export.verification_inputs import TYPICAL_ROWS, VerificationInputs, make_inputs
-from export.warmup import WARMUP_PATH, check_batch_sizes, read_warmup, warmup_requests, write_warmup
+from export.requests import WARMUP_PATH, Request, check_batch_sizes, read_warmup, warmup_requests, write_warmup
+from export.verification.inputs import TYPICAL_ROWS, VerificationInputs, make_inputs
+from export.verification.references import LiveModel
+from export.verification.replay import answer_object, answer_session, replay
 from maf_serving.batching import BatchingParameters
 
 

@@ -17,8 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from export.publish import publish
-from export.staging import staging_directory
+from export.publish import publish, staging_directory
 from tests.faults import system_calls
 from tests.faults.conftest import ENV
 from tests.faults.system_calls import Fail, Kill

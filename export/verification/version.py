@@ -1,25 +1,21 @@
-"""Verification of a version that is there already."""
+"""Verification of a version that is there already, and its report for people to read."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from export.contract import ConditionColumn, read_contract
 from export.errors import OptionError, VerificationError
-from export.live_model import LiveModel
-from export.loaded_version import LoadedVersion
-from export.signature_defs import check_signature_defs
-from export.verification import VerificationReport, verify
-from export.verification_inputs import make_inputs
+from export.signatures import check_signature_defs
+from export.verification.inputs import Reference, make_inputs
+from export.verification.references import LiveModel, LoadedVersion
+from export.verification.verification import VerificationReport, verify
 from maf.run_directory import load_run
 
-if TYPE_CHECKING:
-    from export.reference import Reference
-
 _SHOWN = 5  # categories of a column in an error
+_HEADER = ("signature", "output", "loader", "rows", "max rel. error", "p99", "of tolerance")
 
 
 def verify_version(version_dir: Path, *, run: Path | None = None, seed: int = 0) -> VerificationReport:
@@ -76,3 +72,34 @@ def _column(column: ConditionColumn) -> str:
     kind = f"{column.kind}s {', '.join(map(str, column.vocabulary[:_SHOWN]))}{more}" if column.is_category else ""
     described = [each for each in (kind, "nullable" if column.nullable else "") if each]
     return f"{column.name} ({', '.join(described)})" if described else column.name
+
+
+def format_report(report: VerificationReport) -> str:
+    """A table: a line per output compared with the model (a seed's draw: between loaders), one for all batches."""
+    rows = [
+        (c.signature, c.output, c.loader, str(c.rows), *_numbers(c.max_relative_error, c.p99_relative_error, c.worst))
+        for c in report.comparisons
+        if c.against != "batch"
+    ]
+    batch = [c for c in report.comparisons if c.against == "batch"]
+    if batch:
+        figures = (max(getattr(c, name) for c in batch) for name in _FIGURES)
+        rows.append(("in other batches", "all", "both", str(min(c.rows for c in batch)), *_numbers(*figures)))
+    widths = [max(map(len, column)) for column in zip(_HEADER, *rows, strict=True)]
+    return "\n".join(_line(row, widths) for row in (_HEADER, *rows))
+
+
+_FIGURES = ("max_relative_error", "p99_relative_error", "worst")
+
+
+def _numbers(largest: float, p99: float, share: float) -> tuple[str, str, str]:
+    return f"{largest:.1e}", f"{p99:.1e}", f"{share:.3f}"
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    """Text to the left, numbers to the right."""
+    padded = [
+        cell.ljust(width) if i < 3 else cell.rjust(width)
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(padded).rstrip()

@@ -1,13 +1,16 @@
-"""Warm-up records: requests that TF Serving answers before it calls a version available, so that no caller waits.
+"""Calls of signatures, and files of them: what verification replays, and the warm-up records of a version.
 
-A server that fails at one of them does not serve the version. They are replayed before a version is published.
+TF Serving answers the warm-up records before it calls a version available, so that no caller waits, and does not serve
+a version that fails at one of them. They are replayed before a version is published.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,15 +18,94 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, regression_
 
 from export.contract import REGRESS_METHOD_NAME, Contract
 from export.errors import OptionError
-from export.examples import as_sent, signature_features
-from export.request import Request
 
 if TYPE_CHECKING:
-    from export.verification_inputs import VerificationInputs
+    from export.verification.inputs import VerificationInputs
     from maf_serving.batching import BatchingParameters
 
+Array = np.ndarray[Any, Any]
 WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
 MOST_RECORDS = 1000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """One call: a name that tells it from others, a signature, and its inputs by name.
+
+    Texts are arrays of `bytes` objects.
+    """
+
+    name: str
+    signature: str
+    inputs: Mapping[str, Array]
+
+
+def write_requests(path: Path, requests: Sequence[Request]) -> None:
+    """Writes what `read_requests` reads."""
+    write_arrays(path, {array_key(r.name, r.signature, k): _written(v) for r in requests for k, v in r.inputs.items()})
+
+
+def read_requests(path: Path) -> list[Request]:
+    """The requests in a file."""
+    inputs: dict[tuple[str, str], dict[str, Array]] = {}
+    with np.load(path) as archive:
+        for key, value in archive.items():
+            name, signature, tensor = key.split("|")
+            inputs.setdefault((name, signature), {})[tensor] = _read(value)
+    return [Request(name, signature, tensors) for (name, signature), tensors in inputs.items()]
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Writes what `np.load` reads."""
+    entries: Any = arrays  # NumPy's stubs take every keyword for `allow_pickle`
+    np.savez(path, **entries)
+
+
+def array_key(*parts: str) -> str:
+    """One name for an array in a file, of names without `|`."""
+    return "|".join(parts)
+
+
+def _written(value: Array) -> Array:
+    """Texts in base64: NumPy's own fixed-width texts lose zeros at the end."""
+    if value.dtype.kind != "O":
+        return value
+    return _of_shape(value, np.array([base64.b64encode(text) for text in value.ravel()], np.bytes_))
+
+
+def _read(value: Array) -> Array:
+    if value.dtype.kind != "S":
+        return value
+    return _of_shape(value, np.array([base64.b64decode(text) for text in value.ravel()], object))
+
+
+def _of_shape(value: Array, flat: Array) -> Array:
+    shaped: Array = flat.reshape(value.shape)
+    return shaped
+
+
+def signature_features(contract: Contract, name: str) -> list[str]:
+    """Names of the arrays in `VerificationInputs` that a signature takes, as features of Examples or as tensors."""
+    regress = contract.signature(name).method_name == REGRESS_METHOD_NAME
+    return list(contract.signature("log_prob" if regress else name).inputs)
+
+
+def as_sent(contract: Contract, name: str, features: Mapping[str, Array]) -> Mapping[str, Array]:
+    """The inputs by name of a signature, from its features."""
+    if contract.signature(name).method_name == REGRESS_METHOD_NAME:
+        return {"inputs": serialize_examples(features)}
+    return features
+
+
+def serialize_examples(features: Mapping[str, Array]) -> Array:
+    """`[N]` serialized `tf.Example`s (an array of `bytes` objects) of features `[N, K]`, rounded to float32."""
+    rows = len(next(iter(features.values())))
+    serialized = np.empty(rows, object)
+    for row in range(rows):
+        lists = {name: tf.train.FloatList(value=values[row]) for name, values in features.items()}
+        feature = {name: tf.train.Feature(float_list=values) for name, values in lists.items()}
+        serialized[row] = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+    return serialized
 
 
 def check_batch_sizes(batch_sizes: Sequence[int], contract: Contract, batching: BatchingParameters | None) -> None:

@@ -1,36 +1,34 @@
-"""Compares an exported version, reloaded by a fresh process, with the model it came from."""
+"""Compares an exported version, reloaded by a fresh process, with the model it came from.
+
+The signatures that take raw columns of the condition are compared with what NumPy makes of the same columns.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from export.comparison import Comparison, Expectation, compare, expect
 from export.contract import Contract, Signature, read_contract
 from export.errors import VerificationError
-from export.examples import as_sent, signature_features
-from export.raw_verification import RawVerification
-from export.replay import LOADERS, Replies, replay
-from export.request import Request
-from export.signature_defs import check_signature_defs
-from export.signatures import RAW, REGRESS, SERVING_DEFAULT
-from export.verification_inputs import TYPICAL_ROWS, VerificationInputs
-
-if TYPE_CHECKING:
-    from export.reference import Function, Reference
+from export.requests import Request, as_sent, signature_features
+from export.signatures import ENCODE_CONDITION, LOG_PROB_EXAMPLES, RAW, REGRESS, SERVING_DEFAULT, check_signature_defs
+from export.verification.comparison import Comparison, Expectation, compare, expect
+from export.verification.inputs import TYPICAL_ROWS, Function, RawRows, Reference, VerificationInputs
+from export.verification.replay import LOADERS, Replies, replay
 
 Array = np.ndarray[Any, Any]
-
 _SEEDED = "sample_with_seed"
 _DRAWS = ("sample", _SEEDED)
 _OTHER_BATCH = " in another batch"
 _AGAIN = " again"
 _LEAST_SHARE = 0.75
+_BROKEN = " that cannot be scored"
+_OTHER_ROWS = slice(None, None, -2)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -244,3 +242,110 @@ def _check_nan_rows(replies: Replies, contract: Contract) -> None:
                     raise VerificationError(
                         f"signature {name!r} ({loader} loader): {output} of a row with NaN is {row}; expected NaN"
                     )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RawVerification:
+    """Requests to `encode_condition` and `log_prob_examples`, and what their replies have to be.
+
+    Among the rows are categories that no vocabulary has, and nulls where they may be. What they are encoded to must be
+    what NumPy makes of them, to the last bit, and their log-density that of the model. A row that lacks a value it
+    cannot do without must be NaN.
+
+    Attributes:
+      contract: of the version.
+      raw: rows of raw columns.
+      x: `[N, D]`, x of these rows.
+    """
+
+    contract: Contract
+    raw: RawRows
+    x: Array
+
+    def requests(self) -> Iterator[Request]:
+        """What is to be sent."""
+        for suffix, rows in (("", slice(None)), (_OTHER_BATCH, _OTHER_ROWS)):
+            yield self._encode_request(suffix, self.raw.take(rows))
+            yield self._examples_request(suffix, self.raw.take(rows), self.x[rows])
+        yield self._examples_request(_BROKEN, *_broken(self.raw, self.x, self._breaks(LOG_PROB_EXAMPLES)))
+        if self._breaks(ENCODE_CONDITION):
+            yield self._encode_request(_BROKEN, _broken(self.raw, self.x, self._breaks(ENCODE_CONDITION))[0])
+
+    def _encode_request(self, suffix: str, raw: RawRows) -> Request:
+        names = self.contract.signature(ENCODE_CONDITION).inputs
+        return Request(ENCODE_CONDITION + suffix, ENCODE_CONDITION, {name: raw.inputs[name] for name in names})
+
+    def _examples_request(self, suffix: str, raw: RawRows, x: Array) -> Request:
+        examples = raw.examples(self.contract.event_columns, x)
+        return Request(LOG_PROB_EXAMPLES + suffix, LOG_PROB_EXAMPLES, {"examples": examples})
+
+    def _breaks(self, name: str) -> list[tuple[str, int, Any]]:
+        """Array, place and value of what makes a row one that the signature cannot answer."""
+        numbers = [column for column in self.raw.columns if not column.is_category]
+        categories = [column for column in self.raw.columns if column.is_category]
+        breaks: list[tuple[str, int, Any]] = [("numbers", place, np.inf) for place in range(len(numbers))]
+        breaks += [("numbers", place, np.nan) for place, column in enumerate(numbers) if not column.nullable]
+        breaks += [("null_categories", place, True) for place, column in enumerate(categories) if not column.nullable]
+        if name == LOG_PROB_EXAMPLES:
+            return [*breaks, *(("x", place, np.nan) for place in range(self.contract.event_size))]
+        return [each for each in breaks if each[0] in self.contract.signature(name).inputs]
+
+    def comparisons(self, model: Reference, replies: Replies, loaders: Sequence[str]) -> Iterator[Comparison]:
+        """Errors of the log-densities.
+
+        Raises:
+          VerificationError: for an encoding, or the answer to a row that cannot be scored, that is not as it must be.
+        """
+        null_values = model.null_values(self.raw.columns)
+        features = {
+            "x": self.x.astype(np.float32).astype(self.x.dtype),
+            "conditional_input": self.raw.in_float32().encode(null_values),
+        }
+        rng = np.random.default_rng(0)
+        expected = expect(model.functions["log_prob"], features, rng, model.rounded_weights)["log_prob"]
+        for loader in loaders:
+            self._check_encoding(replies, loader, self.raw.encode(null_values))
+            self._check_broken(replies, loader)
+            whole = replies.output(loader, LOG_PROB_EXAMPLES, "log_prob")
+            part = replies.output(loader, LOG_PROB_EXAMPLES + _OTHER_BATCH, "log_prob")
+            yield _compare(whole, expected, "model", loader)
+            in_whole = dataclasses.replace(expected, values=whole).take(_OTHER_ROWS)
+            yield _compare(part, in_whole, "batch", loader)
+
+    def _check_encoding(self, replies: Replies, loader: str, expected: Array) -> None:
+        for suffix, rows in (("", expected), (_OTHER_BATCH, expected[_OTHER_ROWS])):
+            came = replies.output(loader, ENCODE_CONDITION + suffix, "conditional_input")
+            wrong = np.argwhere(~np.equal(came, rows)) if came.shape == rows.shape else [(0, 0)]
+            for row, column in wrong[:1]:
+                raise VerificationError(
+                    f"signature {ENCODE_CONDITION!r} ({loader} loader): {self.contract.conditional_columns[column]} is "
+                    f"{came[row, column]} in row {row} of shape {list(came.shape)}; expected {rows[row, column]}"
+                )
+
+    def _check_broken(self, replies: Replies, loader: str) -> None:
+        for name, output in ((ENCODE_CONDITION, "conditional_input"), (LOG_PROB_EXAMPLES, "log_prob")):
+            for index, (array, place, value) in enumerate(self._breaks(name)):
+                came = replies.output(loader, name + _BROKEN, output)[index]
+                if not np.isnan(came).all():
+                    raise VerificationError(
+                        f"signature {name!r} ({loader} loader): {output} of a row with {array}[{place}] = {value} is "
+                        f"{came}; expected NaN"
+                    )
+
+
+def _broken(raw: RawRows, x: Array, breaks: Sequence[tuple[str, int, Any]]) -> tuple[RawRows, Array]:
+    """A copy of the first row for each of `breaks`, with nothing else null in it."""
+    rows = [0] * len(breaks)
+    arrays = {
+        "numbers": np.nan_to_num(raw.numbers[rows]),
+        "null_categories": np.zeros_like(raw.null_categories[rows]),
+        "x": x[rows],
+    }
+    for row, (array, place, value) in enumerate(breaks):
+        arrays[array][row, place] = value
+    broken = dataclasses.replace(raw.take(rows), numbers=arrays["numbers"], null_categories=arrays["null_categories"])
+    return broken, arrays["x"]
+
+
+def _compare(actual: Array, expected: Expectation, against: str, loader: str) -> Comparison:
+    return compare(actual, expected, signature=LOG_PROB_EXAMPLES, output="log_prob", against=against, loader=loader)

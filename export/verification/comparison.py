@@ -6,14 +6,11 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from export.verification_inputs import TYPICAL_ROWS
-
-if TYPE_CHECKING:
-    from export.reference import Function
+from export.verification.inputs import TYPICAL_ROWS, Function
 
 Array = np.ndarray[Any, Any]
 

@@ -1,10 +1,14 @@
-"""Rows of raw columns as arrays, and what NumPy encodes them to, which the serving graph must do too."""
+"""Inputs on which an exported version is compared with its model: encoded ones, and raw columns.
+
+What NumPy encodes raw columns to, the serving graph must too.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -12,8 +16,75 @@ import tensorflow as tf
 from maf_serving.columns import OTHER, ConditionColumn, number_entries
 
 Array = np.ndarray[Any, Any]
-
+TYPICAL_ROWS = 128
+FAR_ROWS = 64
+_OF_MODEL = ("x", "z", "conditional_input")
 _NULL_SHARE = 0.1
+Function = Callable[[Mapping[str, Array]], dict[str, Array]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VerificationInputs:
+    """One array for every input that a signature can have; rows past `TYPICAL_ROWS` lie far in the tails.
+
+    Attributes:
+      arrays: `x` and `z` `[N, D]`, `conditional_input` `[N, C]` if there is one, `seed` `[N]`; what the signatures for
+        raw columns take, if there are any.
+      raw: the raw columns that `conditional_input` is the encoding of; `None` if they are plain numbers.
+    """
+
+    arrays: Mapping[str, Array]
+    raw: RawRows | None = None
+
+    def of(self, names: Iterable[str]) -> dict[str, Array]:
+        """The inputs of a signature that has inputs `names`."""
+        return {name: self.arrays[name] for name in names}
+
+    def typical(self, rows: int) -> VerificationInputs:
+        """As many rows as wanted, near the middle of the model and finite; they repeat where there are too few."""
+        of_model = self.of(name for name in _OF_MODEL if name in self.arrays)
+        columns = [value[:TYPICAL_ROWS].reshape(TYPICAL_ROWS, -1) for value in of_model.values()]
+        finite = np.all([np.isfinite(value).all(axis=1) for value in columns], axis=0)
+        index = np.resize(np.flatnonzero(finite), rows)
+        return VerificationInputs({name: value[index] for name, value in self.arrays.items()})
+
+
+def make_inputs(
+    model: Reference,
+    *,
+    condition_size: int,
+    seed: int,
+    event_columns: Sequence[str] = (),
+    condition_columns: Sequence[ConditionColumn] = (),
+) -> VerificationInputs:
+    """Conditions as in training, x from the model itself at those conditions, and tails of all of them.
+
+    Far rows: z 3 times as far from zero, x 10 times as far from its median, conditions 3 times as far from their mean.
+    Where the condition has raw columns it is the encoding of some: numbers as above, categories and nulls at random.
+    """
+    rng = np.random.default_rng(seed)
+    rows = TYPICAL_ROWS + FAR_ROWS
+    far = np.arange(rows) >= TYPICAL_ROWS
+    arrays = {"z": model.base_draws(rows, seed), "seed": rng.integers(-(2**63), 2**63 - 1, size=rows)}
+    raw = None
+    if condition_size:
+        conditions = model.typical_conditions(condition_size, rows, rng)
+        conditions = _pushed(conditions, far, 3.0, conditions.mean(axis=0)).astype(model.dtype)
+        if condition_columns:
+            raw = draw_raw_rows(condition_columns, conditions, rng)
+            conditions = raw.encode(model.null_values(condition_columns))
+        arrays["conditional_input"] = conditions
+    x = model.functions["forward"]({name: value for name, value in arrays.items() if name != "seed"})["x"]
+    arrays["x"] = _pushed(x, far, 10.0, np.median(x[~far], axis=0)).astype(model.dtype)
+    arrays["z"] = _pushed(arrays["z"], far, 3.0, np.zeros(1)).astype(model.dtype)
+    if raw is not None:
+        arrays |= {**raw.inputs, "examples": raw.examples(event_columns, arrays["x"])}
+    return VerificationInputs(arrays, raw)
+
+
+def _pushed(values: Array, far: Array, factor: float, centre: Array) -> Array:
+    """`values` `[N, K]`, the far rows `factor` times as far from `centre`."""
+    return np.where(far[:, np.newaxis], centre + factor * (values - centre), values)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,3 +199,33 @@ def _feature(kind: str, value: Any) -> tf.train.Feature:
     if kind == "string":
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
     return tf.train.Feature(int64_list=tf.train.Int64List(value=[int(value)]))
+
+
+class Reference(Protocol):
+    """A model as functions of arrays, and typical inputs to it."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of its inputs and outputs."""
+        ...
+
+    @property
+    def functions(self) -> Mapping[str, Function]:
+        """`log_prob`, `inverse` and `forward` as the signatures of these names."""
+        ...
+
+    def base_draws(self, rows: int, seed: int) -> Array:
+        """`z` `[rows, D]` drawn from the base distribution."""
+        ...
+
+    def rounded_weights(self, rng: np.random.Generator) -> AbstractContextManager[None]:
+        """While it is open, every weight is off by one unit of rounding, up or down as `rng` says."""
+        ...
+
+    def typical_conditions(self, size: int, rows: int, rng: np.random.Generator) -> Array:
+        """Conditions `[rows, size]` such as the model may have been trained on."""
+        ...
+
+    def null_values(self, columns: Sequence[ConditionColumn]) -> Array:
+        """`[Kn]`, what stands in `conditional_input` for a null of each number among the raw columns."""
+        ...

@@ -1,6 +1,6 @@
 """Runs the signatures of an exported version in a fresh process, as a server would.
 
-    python -m export.replay --version_dir DIR --requests requests.npz --replies replies.npz
+    python -m export.verification.replay --version_dir DIR --requests requests.npz --replies replies.npz
 
 The process knows nothing but the files of the version: no TFP, no model code. Each request runs through both loaders,
 `tf.saved_model.load` and the session-based one that TF Serving uses.
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import VerificationError
-from export.request import Request, array_key, read_requests, write_arrays, write_requests
+from export.requests import Request, array_key, read_requests, read_warmup, write_arrays, write_requests
 from maf_serving.command import when_interrupted
 
 Array = np.ndarray[Any, Any]
@@ -50,7 +50,7 @@ def replay(version_dir: Path, requests: Sequence[Request]) -> Replies:
         sent, replied = Path(directory, "requests.npz"), Path(directory, "replies.npz")
         write_requests(sent, requests)
         files = ["--version_dir", str(version_dir), "--requests", str(sent), "--replies", str(replied)]
-        command = [sys.executable, "-m", "export.replay", *files]
+        command = [sys.executable, "-m", "export.verification.replay", *files]
         with (
             subprocess.Popen(  # noqa: S603  # our own module
                 command, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -119,7 +119,6 @@ def main() -> None:
     parser.add_argument("--requests", required=True, type=Path)
     parser.add_argument("--replies", required=True, type=Path)
     options = parser.parse_args()
-    from export.warmup import read_warmup  # noqa: PLC0415  # TensorFlow
 
     warmup, requests = read_warmup(Path(options.version_dir)), read_requests(options.requests)
     replies = answer(options.version_dir, [*warmup, *requests])  # together: to load a version takes longest
@@ -129,7 +128,7 @@ def main() -> None:
 
 def _environment() -> dict[str, str]:
     """This process's environment, quiet, with this package importable from wherever the program runs."""
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     return {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONPATH": path}
 
