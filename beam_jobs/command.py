@@ -11,14 +11,14 @@ import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from beam_jobs.errors import SubmittedError
-from beam_jobs.quiet_logs import configure_logs
+from beam_jobs.runner.logs import configure_logs
 from maf_serving import command
 from maf_serving.errors import MafServingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from beam_jobs.job import Job
+    from beam_jobs.jobs.job import Job
     from beam_jobs.options.flags import JobFlags
     from beam_jobs.options.job_options import JobOptions
 
@@ -58,12 +58,11 @@ def _run(
 ) -> str:
     """Runs the job and returns what to print."""
     configure_logs(_log_level(beam_flags))
-    from beam_jobs import beam_options  # noqa: PLC0415  # Beam and Arrow: see the module's docstring
-    from beam_jobs.publishing import publish_job  # noqa: PLC0415
-    from beam_jobs.running import prepare_job, run_staged  # noqa: PLC0415
-    from beam_jobs.submission import Submission  # noqa: PLC0415
+    from beam_jobs.jobs.running import prepare_job, publish_job, run_staged  # noqa: PLC0415
+    from beam_jobs.runner.options import parse_beam_flags  # noqa: PLC0415  # Beam and Arrow: see the module's docstring
+    from beam_jobs.runner.submission import Submission  # noqa: PLC0415
 
-    pipeline_options = beam_options.parse_beam_flags(beam_flags, own_flags=own_flags)
+    pipeline_options = parse_beam_flags(beam_flags, own_flags=own_flags)
     job, staged = prepare_job(plan, options, pipeline_options)
     submission = Submission()
 

@@ -6,12 +6,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from beam_jobs.command import run_command
-from beam_jobs.options.evaluate_options import EvaluateOptions, evaluate_flags, parse_evaluate_flags
+from beam_jobs.options.jobs import EvaluateOptions, evaluate_flags, parse_evaluate_flags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from beam_jobs.evaluating import EvaluateJob
+    from beam_jobs.jobs.evaluate import EvaluateJob
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plan(options: EvaluateOptions) -> EvaluateJob:
-    from beam_jobs.evaluating import plan_evaluate  # noqa: PLC0415  # Beam and Arrow: see `run_command`
+    from beam_jobs.jobs.evaluate import plan_evaluate  # noqa: PLC0415  # Beam and Arrow: see `run_command`
 
     return plan_evaluate(options)
 

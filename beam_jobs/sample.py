@@ -6,12 +6,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from beam_jobs.command import run_command
-from beam_jobs.options.sample_options import SampleOptions, parse_sample_flags, sample_flags
+from beam_jobs.options.jobs import SampleOptions, parse_sample_flags, sample_flags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from beam_jobs.sampling import SampleJob
+    from beam_jobs.jobs.sample import SampleJob
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plan(options: SampleOptions) -> SampleJob:
-    from beam_jobs.sampling import plan_sample  # noqa: PLC0415  # Beam and Arrow: see `run_command`
+    from beam_jobs.jobs.sample import plan_sample  # noqa: PLC0415  # Beam and Arrow: see `run_command`
 
     return plan_sample(options)
 

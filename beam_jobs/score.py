@@ -6,12 +6,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from beam_jobs.command import run_command
-from beam_jobs.options.score_options import ScoreOptions, parse_score_flags, score_flags
+from beam_jobs.options.jobs import ScoreOptions, parse_score_flags, score_flags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from beam_jobs.scoring import ScoreJob
+    from beam_jobs.jobs.score import ScoreJob
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plan(options: ScoreOptions) -> ScoreJob:
-    from beam_jobs.scoring import plan_score  # noqa: PLC0415  # Beam and Arrow: see `run_command`
+    from beam_jobs.jobs.score import plan_score  # noqa: PLC0415  # Beam and Arrow: see `run_command`
 
     return plan_score(options)
 

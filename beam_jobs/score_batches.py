@@ -12,13 +12,12 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.pvalue import TaggedOutput
 
 from beam_jobs.errors import JobError, UsageError
+from beam_jobs.jobs.score import check_endpoint, make_score_handler
+from beam_jobs.model.location import match_model
 from beam_jobs.options.job_options import DEFAULT_BATCH_SIZE, check_at_least
-from beam_jobs.planned_model import match_model
-from beam_jobs.score_handler import check_endpoint, make_score_handler
-from beam_jobs.scored_rows import LOG_PROB, score_fields
-from beam_jobs.sources.column_check import check_columns
+from beam_jobs.rows.steps import LOG_PROB, REJECTED_TAG, Validate, score_fields
+from beam_jobs.sources.input_files import check_columns
 from beam_jobs.sources.table_source import InputFile
-from beam_jobs.validation import REJECTED_TAG, Validate
 from maf_serving.rejection import RejectedRows, is_failed, reject_failed
 from maf_serving.table_formats import InputBatch
 from maf_serving.validation import ScoreableRows
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from apache_beam.ml.inference.base import PredictionResult
 
     from beam_jobs.options.endpoint_options import EndpointOptions
-    from beam_jobs.options.score_options import ScoreSignature
+    from beam_jobs.options.jobs import ScoreSignature
     from maf_serving.model_inputs import ModelInputs
 
 REASON = "reason"

@@ -1,4 +1,4 @@
 """Statistics of evaluated rows that add up: over batches, bundles and workers, in memory that rows do not grow.
 
-Read `group_statistics.py` first: what is accumulated for a group of rows; `results.py` is what is made of it.
+Read `statistics.py` first: what is accumulated for a group of rows; `results.py` is what is made of it.
 """

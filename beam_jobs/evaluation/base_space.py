@@ -1,26 +1,40 @@
-"""Where rows lie in base space: counts by dimension, and by distance from the origin."""
+"""Where rows lie in base space: counts by dimension, and by distance from the origin.
+
+The contract does not say what the base is. So the job draws from the model on some of the rows, brings the draws back
+to base space, and looks: the standard normal distribution is the reference if it agrees with them, they themselves if
+not.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import math
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from beam_jobs.evaluation.chi_square import chi_square_cdf, chi_square_quantile, rough_quantile
-from maf_serving.calibration import LEVELS
+from maf_serving.calibration import LEVELS, critical_distance
 
 if TYPE_CHECKING:
     from maf_serving.arrow_columns import Floats
 
+
 Values = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
-
 # Of the normal distribution, so much lies between two edges at most: the KS distance is exact to that.
 RESOLUTION = 1 / 1024
 HISTOGRAM_EDGES: Values = np.linspace(-5, 5, 41)
+_RELATIVE_ERROR = 1e-15
+_MOST_TERMS = 10_000
+_TINY = 1e-300
+NORMAL = "standard normal"
+BASE_DRAWS = "draws of the base"
+NORMAL_ASSUMED = "standard normal, assumed"
+# How often a standard normal base is taken for another by chance.
+_FALSE_ALARMS = 1e-4
 
 
 @functools.cache
@@ -96,3 +110,100 @@ class BaseSpaceCounts:
         starts = np.concatenate([[0], np.searchsorted(z_edges(), HISTOGRAM_EDGES) + 1])
         counts: Counts = np.add.reduceat(self._by_dimension, starts, axis=1)
         return counts
+
+
+def chi_square_cdf(value: float, dimensions: int) -> float:
+    """P(|z|^2 <= value), by the incomplete gamma function: series or continued fraction (DLMF 8.11.4, 8.9.2)."""
+    if value <= 0:
+        return 0.0
+    a, x = dimensions / 2, value / 2
+    scale = math.exp(a * math.log(x) - x - math.lgamma(a))
+    return scale * _series(a, x) if x < a + 1 else 1 - scale * _continued_fraction(a, x)
+
+
+def chi_square_quantile(level: float, dimensions: int) -> float:
+    """The squared radius of the ball around the origin that holds that share, by bisection; 0 < level < 1."""
+    low, high = 0.0, max(4 * rough_quantile(level, dimensions), 1.0)
+    while chi_square_cdf(high, dimensions) < level:
+        high *= 2
+    while high - low > 1e-13 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if chi_square_cdf(middle, dimensions) < level else (low, middle)
+    return (low + high) / 2
+
+
+def rough_quantile(level: float, dimensions: int) -> float:
+    """The same to a percent or so, at once: Wilson and Hilferty (1931)."""
+    spread = 2 / (9 * dimensions)
+    root = 1 - spread + NormalDist().inv_cdf(level) * math.sqrt(spread)
+    return float(dimensions * max(root, 0.0) ** 3)
+
+
+def _series(a: float, x: float) -> float:
+    term = total = 1 / a
+    for n in range(1, _MOST_TERMS):
+        term *= x / (a + n)
+        total += term
+        if term < total * _RELATIVE_ERROR:
+            break
+    return total
+
+
+def _continued_fraction(a: float, x: float) -> float:
+    """Lentz's method."""
+    b = x + 1 - a
+    c, d = 1 / _TINY, 1 / b
+    result = d
+    for n in range(1, _MOST_TERMS):
+        numerator = -n * (n - a)
+        b += 2
+        d = 1 / (numerator * d + b or _TINY)
+        c = b + numerator / c or _TINY
+        result *= c * d
+        if abs(c * d - 1) < _RELATIVE_ERROR:
+            break
+    return result
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BaseReference:
+    """The distribution to compare with.
+
+    Attributes:
+      kind: `NORMAL`, where draws of the base agree with it; `BASE_DRAWS`, where they do not; `NORMAL_ASSUMED`, where
+        the model cannot be drawn from.
+      draws: how many draws of the base were looked at.
+      ks_of_draws: their largest KS distance from the standard normal distribution, over dimensions and radius, or
+        `None` without draws.
+      z_cdf: at `z_edges`, `[D, edges]`.
+      radius_cdf: at `radius_edges`.
+    """
+
+    kind: str
+    draws: int
+    ks_of_draws: float | None
+    z_cdf: Values
+    radius_cdf: Values
+
+    def independent_rows(self, rows: int) -> float:
+        """As how many rows beside an exact distribution they count: draws have noise of their own."""
+        return rows * self.draws / (rows + self.draws) if self.kind == BASE_DRAWS else rows
+
+
+def find_reference(draws: BaseSpaceCounts, dimensions: int) -> BaseReference:
+    """The reference that draws of the model's base speak for."""
+    normal_z = np.tile(normal_cdf(), (dimensions, 1))
+    normal_radius = radius_cdf(dimensions)
+    if not draws.rows:
+        return BaseReference(kind=NORMAL_ASSUMED, draws=0, ks_of_draws=None, z_cdf=normal_z, radius_cdf=normal_radius)
+    distance = max(
+        float(np.abs(draws.z_cdf() - normal_z).max()), float(np.abs(draws.radius_cdf() - normal_radius).max())
+    )
+    normal = distance <= critical_distance(draws.rows, _FALSE_ALARMS / (dimensions + 1))
+    return BaseReference(
+        kind=NORMAL if normal else BASE_DRAWS,
+        draws=draws.rows,
+        ks_of_draws=distance,
+        z_cdf=normal_z if normal else draws.z_cdf(),
+        radius_cdf=normal_radius if normal else draws.radius_cdf(),
+    )

@@ -8,7 +8,7 @@ import math
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from beam_jobs.evaluation.base_reference import BASE_DRAWS, NORMAL
+from beam_jobs.evaluation.base_space import BASE_DRAWS, NORMAL
 from maf_serving.calibration import ColumnFit, Finding, Fit, column_verdict, findings_of, group_finding
 from maf_serving.page import (
     Element,
@@ -35,8 +35,7 @@ from maf_serving.page_plots import WIDTH, Axis, bars, bottom_axis, line, polylin
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from beam_jobs.evaluate_summary import EvaluateSummary
-    from beam_jobs.evaluation.results import EvaluationResult, GroupResult, Histogram
+    from beam_jobs.evaluation.results import EvaluateSummary, EvaluationResult, GroupResult, Histogram
     from export.contract import TrainingSummary
 
 REGION = "central region"

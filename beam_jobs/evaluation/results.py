@@ -1,13 +1,36 @@
-"""What an evaluation says: numbers ready for `_summary.json` and the report."""
+"""What an evaluation says: from its sums to the numbers of `summary.json` and of the report."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from beam_jobs.evaluation.base_space import (
+    HISTOGRAM_EDGES,
+    BaseReference,
+    chi_square_quantile,
+    find_reference,
+    radius_edges,
+    z_edges,
+)
+from beam_jobs.jobs.summary import Summary
+from maf_serving.calibration import LEVELS, critical_distance
 from maf_serving.errors import JobError
 from maf_serving.strict_json import parse_dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from beam_jobs.evaluation.statistics import GroupStatistics, Statistics
+
+QUANTILE_LEVELS = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
+_LOG_PROB_BINS = 60
+_SHOWN_SHARE = 0.998  # of the rows, in the histogram of log_prob
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +108,7 @@ class EvaluationResult:
     """All that is said.
 
     Attributes:
-      reference: what base space is compared with, see `base_reference.py`.
+      reference: what base space is compared with, see `base_space.py`.
       reference_draws: how many draws of the base that rests on.
       reference_draws_ks: their largest KS distance from the standard normal distribution.
       overall: all rows.
@@ -114,3 +137,135 @@ class EvaluationResult:
     def from_json(cls, text: str) -> EvaluationResult:
         """Reads what `to_json` wrote."""
         return parse_dataclass(cls, text, "result", error=JobError)
+
+
+def make_result(statistics: Statistics, event_columns: Sequence[str]) -> EvaluationResult:
+    """The numbers from the sums; rejected rows are not among them yet."""
+    dimensions = len(event_columns)
+    reference = find_reference(statistics.base_draws, dimensions)
+    overall = statistics.overall
+    observed = overall.base_space.radius_cdf()
+    return EvaluationResult(
+        reference=reference.kind,
+        reference_draws=reference.draws,
+        reference_draws_ks=reference.ks_of_draws,
+        overall=_make_group(None, overall, reference, event_columns),
+        groups=tuple(
+            _make_group(name, group, reference, event_columns) for name, group in sorted(statistics.groups.items())
+        ),
+        log_prob_histogram=_log_prob_histogram(overall),
+        z_histograms=_z_histograms(overall, reference),
+        coverage_curve=tuple((float(e), float(o)) for e, o in zip(reference.radius_cdf, observed, strict=True)),
+    )
+
+
+def _make_group(
+    name: str | None, group: GroupStatistics, reference: BaseReference, event_columns: Sequence[str]
+) -> GroupResult:
+    rows = group.rows
+    quantiles = group.sketch.quantiles(QUANTILE_LEVELS)
+    distances = np.abs(group.base_space.z_cdf() - reference.z_cdf).max(axis=1)
+    deviations = group.z.standard_deviation()
+    extremes = (group.sketch.minimum, group.sketch.maximum)
+    return GroupResult(
+        group=name,
+        rows=rows,
+        rows_rejected=0,
+        rows_with_zero_density=rows - group.log_prob.count,
+        mean_nll=_number(-group.log_prob.mean[0]) if group.log_prob.count else None,
+        nll_standard_error=_number(group.log_prob.standard_error()[0]),
+        log_prob_quantiles={f"{level:g}": _number(q) for level, q in zip(QUANTILE_LEVELS, quantiles, strict=True)},
+        log_prob_range=(_number(extremes[0]), _number(extremes[1])),
+        ks_by_chance=critical_distance(reference.independent_rows(rows), 0.05) if rows else None,
+        dimensions=tuple(
+            DimensionResult(
+                column=column,
+                mean=float(group.z.mean[index]) if group.z.count else None,
+                standard_deviation=_number(deviations[index]),
+                ks=float(distances[index]) if rows else None,
+            )
+            for index, column in enumerate(event_columns)
+        ),
+        coverage=_coverage(group, reference, len(event_columns)),
+    )
+
+
+def _coverage(group: GroupStatistics, reference: BaseReference, dimensions: int) -> tuple[CoverageResult, ...]:
+    results = []
+    for level in LEVELS:
+        index = int(np.searchsorted(radius_edges(dimensions), chi_square_quantile(level, dimensions)))
+        observed = float(group.base_space.radius_cdf()[index]) if group.rows else None
+        error = None if observed is None else math.sqrt(observed * (1 - observed) / group.rows)
+        expected = float(reference.radius_cdf[index])
+        results.append(CoverageResult(level=level, expected=expected, observed=observed, standard_error=error))
+    return tuple(results)
+
+
+def _log_prob_histogram(group: GroupStatistics) -> Histogram:
+    low, high = group.sketch.quantiles([(1 - _SHOWN_SHARE) / 2, (1 + _SHOWN_SHARE) / 2])
+    if not low < high:
+        return Histogram(edges=(), shares=())
+    values, counts = group.sketch.histogram()
+    shares, edges = np.histogram(values, bins=_LOG_PROB_BINS, range=(low, high), weights=counts / group.sketch.count)
+    return Histogram(edges=tuple(map(float, edges)), shares=tuple(map(float, shares)))
+
+
+def _z_histograms(group: GroupStatistics, reference: BaseReference) -> tuple[Histogram, ...]:
+    if not group.rows:
+        return ()
+    at = np.searchsorted(z_edges(), HISTOGRAM_EDGES)
+    expected = np.diff(reference.z_cdf[:, at], axis=1)
+    observed = group.base_space.z_histogram()[:, 1:-1] / group.rows
+    edges = tuple(map(float, HISTOGRAM_EDGES))
+    return tuple(
+        Histogram(edges=edges, shares=tuple(map(float, shares)), reference=tuple(map(float, other)))
+        for shares, other in zip(observed, expected, strict=True)
+    )
+
+
+def _number(value: float) -> float | None:
+    """JSON has no infinity and no NaN."""
+    return float(value) if math.isfinite(value) else None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateSummary(Summary):
+    """Contents of `_summary.json`; see `Summary` for the rest.
+
+    Attributes:
+      reference: what base space is compared with: see `base_space.py`.
+      reference_draws: how many draws of the base that rests on.
+      reference_draws_ks: their largest KS distance from the standard normal distribution.
+      overall: all rows.
+      groups: by name.
+      groups_rejected_whole: the groups of which every row was rejected, and how many.
+    """
+
+    reference: str
+    reference_draws: int
+    reference_draws_ks: float | None
+    overall: GroupResult
+    groups: tuple[GroupResult, ...]
+    groups_rejected_whole: Mapping[str, int]
+
+    def result_lines(self) -> list[str]:
+        """See `Summary.result_lines`."""
+        overall = self.overall
+        lines = [f"rows scored   {self.rows_scored:>12,}"]
+        if overall.mean_nll is not None:
+            error = "" if overall.nll_standard_error is None else f" ± {overall.nll_standard_error:.4f}"
+            lines.append(f"mean NLL      {overall.mean_nll:>12.4f}{error} nats")
+        if overall.rows_with_zero_density:
+            lines.append(f"zero density  {overall.rows_with_zero_density:>12,}  rows, not in the mean NLL")
+        distances = [each.ks for each in overall.dimensions if each.ks is not None]
+        if distances:
+            against = f"largest of {len(distances)} dimensions, against the {self.reference}"
+            lines.append(f"KS distance   {max(distances):>12.4f}  {against}")
+        covered = [
+            f"{100 * each.observed:.1f} % in {100 * each.expected:.1f} %"
+            for each in overall.coverage
+            if each.observed is not None
+        ]
+        if covered:
+            lines.append(f"coverage      {', '.join(covered)}")
+        return lines

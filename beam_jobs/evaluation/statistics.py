@@ -1,23 +1,44 @@
-"""The statistics of a whole evaluation: of all rows, of each group, and of draws from the model's base."""
+"""The statistics of a whole evaluation: of all rows, of each group, and of draws from the model's base.
+
+All of them can be merged, whatever the order. Moments are those of Chan, Golub, LeVeque, "Updating formulae" (1979).
+
+A value is counted under its sign, its exponent and the first bits of its mantissa, as in DDSketch [1] with buckets that
+floating point has already. Integer counts add up to the same whatever the order and the split, so quantiles do not
+depend on the runner.
+
+[1] Masson, Rim, Lee: "DDSketch: a fast and fully-mergeable quantile sketch with relative-error guarantees" (2019).
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import apache_beam as beam
 import numpy as np
+import numpy.typing as npt
 
 from beam_jobs.errors import JobError
 from beam_jobs.evaluation.base_space import BaseSpaceCounts
-from beam_jobs.evaluation.group_statistics import GroupStatistics
-from beam_jobs.groups import NULL_GROUP, Grouping
+from beam_jobs.rows.steps import NULL_GROUP, Grouping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import pyarrow as pa
 
     from maf_serving.arrow_columns import Floats
+
+Vector = npt.NDArray[np.float64]
+_MANTISSA_BITS = 52
+_KEPT_BITS = 11
+_SHIFT = _MANTISSA_BITS - _KEPT_BITS
+# Half the width of a bucket, of the smallest number in it.
+RELATIVE_ERROR = 2.0 ** -(_KEPT_BITS + 1)
+# Smaller numbers are counted as zero, so that there are not buckets without end around it.
+SMALLEST = 2.0**-30
+Values = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
 
 
 class Statistics:
@@ -96,3 +117,130 @@ def finite_points(z: Floats) -> Floats:
     """The points `[*, D]` without those that are not finite."""
     points: Floats = z[np.isfinite(z).all(axis=1)]
     return points
+
+
+class GroupStatistics:
+    """Statistics of rows that the model has answered.
+
+    Attributes:
+      rows: how many.
+      log_prob: moments of the finite ones, in nats.
+      sketch: for their quantiles.
+      z: moments of the finite points in base space.
+      base_space: where all of them lie.
+    """
+
+    def __init__(self, dimensions: int) -> None:
+        self.rows = 0
+        self.log_prob = Moments(1)
+        self.sketch = ValueSketch()
+        self.z = Moments(dimensions)
+        self.base_space = BaseSpaceCounts(dimensions)
+
+    def add(self, z: Floats, log_prob: Floats) -> None:
+        """Takes in rows: z `[B, D]`, log_prob `[B]`, minus infinity where the density is zero."""
+        self.rows += len(log_prob)
+        finite = log_prob[np.isfinite(log_prob)]
+        self.log_prob.add(finite[:, np.newaxis])
+        self.sketch.add(finite)
+        self.z.add(z[np.isfinite(z).all(axis=1)])
+        self.base_space.add(z)
+
+    def merge(self, other: GroupStatistics) -> None:
+        """Takes in what another has seen."""
+        self.rows += other.rows
+        self.log_prob.merge(other.log_prob)
+        self.sketch.merge(other.sketch)
+        self.z.merge(other.z)
+        self.base_space.merge(other.base_space)
+
+
+class Moments:
+    """Of K columns of values, all finite."""
+
+    def __init__(self, size: int) -> None:
+        self.count = 0
+        self.mean: Vector = np.zeros(size)
+        self._squares: Vector = np.zeros(size)  # sums of squared distances from the mean
+
+    def add(self, values: Floats) -> None:
+        """Takes in rows `[B, K]`."""
+        if not len(values):
+            return
+        other = Moments(values.shape[1])
+        wide = values.astype(np.float64)
+        other.count = len(wide)
+        other.mean = wide.mean(axis=0)
+        other._squares = np.square(wide - other.mean).sum(axis=0)
+        self.merge(other)
+
+    def merge(self, other: Moments) -> None:
+        """Takes in what another has seen."""
+        count = self.count + other.count
+        if not other.count:
+            return
+        delta = other.mean - self.mean
+        self.mean = self.mean + delta * (other.count / count)
+        self._squares = self._squares + other._squares + delta**2 * (self.count * other.count / count)
+        self.count = count
+
+    def standard_deviation(self) -> Vector:
+        """`[K]`; NaN of fewer than two rows."""
+        if self.count < 2:
+            return np.full_like(self.mean, np.nan)
+        deviation: Vector = np.sqrt(self._squares / (self.count - 1))
+        return deviation
+
+    def standard_error(self) -> Vector:
+        """Of the means, `[K]`; NaN of fewer than two rows."""
+        error: Vector = self.standard_deviation() / math.sqrt(max(self.count, 1))
+        return error
+
+
+class ValueSketch:
+    """Counts of finite numbers by bucket. Memory: a bucket for each 1/2048 by which values differ."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.minimum = np.inf
+        self.maximum = -np.inf
+        self._buckets: Counts = np.zeros(0, np.int64)
+        self._counts: Counts = np.zeros(0, np.int64)
+
+    def add(self, values: Floats) -> None:
+        """Takes in finite numbers `[B]`."""
+        if not len(values):
+            return
+        wide = values.astype(np.float64)
+        self.minimum, self.maximum = min(self.minimum, wide.min()), max(self.maximum, wide.max())
+        wide[np.abs(wide) < SMALLEST] = 0.0
+        buckets, counts = np.unique(wide.view(np.int64) >> _SHIFT, return_counts=True)
+        self._add_counts(buckets, counts)
+
+    def merge(self, other: ValueSketch) -> None:
+        """Takes in what another has seen."""
+        self.minimum, self.maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
+        self._add_counts(other._buckets, other._counts)
+
+    def _add_counts(self, buckets: Counts, counts: Counts) -> None:
+        merged, index = np.unique(np.concatenate([self._buckets, buckets]), return_inverse=True)
+        total = np.zeros(len(merged), np.int64)
+        np.add.at(total, index, np.concatenate([self._counts, counts]))
+        self._buckets, self._counts = merged, total
+        self.count += int(counts.sum())
+
+    def quantiles(self, levels: Sequence[float]) -> list[float]:
+        """The number below which that share of the values lies, for each level; NaN if there is no value."""
+        if not self.count:
+            return [float("nan")] * len(levels)
+        values, counts = self.histogram()
+        index = np.searchsorted(np.cumsum(counts), np.asarray(levels) * self.count)
+        found = values[np.minimum(index, len(values) - 1)]
+        return [float(value) for value in np.clip(found, self.minimum, self.maximum)]
+
+    def histogram(self) -> tuple[Values, Counts]:
+        """A number in the middle of each bucket, ascending, and how many values are in it."""
+        middles = ((self._buckets << _SHIFT) + (1 << (_SHIFT - 1))).view(np.float64)
+        middles[np.abs(middles) < SMALLEST] = 0.0
+        order = np.argsort(middles)
+        return middles[order], self._counts[order]

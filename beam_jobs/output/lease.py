@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs.errors import JobError
-from beam_jobs.remote_files import delete_files, delete_tree, list_files, read_file, write_file
+from beam_jobs.storage import delete_files, delete_tree, list_files, read_file, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

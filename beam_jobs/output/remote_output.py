@@ -16,15 +16,8 @@ from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs.errors import JobError, UsageError
 from beam_jobs.output.lease import Lease, delete_leased
-from beam_jobs.output.shard_names import SUMMARY_NAME, shard_names
-from beam_jobs.remote_files import (
-    check_store,
-    delete_files,
-    list_files,
-    read_file,
-    reported_as,
-    write_file,
-)
+from beam_jobs.output.table_format import SUMMARY_NAME, TableFormat, shard_names
+from beam_jobs.storage import check_store, delete_files, list_files, read_file, reported_as, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +25,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from beam_jobs.options.job_options import ExistingOutput
-    from beam_jobs.output.table_format import TableFormat
 
 _LOGGER = logging.getLogger(__name__)
 _RUN = re.compile(r"-([0-9a-f]{8})(-\d{5}-of-\d{5})?(\.[a-z]+)+$")

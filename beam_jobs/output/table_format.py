@@ -1,28 +1,70 @@
-"""The file formats of results."""
+"""The file formats of results: what writes each, compressed or not, and what files are called."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, BinaryIO
+import gzip
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 
-from beam_jobs.options.job_options import COMPRESSIONS
-from beam_jobs.output.avro_schema import avro_schema
-from beam_jobs.output.avro_writer import AvroWriter
-from beam_jobs.output.csv_writer import CsvWriter, check_csv
-from beam_jobs.output.example_encoding import check_features
-from beam_jobs.output.gzip_writer import GzipWriter
-from beam_jobs.output.json_lines_writer import JsonLinesWriter
-from beam_jobs.output.tfrecord_writer import TFRecordWriter
+from beam_jobs.errors import UsageError
+from beam_jobs.options.job_options import COMPRESSIONS, JobOptions
+from beam_jobs.output.avro import AvroWriter, avro_schema
+from beam_jobs.output.json_lines import JsonLinesWriter
+from beam_jobs.output.tfrecord import TFRecordWriter, check_features
 
 if TYPE_CHECKING:
-    from beam_jobs.options.job_options import JobOptions
-    from beam_jobs.output.table_writer import TableWriter
+    from collections.abc import Callable
+
+_COMPRESS_THEMSELVES = ("parquet", "avro")
+_LEVEL = 6  # as the program gzip has it
+SUMMARY_NAME = "_summary.json"
+
+
+class TableWriter(Protocol):
+    """Appends tables to a stream that somebody else closes."""
+
+    def write_table(self, table: pa.Table) -> None:
+        """Appends the rows."""
+
+    def close(self) -> None:
+        """Writes what the format wants at the end."""
+
+
+def check_csv(schema: pa.Schema) -> None:
+    """Raises `UsageError`, naming the column, if CSV cannot hold one."""
+    for field in schema:
+        if pa.types.is_nested(field.type):
+            raise UsageError(
+                f"--output_format csv cannot hold column {field.name}, which is {field.type}; "
+                "expected parquet, avro or jsonl, or another --keep"
+            )
+
+
+class CsvWriter:
+    """See `TableWriter`. CSV with a header line. Dictionary columns are written as their values."""
+
+    def __init__(self, stream: BinaryIO, schema: pa.Schema) -> None:
+        self._schema = pa.schema([pa.field(field.name, _plain(field.type)) for field in schema])
+        self._writer = pyarrow.csv.CSVWriter(stream, self._schema)
+
+    def write_table(self, table: pa.Table) -> None:
+        """See `TableWriter`."""
+        self._writer.write_table(table.cast(self._schema))
+
+    def close(self) -> None:
+        """See `TableWriter`."""
+        self._writer.close()
+
+
+def _plain(column_type: pa.DataType) -> pa.DataType:
+    return column_type.value_type if pa.types.is_dictionary(column_type) else column_type
+
 
 _CHECKS = {"csv": check_csv, "avro": avro_schema, "tfrecord": check_features}
-_COMPRESS_THEMSELVES = ("parquet", "avro")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,3 +141,25 @@ class TableFormat:
 def _repeating_columns(schema: pa.Schema) -> list[str]:
     """Those whose values may. A dictionary of row numbers, or of densities, costs time and makes a file larger."""
     return [field.name for field in schema if field.name != "row" and not pa.types.is_floating(field.type)]
+
+
+class GzipWriter:
+    """See `TableWriter`. What another writer makes, as one member of a gzip file."""
+
+    def __init__(self, stream: BinaryIO, open_plain: Callable[[BinaryIO], TableWriter]) -> None:
+        self._compressed = gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=stream, mtime=0)
+        self._writer = open_plain(self._compressed)  # type: ignore[arg-type]  # it writes bytes
+
+    def write_table(self, table: pa.Table) -> None:
+        """See `TableWriter`."""
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        """See `TableWriter`."""
+        with self._compressed:
+            self._writer.close()
+
+
+def shard_names(prefix: str, count: int, extension: str) -> list[str]:
+    """`<prefix>-00000-of-00003.parquet` and so on."""
+    return [f"{prefix}-{index:05d}-of-{count:05d}.{extension}" for index in range(count)]

@@ -11,10 +11,9 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_jobs import progress
-from beam_jobs.output.merge_shards import MERGED_FORMAT, MergeShards
-from beam_jobs.output.shards import Shards
-from beam_jobs.tally import Tally
+from beam_jobs.jobs.summary import Tally
+from beam_jobs.output.shards import MERGED_FORMAT, MergeShards, Shards
+from beam_jobs.runner import progress
 from maf_serving.rejection import REJECTED_SCHEMA, RejectedRows
 
 if TYPE_CHECKING:

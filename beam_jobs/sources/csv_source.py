@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from beam_jobs.errors import UnreadableFileError, UsageError
-from beam_jobs.remote_files import open_chunks
 from beam_jobs.sources.table_source import InputFile, ReadPlan, WorkUnit
+from beam_jobs.storage import open_chunks
 from maf_serving.csv_files import NUMBER, STRING, CsvError, RepeatedNameError, read_head, read_rows
 from maf_serving.table_formats import Damage, InputBatch
 

@@ -17,7 +17,7 @@ from apache_beam.io.filesystems import FileSystems
 from beam_jobs.errors import ChangedInputError, JobError, UsageError
 from beam_jobs.options.bigquery_table import BigQueryTable
 from beam_jobs.options.job_options import is_elsewhere
-from beam_jobs.remote_files import reported_as
+from beam_jobs.storage import reported_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,7 +12,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs.errors import UnreadableFileError, UsageError
 from beam_jobs.options.bigquery_table import BigQueryTable
-from beam_jobs.options.job_options import ALL_COLUMNS, is_elsewhere
+from beam_jobs.options.job_options import ALL_COLUMNS, OnBadFile, is_elsewhere
 from beam_jobs.sources import (
     avro_source,
     bigquery_source,
@@ -21,15 +21,13 @@ from beam_jobs.sources import (
     parquet_source,
     tfrecord_source,
 )
-from beam_jobs.sources.column_check import check_columns
-from beam_jobs.sources.table_source import InputFile, WorkUnit
+from beam_jobs.sources.table_source import InputFile, ReadPlan, TableSource, WorkUnit
+from maf_serving import validation
 from maf_serving.table_formats import find_format, list_suffixes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from beam_jobs.options.job_options import OnBadFile
-    from beam_jobs.sources.table_source import ReadPlan, TableSource
     from maf_serving.model_inputs import ModelInputs
 
 SOURCES: Mapping[str, TableSource] = {
@@ -227,3 +225,20 @@ def _guess_type(found: Sequence[pa.DataType], name: str, kinds: Mapping[str, str
 def _with_columns(files: Iterable[InputFile]) -> Iterable[InputFile]:
     """Leaves out files of no column at all: empty CSV files, and those that are rejected whole."""
     return (file for file in files if file.schema.names)
+
+
+def check_columns(file: InputFile, inputs: ModelInputs, *, vectors: Mapping[str, tuple[str, ...]]) -> None:
+    """Raises `UsageError`, naming every column that does not serve.
+
+    Args:
+      file: what is known of it.
+      inputs: the columns that the model needs.
+      vectors: by name of a column that may be there instead, the columns that are its values.
+    """
+    if not file.schema.names:  # an empty CSV file: it has no row to score either
+        return
+    # Rows whose vector is no vector of that size are rejected one by one.
+    optional = {name for vector in vectors if vector in file.schema.names for name in vectors[vector]}
+    if file.open_ended:
+        optional |= {raw.name for raw in inputs.condition if raw.column.nullable}
+    validation.check_columns(file.schema, inputs, where=file.path, untyped=file.untyped, optional=optional)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from beam_jobs.errors import UnreadableFileError
-from beam_jobs.remote_files import open_chunks
 from beam_jobs.sources.records import GUESSED_FROM, guess_file, to_batches
 from beam_jobs.sources.table_source import InputFile, ReadPlan, WorkUnit
+from beam_jobs.storage import open_chunks
 from maf_serving.byte_stream import UNREADABLE, WholeLines, one_line
 from maf_serving.rejection import RejectedRows, reject
 from maf_serving.table_formats import Damage, InputBatch

@@ -17,12 +17,12 @@ import pyarrow as pa
 from google.protobuf.message import DecodeError
 
 from beam_jobs.errors import UnreadableFileError
-from beam_jobs.remote_files import open_chunks
+from beam_jobs.output.tfrecord import CHECKSUM, HEADER, masked_checksum
 from beam_jobs.sources.records import GUESSED_FROM, guess_file, to_batches
 from beam_jobs.sources.table_source import InputFile, ReadPlan, WorkUnit
-from beam_jobs.sources.tf_example import parse_example
-from beam_jobs.tfrecord_frame import CHECKSUM, HEADER, masked_checksum
+from beam_jobs.storage import open_chunks
 from maf_serving.byte_stream import UNREADABLE, one_line
+from maf_serving.messages import message_class
 from maf_serving.rejection import RejectedRows, reject
 from maf_serving.table_formats import Damage, InputBatch
 
@@ -149,4 +149,17 @@ def _split_vectors(record: dict[str, Any] | str, plan: ReadPlan) -> dict[str, An
         if len(values) != len(columns):
             return f"{vector}: {WRONG_SIZE}: expected {len(columns)} values, got {len(values)}"
         record = {**record, **dict(zip(columns, values, strict=True))}
+    return record
+
+
+def parse_example(data: bytes) -> dict[str, Any]:
+    """The features by name: the value of a feature that holds one, `None` of one that holds none, else the list.
+
+    Raises `google.protobuf.message.DecodeError` if the bytes are no `tf.Example`.
+    """
+    record = {}
+    for name, feature in message_class("Example").FromString(data).features.feature.items():
+        kind = feature.WhichOneof("kind")
+        values = getattr(feature, kind).value if kind else ()
+        record[name] = None if not values else values[0] if len(values) == 1 else list(values)
     return record

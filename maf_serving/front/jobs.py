@@ -19,10 +19,10 @@ from maf_serving.strict_json import read_value
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from beam_jobs.evaluate_summary import EvaluateSummary
+    from beam_jobs.evaluation.results import EvaluateSummary
+    from beam_jobs.jobs.sample import SampleSummary
+    from beam_jobs.jobs.score import ScoreSummary
     from beam_jobs.options.endpoint_options import EndpointOptions
-    from beam_jobs.sample_summary import SampleSummary
-    from beam_jobs.score_summary import ScoreSummary
 
 
 class JobKeywords(TypedDict, total=False):
@@ -87,8 +87,8 @@ def score(
       UsageError: something does not fit, seen before anything was started.
       JobError: the job failed; nothing is left at `output`.
     """
-    from beam_jobs.options.score_options import ScoreOptions  # noqa: PLC0415  # the packages above, when needed
-    from beam_jobs.scoring import score_table  # noqa: PLC0415  # Beam: seconds
+    from beam_jobs.jobs.score import score_table  # noqa: PLC0415  # Beam: seconds
+    from beam_jobs.options.jobs import ScoreOptions  # noqa: PLC0415  # the packages above, when needed
 
     own: dict[str, Any] = {"signature_name": "inverse" if with_inverse else "log_prob", "endpoint": endpoint}
     own |= {"keep": column_names(keep), "num_shards": num_shards, "output_table": output_table}
@@ -136,8 +136,8 @@ def sample(
       UsageError: something does not fit, seen before anything was started.
       JobError: the job failed; nothing is left at `output`.
     """
-    from beam_jobs.options.sample_options import SampleOptions  # noqa: PLC0415  # the packages above, when needed
-    from beam_jobs.sampling import sample_table  # noqa: PLC0415  # Beam: seconds
+    from beam_jobs.jobs.sample import sample_table  # noqa: PLC0415  # Beam: seconds
+    from beam_jobs.options.jobs import SampleOptions  # noqa: PLC0415  # the packages above, when needed
 
     own: dict[str, Any] = {"num_samples": num_samples, "seed": seed, "key_column": key_column}
     own |= {"keep": column_names(keep), "num_shards": num_shards, "output_table": output_table}
@@ -179,8 +179,8 @@ def evaluate(
       UsageError: something does not fit, seen before anything was started.
       JobError: the job failed; nothing is left at `output`.
     """
-    from beam_jobs.evaluating import evaluate_table  # noqa: PLC0415  # Beam: seconds
-    from beam_jobs.options.evaluate_options import EvaluateOptions  # noqa: PLC0415
+    from beam_jobs.jobs.evaluate import evaluate_table  # noqa: PLC0415  # Beam: seconds
+    from beam_jobs.options.jobs import EvaluateOptions  # noqa: PLC0415
 
     own: dict[str, Any] = {"group_column": group_column, "max_groups": max_groups}
     with _job(EvaluateOptions, model, table, output, own, options, others=(group_column,)) as job_options:
@@ -235,7 +235,7 @@ def _read(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _columns(options: Any, names: Sequence[str], others: Sequence[str]) -> list[str]:
     """The columns of a table in memory that the job reads."""
-    from beam_jobs.model_location import find_model_location  # noqa: PLC0415  # Beam: seconds
+    from beam_jobs.model.location import find_model_location  # noqa: PLC0415  # Beam: seconds
 
     kept = getattr(options, "keep", ())
     if kept == ("*",):
@@ -248,6 +248,6 @@ def _columns(options: Any, names: Sequence[str], others: Sequence[str]) -> list[
 
 
 def _beam(flags: Sequence[str]) -> Any:
-    from beam_jobs.beam_options import parse_beam_flags  # noqa: PLC0415  # Beam: seconds
+    from beam_jobs.runner.options import parse_beam_flags  # noqa: PLC0415  # Beam: seconds
 
     return parse_beam_flags(list(flags))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from maf_serving.answers import LOG_PROB, REASON, ROWS_AT_A_TIME, DrawQuestion, RowQuestion, row_question
+from maf_serving.answers import LOG_PROB, REASON, ROWS_AT_A_TIME, DrawQuestion, RowQuestion, Run, row_question
 from maf_serving.errors import UsageError
 from maf_serving.front.tables import InputTable, of_size, open_table
 from maf_serving.model_inputs import model_inputs
@@ -20,7 +20,6 @@ from maf_serving.validation import check_columns
 
 if TYPE_CHECKING:
     from export.contract import Contract
-    from maf_serving.answers import Run
 
 SAMPLE = "sample_with_seed"
 
@@ -240,7 +239,7 @@ def load(model: str | Path) -> Model:
       UsageError: there is no such model, or its contract cannot be read.
     """
     if "://" in str(model):
-        from beam_jobs.model_location import find_model_location  # noqa: PLC0415  # the packages above, when needed
+        from beam_jobs.model.location import find_model_location  # noqa: PLC0415  # the packages above, when needed
 
         location, contract = find_model_location(str(model))
         import_quietly()

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from beam_jobs.errors import UsageError
 from beam_jobs.output import local_output
-from beam_jobs.output.shard_writer import ShardWriter
+from beam_jobs.output.shards import ShardWriter
 from beam_jobs.output.staging import stage_output
 from beam_jobs.output.table_format import TableFormat
 from tests.beam_jobs.kept_file_system import KeptFileSystem  # noqa: F401  # registers itself

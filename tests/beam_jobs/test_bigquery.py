@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_jobs.errors import JobError, UsageError
+from beam_jobs.jobs.sample import sample_table
 from beam_jobs.options.bigquery_table import BigQueryTable
 from beam_jobs.options.job_options import is_elsewhere
-from beam_jobs.options.sample_options import SampleOptions
-from beam_jobs.sampling import sample_table
+from beam_jobs.options.jobs import SampleOptions
 from beam_jobs.sources import bigquery_source
 from beam_jobs.sources.bigquery_source import ROWS_OF_A_STREAM, StorageClient
 

@@ -13,13 +13,12 @@ import pytest
 import requests
 
 from beam_jobs.errors import JobError, UsageError
+from beam_jobs.jobs.running import load_results
+from beam_jobs.jobs.sample import sample_table
+from beam_jobs.jobs.score import score_table
 from beam_jobs.options import job_options
-from beam_jobs.options.sample_options import SampleOptions
-from beam_jobs.options.score_options import ScoreOptions
+from beam_jobs.options.jobs import SampleOptions, ScoreOptions
 from beam_jobs.output import bigquery_load
-from beam_jobs.publishing import load_results
-from beam_jobs.sampling import sample_table
-from beam_jobs.scoring import score_table
 from tests.beam_jobs import kept_file_system
 
 TABLE = "bigquery:my-project.scores.daily"

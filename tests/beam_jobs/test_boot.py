@@ -14,9 +14,9 @@ from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_a
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
 
 from beam_jobs import boot
-from beam_jobs.beam_options import parse_beam_flags
-from beam_jobs.options.score_options import ScoreOptions
-from beam_jobs.scoring import score_table
+from beam_jobs.jobs.score import score_table
+from beam_jobs.options.jobs import ScoreOptions
+from beam_jobs.runner.options import parse_beam_flags
 
 ROOT = Path(__file__).parents[2]
 

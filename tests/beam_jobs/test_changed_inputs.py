@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from beam_jobs import publishing
 from beam_jobs.errors import ChangedInputError, JobError, UsageError
+from beam_jobs.jobs import running
 from beam_jobs.sources import csv_source, parquet_source
 from beam_jobs.sources.file_state import FileState, check_unchanged, look_up
 from beam_jobs.sources.input_files import find_files
@@ -142,7 +142,7 @@ def test_what_is_no_regular_file_is_refused_before_it_is_opened(tmp_path):
 
 def test_a_clock_that_is_set_back_gives_no_negative_time(score, columns, tmp_path, monkeypatch):
     path = write_table(tmp_path / "a.csv", columns)
-    monkeypatch.setattr(publishing, "time", SimpleNamespace(time=lambda: 0.0))
+    monkeypatch.setattr(running, "time", SimpleNamespace(time=lambda: 0.0))
     summary = score(path).summary
     assert summary.seconds == 0
     assert "in 0.0 s (0 rows/s" in summary.to_text("out")

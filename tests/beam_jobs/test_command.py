@@ -93,7 +93,7 @@ def test_importing_the_package_loads_no_heavy_module():
 
 def test_a_worker_never_loads_model_code(model_base):
     code = (
-        "import sys; from beam_jobs.model_handler import SavedModelHandler\n"
+        "import sys; from beam_jobs.model.saved_model import SavedModelHandler\n"
         "assert 'tensorflow' not in sys.modules\n"
         f"SavedModelHandler({str(model_base / '3')!r}, signature_name='log_prob', threads=1).load_model()\n"
         "print(sorted({'tensorflow_probability', 'tf_keras', 'maf', 'export.export_saved_model'} & set(sys.modules)))"

@@ -20,12 +20,11 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import DockerEnvironment
 
-from beam_jobs.beam_options import check_places, parse_beam_flags
 from beam_jobs.errors import UsageError
-from beam_jobs.options.score_options import ScoreOptions, score_flags
-from beam_jobs.publishing import Publish
-from beam_jobs.running import add_steps, prepare_job
-from beam_jobs.scoring import plan_score
+from beam_jobs.jobs.running import Publish, add_steps, prepare_job
+from beam_jobs.jobs.score import plan_score
+from beam_jobs.options.jobs import ScoreOptions, score_flags
+from beam_jobs.runner.options import check_places, parse_beam_flags
 from tests.beam_jobs.kept_file_system import KeptFileSystem  # noqa: F401  # registers itself with Beam
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "dataflow"

@@ -17,11 +17,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.endpoint.endpoint_handler import EndpointHandler
-from beam_jobs.endpoint.predict_client import PredictClient
 from beam_jobs.errors import EndpointBusyError, EndpointError, UsageError
+from beam_jobs.model.endpoint import EndpointHandler, PredictClient
 from beam_jobs.options.endpoint_options import EndpointOptions
-from beam_jobs.options.score_options import parse_score_flags
+from beam_jobs.options.jobs import parse_score_flags
 from export.contract import Signature, TensorSpec
 
 REQUIRED = ["--model=m", "--input=a", "--output=o"]

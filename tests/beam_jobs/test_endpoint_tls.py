@@ -18,11 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 import trustme
 
-from beam_jobs.endpoint.predict_client import PredictClient
-from beam_jobs.endpoint.row_rate import RowRate
 from beam_jobs.errors import EndpointBusyError, UsageError
+from beam_jobs.model.endpoint import PredictClient, RowRate
 from beam_jobs.options.endpoint_options import EndpointOptions
-from beam_jobs.options.score_options import parse_score_flags
+from beam_jobs.options.jobs import parse_score_flags
 from export.contract import Signature, TensorSpec
 from maf_serving.messages import message_class
 from maf_serving.tensor_proto import to_tensor_proto

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from beam_jobs.errors import JobError
-from beam_jobs.evaluating import evaluate_table
-from beam_jobs.options.evaluate_options import EvaluateOptions
+from beam_jobs.jobs.evaluate import evaluate_table
+from beam_jobs.options.jobs import EvaluateOptions
 
 ROWS = 6_000
 

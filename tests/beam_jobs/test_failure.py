@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from beam_jobs.failure import describe_failure
+from beam_jobs.runner.submission import describe_failure
 
 JAVA = """Pipeline job failed in state FAILED: java.lang.RuntimeException: Error received from SDK harness: Traceback
   File "a.py", line 3, in process

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_jobs.errors import UsageError
-from beam_jobs.options.score_options import ScoreOptions
-from beam_jobs.scoring import score_table
+from beam_jobs.jobs.score import score_table
+from beam_jobs.options.jobs import ScoreOptions
 from beam_jobs.sources.input_files import SOURCES
 from beam_jobs.sources.table_source import ReadPlan
 from tests.beam_jobs.write_table import FORMATS, example, frame, write_table

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from beam_jobs.errors import UsageError
-from beam_jobs.options.score_options import ScoreOptions
-from beam_jobs.scoring import plan_score
+from beam_jobs.jobs.score import plan_score
+from beam_jobs.options.jobs import ScoreOptions
 
 GOOD = {"x0": [1.0], "x1": [1.0], "c0": [1.0]}
 

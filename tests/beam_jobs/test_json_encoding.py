@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from beam_jobs.output.byte_columns import contents
-from beam_jobs.output.json_encoding import encode_lines
+from beam_jobs.output.json_lines import encode_lines
 
 QUICK = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck), derandomize=True)
 VALUES = {

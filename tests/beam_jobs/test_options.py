@@ -8,11 +8,16 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from beam_jobs.beam_options import make_runner, parse_beam_flags, tensorflow_threads
 from beam_jobs.errors import UsageError
-from beam_jobs.options.evaluate_options import evaluate_flags, parse_evaluate_flags
-from beam_jobs.options.sample_options import parse_sample_flags, sample_flags
-from beam_jobs.options.score_options import parse_score_flags, score_flags
+from beam_jobs.options.jobs import (
+    evaluate_flags,
+    parse_evaluate_flags,
+    parse_sample_flags,
+    parse_score_flags,
+    sample_flags,
+    score_flags,
+)
+from beam_jobs.runner.options import make_runner, parse_beam_flags, tensorflow_threads
 
 REQUIRED = ["--model=m", "--input=a.csv, b/*.parquet", "--output=o"]
 

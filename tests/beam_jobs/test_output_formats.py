@@ -18,17 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from beam_jobs.errors import UsageError
-from beam_jobs.evaluating import evaluate_table
-from beam_jobs.options.evaluate_options import EvaluateOptions
+from beam_jobs.jobs.evaluate import evaluate_table
+from beam_jobs.jobs.sample import sample_table
+from beam_jobs.jobs.score import score_table
 from beam_jobs.options.job_options import COMPRESSIONS, OUTPUT_FORMATS
-from beam_jobs.options.sample_options import SampleOptions
-from beam_jobs.options.score_options import ScoreOptions
-from beam_jobs.output.avro_encoding import encode_rows
-from beam_jobs.output.avro_schema import avro_schema
+from beam_jobs.options.jobs import EvaluateOptions, SampleOptions, ScoreOptions
+from beam_jobs.output.avro import avro_schema, encode_rows
 from beam_jobs.output.byte_columns import contents
 from beam_jobs.output.table_format import TableFormat
-from beam_jobs.sampling import sample_table
-from beam_jobs.scoring import score_table
 from beam_jobs.sources.input_files import SOURCES
 from beam_jobs.sources.table_source import ReadPlan
 

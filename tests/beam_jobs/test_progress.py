@@ -6,7 +6,7 @@ import io
 import sys
 import time
 
-from beam_jobs import progress
+from beam_jobs.runner import progress
 
 
 class Terminal(io.StringIO):

@@ -15,13 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_jobs.errors import UsageError
-from beam_jobs.evaluating import evaluate_table
+from beam_jobs.jobs.evaluate import evaluate_table
+from beam_jobs.jobs.sample import sample_table
+from beam_jobs.jobs.score import score_table
 from beam_jobs.options.endpoint_options import EndpointOptions
-from beam_jobs.options.evaluate_options import EvaluateOptions
-from beam_jobs.options.sample_options import SampleOptions
-from beam_jobs.options.score_options import ScoreOptions
-from beam_jobs.sampling import sample_table
-from beam_jobs.scoring import score_table
+from beam_jobs.options.jobs import EvaluateOptions, SampleOptions, ScoreOptions
 from tests.beam_jobs.write_table import frame
 from tests.shop_model import BIG_STORE, log_prob, save_shop_model
 

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_jobs.options.score_options import ScoreOptions
-from beam_jobs.scoring import score_table
+from beam_jobs.jobs.score import score_table
+from beam_jobs.options.jobs import ScoreOptions
 from tests.shop_model import BIG_STORE, COLUMNS, ENCODED, encode
 
 ROWS = [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from beam_jobs.beam_options import parse_beam_flags
-from beam_jobs.options.score_options import ScoreOptions
-from beam_jobs.running import prepare_job
-from beam_jobs.scoring import plan_score
+from beam_jobs.jobs.running import prepare_job
+from beam_jobs.jobs.score import plan_score
+from beam_jobs.options.jobs import ScoreOptions
+from beam_jobs.runner.options import parse_beam_flags
 from beam_jobs.sources.input_files import find_files
 from maf_serving.row_seeds import file_names
 

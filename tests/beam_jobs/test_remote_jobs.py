@@ -19,14 +19,12 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.io.filesystems import FileSystems
 
-from beam_jobs.beam_options import parse_beam_flags
 from beam_jobs.errors import JobError, UsageError
-from beam_jobs.evaluating import evaluate_table
-from beam_jobs.options.evaluate_options import EvaluateOptions
-from beam_jobs.options.sample_options import SampleOptions
-from beam_jobs.options.score_options import ScoreOptions
-from beam_jobs.sampling import sample_table
-from beam_jobs.scoring import score_table
+from beam_jobs.jobs.evaluate import evaluate_table
+from beam_jobs.jobs.sample import sample_table
+from beam_jobs.jobs.score import score_table
+from beam_jobs.options.jobs import EvaluateOptions, SampleOptions, ScoreOptions
+from beam_jobs.runner.options import parse_beam_flags
 
 boto3 = pytest.importorskip("boto3", reason="boto3 and moto are in the extra dev")
 pytest.importorskip("moto", reason="boto3 and moto are in the extra dev")
@@ -235,7 +233,7 @@ def test_large_objects_are_copied_in_parts(bucket):
 
 
 def test_a_model_that_changes_or_is_none_fails_the_job(bucket, model, columns, tmp_path, monkeypatch):
-    from beam_jobs.model_location import ModelLocation, find_model_location  # noqa: PLC0415
+    from beam_jobs.model.location import ModelLocation, find_model_location  # noqa: PLC0415
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     source = bucket.put("a.parquet", parquet(columns))

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.beam_options import parse_beam_flags
-from beam_jobs.options.sample_options import SampleOptions
-from beam_jobs.sampling import sample_table
+from beam_jobs.jobs.sample import sample_table
+from beam_jobs.options.jobs import SampleOptions
+from beam_jobs.runner.options import parse_beam_flags
 
 RUNNERS = {
     "threads": [],

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_jobs.errors import UsageError
-from beam_jobs.options.sample_options import SampleOptions
-from beam_jobs.sampling import sample_table
+from beam_jobs.jobs.sample import sample_table
+from beam_jobs.options.jobs import SampleOptions
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from beam_jobs.errors import JobError, UsageError
-from beam_jobs.output.shard_writer import ShardWriter
+from beam_jobs.output.shards import ShardWriter
 from beam_jobs.output.staging import stage_output
 from beam_jobs.output.table_format import TableFormat
 from maf_serving.rejection import REJECTED_SCHEMA

@@ -8,9 +8,9 @@ import shutil
 import pytest
 
 from beam_jobs.errors import JobError
-from beam_jobs.model_handler import SavedModelHandler
-from beam_jobs.options.score_options import ScoreOptions
-from beam_jobs.scoring import score_table
+from beam_jobs.jobs.score import score_table
+from beam_jobs.model.saved_model import SavedModelHandler
+from beam_jobs.options.jobs import ScoreOptions
 from export.contract import CONTRACT_PATH
 
 

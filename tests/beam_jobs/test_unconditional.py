@@ -8,12 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.evaluating import evaluate_table
-from beam_jobs.options.evaluate_options import EvaluateOptions
-from beam_jobs.options.sample_options import SampleOptions
-from beam_jobs.options.score_options import ScoreOptions
-from beam_jobs.sampling import sample_table
-from beam_jobs.scoring import score_table
+from beam_jobs.jobs.evaluate import evaluate_table
+from beam_jobs.jobs.sample import sample_table
+from beam_jobs.jobs.score import score_table
+from beam_jobs.options.jobs import EvaluateOptions, SampleOptions, ScoreOptions
 from export.contract import CONTRACT_PATH, Contract, Signature, TensorSpec
 
 MEAN, SCALE = np.array([1.0, -1.0], np.float32), np.array([2.0, 0.5], np.float32)

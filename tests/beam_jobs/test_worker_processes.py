@@ -14,8 +14,8 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
     WorkerHandler,
 )
 
-from beam_jobs import worker_processes
-from beam_jobs.worker_processes import LOST_WORKER, WatchedExternalHandler, watched_workers
+from beam_jobs.runner import worker_processes
+from beam_jobs.runner.worker_processes import LOST_WORKER, WatchedExternalHandler, watched_workers
 
 URNS = (python_urns.SUBPROCESS_SDK, common_urns.environments.EXTERNAL.urn)
 

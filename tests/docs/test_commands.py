@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from beam_jobs.beam_options import parse_beam_flags
+from beam_jobs.runner.options import parse_beam_flags
 from maf_serving.cli import COMMANDS
 from tests.docs import commands
 from tests.docs.commands import PAGES, ROOT, in_blocks, in_sentences, words
@@ -33,9 +33,9 @@ PARSERS = {
     "serving_config.client": ("serving_config.client.options", "parse_call"),
     "serving_config.rollout": ("serving_config.labels.options", "parse_rollout"),
     "serving_config.tune": ("serving_config.tuning.options", "parse_tune"),
-    "beam_jobs.score": ("beam_jobs.options.score_options", "parse_score_flags"),
-    "beam_jobs.sample": ("beam_jobs.options.sample_options", "parse_sample_flags"),
-    "beam_jobs.evaluate": ("beam_jobs.options.evaluate_options", "parse_evaluate_flags"),
+    "beam_jobs.score": ("beam_jobs.options.jobs", "parse_score_flags"),
+    "beam_jobs.sample": ("beam_jobs.options.jobs", "parse_sample_flags"),
+    "beam_jobs.evaluate": ("beam_jobs.options.jobs", "parse_evaluate_flags"),
 }
 ABOUT = {page.name: [*in_blocks(page)] for page in PAGES}
 OURS = sorted({command for found in ABOUT.values() for command in found if command.startswith(commands.OURS)})

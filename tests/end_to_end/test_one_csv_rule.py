@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.options.score_options import ScoreOptions
-from beam_jobs.scoring import score_table
+from beam_jobs.jobs.score import score_table
+from beam_jobs.options.jobs import ScoreOptions
 from maf.errors import DataError
 from maf.table import CategoryCodes, open_table
 from maf_serving.saved_model import LoadedModel

@@ -11,11 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_jobs.evaluate_summary import EvaluateSummary
-from beam_jobs.evaluation.make_result import make_result
 from beam_jobs.evaluation.report import make_report, verdict
+from beam_jobs.evaluation.results import EvaluateSummary, make_result
 from beam_jobs.evaluation.statistics import Statistics
-from beam_jobs.groups import Grouping
+from beam_jobs.rows.steps import Grouping
 from export.contract import TrainingSummary
 from maf_serving.page_style import STYLE
 from tests.maf.report.browser import find_browser, view
@@ -162,7 +161,7 @@ def test_the_page_is_as_all_pages_and_writes_numbers_for_people():
 
 
 def test_rejected_rows_and_damaged_files_are_listed():
-    from beam_jobs.tally import UnreadableFile  # noqa: PLC0415
+    from beam_jobs.jobs.summary import UnreadableFile  # noqa: PLC0415
 
     summary, result = evaluated()
     damaged = (UnreadableFile(file=HOSTILE, first_row=12_345, rows_lost=None, reason="it ends early"),)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from beam_jobs.evaluation.base_space import BaseSpaceCounts
-from beam_jobs.evaluation.chi_square import chi_square_cdf, chi_square_quantile, rough_quantile
-from beam_jobs.evaluation.moments import Moments
-from beam_jobs.evaluation.value_sketch import RELATIVE_ERROR, ValueSketch
+from beam_jobs.evaluation.base_space import BaseSpaceCounts, chi_square_cdf, chi_square_quantile, rough_quantile
+from beam_jobs.evaluation.statistics import RELATIVE_ERROR, Moments, ValueSketch
 
 
 def in_parts(make, values, seed: int):

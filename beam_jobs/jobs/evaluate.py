@@ -1,0 +1,243 @@
+"""The evaluation job: its pipeline, and what becomes of the result.
+
+    ReadTable -> RunInference -> Accumulate -> MergeStatistics -> WriteResult
+        |                             |
+        +-----------------------------+--------> WriteRejected
+
+As in `score.py`, reading to accumulating is one stage. What a bundle emits is its statistics alone, whose size
+depends on the columns and groups, not on the rows. The numbers become `_summary.json` and `report.html` at the end.
+
+The model runs `inverse` on every row, and on some of them it draws, and the draws are brought back to base space.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import Metrics
+from apache_beam.ml.inference.base import PredictionResult, RunInference
+from apache_beam.pvalue import TaggedOutput
+
+from beam_jobs.errors import JobError
+from beam_jobs.evaluation.report import make_report
+from beam_jobs.evaluation.results import EvaluateSummary, EvaluationResult, make_result
+from beam_jobs.evaluation.statistics import MergeStatistics, Statistics, finite_points
+from beam_jobs.jobs.job import JobPlan, plan_job
+from beam_jobs.jobs.running import run_job
+from beam_jobs.jobs.summary import Tally
+from beam_jobs.model.location import ModelLocation, find_model
+from beam_jobs.model.saved_model import SavedModelHandler
+from beam_jobs.output.shards import create_file, naming_failures
+from beam_jobs.output.table_format import TableFormat
+from beam_jobs.output.writing import WriteRejected, at_end
+from beam_jobs.rows.reading import ReadTable
+from beam_jobs.rows.steps import REJECTED_TAG, Grouping, count_groups, group_names
+from maf_serving.model_inputs import encode_rows
+from maf_serving.rejection import is_failed, reject_failed
+from maf_serving.row_seeds import draw_seeds, row_keys_in_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from beam_jobs.options.jobs import EvaluateOptions
+    from beam_jobs.output.staging import StagedOutput
+    from maf_serving.saved_model import LoadedModel
+    from maf_serving.validation import ScoreableRows
+
+REPORT_NAME = "report.html"
+_RESULT_NAME = "evaluation.json"
+USED_TAG = "tally"
+INVERSE = "inverse"
+SAMPLE_WITH_SEED = "sample_with_seed"
+_SEED = 0
+# Of each file, the first rows and one row in so many get a draw: enough to tell bases apart, at little cost.
+FIRST_ROWS = 4096
+ONE_ROW_IN = 256
+
+
+def evaluate_table(options: EvaluateOptions, pipeline_options: PipelineOptions | None = None) -> EvaluateSummary:
+    """Evaluates the model on every row of the input; the directory `options.output` appears when all is done.
+
+    Raises:
+      UsageError: something does not fit, seen before the pipeline started.
+      JobError: the pipeline failed.
+    """
+    return run_job(plan_evaluate, options, pipeline_options)
+
+
+def plan_evaluate(options: EvaluateOptions) -> EvaluateJob:
+    """Finds the model and the files, and checks that they fit. Raises `UsageError`."""
+    model = find_model(options, signature_name=INVERSE)
+    extra = {} if options.group_column is None else {options.group_column: "--group_column"}
+    return EvaluateJob(plan=plan_job(options, model, extra=extra), options=options)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateJob:
+    """A planned evaluation; see `Job`.
+
+    Attributes:
+      plan: what was found and checked.
+      options: what was asked for.
+    """
+
+    plan: JobPlan
+    options: EvaluateOptions
+
+    def build(self, pipeline: beam.Pipeline, directory: str, *, threads: int | None) -> Iterable[beam.PCollection]:
+        """See `Job.build`."""
+        table_format = TableFormat.of(self.options)
+        contract = self.plan.model.contract
+        grouping = Grouping(column=self.options.group_column, max_groups=self.options.max_groups)
+        table = pipeline | "ReadTable" >> ReadTable(self.plan, staging=directory, group_column=grouping.column)
+        accumulate = beam.ParDo(Accumulate(contract.event_size, grouping))
+        evaluated = (
+            table["rows"]
+            | "Invert" >> RunInference(self._handler(threads))
+            | "Accumulate" >> accumulate.with_outputs(REJECTED_TAG, USED_TAG, main="statistics")
+        )
+        yield (
+            evaluated.statistics
+            | "MergeStatistics" >> beam.CombineGlobally(MergeStatistics(contract.event_size, grouping))
+            | "WriteResult"
+            >> beam.Map(_write_result, contract.event_columns, FileSystems.join(directory, _RESULT_NAME))
+        )
+        yield table["tally"]
+        yield evaluated[USED_TAG]
+        # One writer for each step that rejects: flattened first, their rows would be held in memory by the runner.
+        rejected = {"Unreadable": table["unreadable"], "Invalid": table["invalid"], "Failed": evaluated[REJECTED_TAG]}
+        for name, rows in rejected.items():
+            yield rows | f"Write{name}" >> beam.ParDo(WriteRejected(directory, table_format))
+
+    def _handler(self, threads: int | None) -> SavedModelHandler:
+        model = self.plan.model
+        if SAMPLE_WITH_SEED in model.contract.signatures:
+            return EvaluationHandler(model.location, threads=threads)
+        return SavedModelHandler(model.location, signature_name=INVERSE, threads=threads)
+
+    def check(self, tally: Tally) -> None:
+        """See `Job.check`."""
+        if tally.rows_read != tally.rows_used + tally.rows_rejected:
+            raise JobError(
+                f"{tally.rows_read} rows were read, but {tally.rows_used} evaluated and {tally.rows_rejected} rejected"
+            )
+
+    def read_summary(self, text: str) -> EvaluateSummary:
+        """See `Job.read_summary`."""
+        return EvaluateSummary.from_json(text)
+
+    def finish(self, tally: Tally, staged: StagedOutput, common: dict[str, Any]) -> EvaluateSummary:
+        """See `Job.finish`."""
+        result = _with_rejected(EvaluationResult.from_json(staged.take_text(_RESULT_NAME)), tally)
+        summary = EvaluateSummary(
+            **common,
+            reference=result.reference,
+            reference_draws=result.reference_draws,
+            reference_draws_ks=result.reference_draws_ks,
+            overall=result.overall,
+            groups=result.groups,
+            groups_rejected_whole=result.groups_rejected_whole,
+        )
+        report = staged.add_text(REPORT_NAME, make_report(summary, result, self.plan.model.contract.training))
+        return dataclasses.replace(summary, output_files=(report, *summary.output_files))
+
+
+def _write_result(statistics: Statistics, event_columns: tuple[str, ...], path: str) -> Tally:
+    """Writes the file; counts nothing, but whoever sums the tallies comes after it."""
+    content = make_result(statistics, event_columns).to_json().encode()
+    with naming_failures(path), create_file(path) as stream:
+        stream.write(content)
+    return Tally()
+
+
+def _with_rejected(result: EvaluationResult, tally: Tally) -> EvaluationResult:
+    """The result with the rejected rows of each group, of groups without any other row as well."""
+    rejected: Mapping[str, int] = tally.rejected_by_group
+    known = {group.group for group in result.groups}
+    return dataclasses.replace(
+        result,
+        overall=dataclasses.replace(result.overall, rows_rejected=tally.rows_rejected),
+        groups=tuple(
+            dataclasses.replace(group, rows_rejected=rejected.get(group.group or "", 0)) for group in result.groups
+        ),
+        groups_rejected_whole={name: rows for name, rows in sorted(rejected.items()) if name not in known},
+    )
+
+
+class Accumulate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
+    """`PredictionResult` to one `Statistics` per bundle; rows for which the model failed go to `REJECTED_TAG`."""
+
+    def __init__(self, dimensions: int, grouping: Grouping) -> None:
+        super().__init__()
+        self._dimensions = dimensions
+        self._grouping = grouping
+        self._rows_used = Metrics.counter("beam_jobs", "rows_evaluated")
+        self._statistics = self._empty()
+
+    def start_bundle(self) -> None:
+        """Begins anew."""
+        self._statistics = self._empty()
+
+    def process(self, result: PredictionResult) -> Iterator[TaggedOutput]:
+        """Takes in one batch."""
+        batch: ScoreableRows = result.example
+        log_prob, z = result.inference["log_prob"], result.inference["z"]
+        column = self._grouping.column
+        groups = None if column is None else group_names(batch.columns.column(column))
+        rejected = reject_failed(batch.file, batch.rows, log_prob)
+        if rejected is not None:
+            failed = is_failed(log_prob)
+            if groups is not None:
+                rejected = rejected.with_groups(count_groups(groups.filter(pa.array(failed))))
+                groups = groups.filter(pa.array(~failed))
+            yield TaggedOutput(REJECTED_TAG, rejected)
+            log_prob, z = log_prob[~failed], z[~failed]
+        self._statistics.add(z, log_prob, groups)
+        base_z = result.inference.get("base_z", np.empty((0, self._dimensions)))
+        self._statistics.base_draws.add(finite_points(base_z))
+        self._rows_used.inc(len(log_prob))
+
+    def finish_bundle(self) -> Iterator[object]:
+        """Emits the statistics, and how many rows are in them."""
+        rows = self._statistics.overall.rows
+        if rows or self._statistics.base_draws.rows:
+            yield at_end(self._statistics)
+            yield TaggedOutput(USED_TAG, at_end(Tally(rows_used=rows)))
+        self._statistics = self._empty()
+
+    def _empty(self) -> Statistics:
+        return Statistics(self._dimensions, self._grouping)
+
+
+class EvaluationHandler(SavedModelHandler):
+    """Adds `base_z` `[*, D]` to the outputs of `inverse`: draws from the model, in base space."""
+
+    def __init__(self, model: str | ModelLocation, *, threads: int | None) -> None:
+        super().__init__(model, signature_name=INVERSE, threads=threads)
+
+    def run_inference(  # type: ignore[override]  # an evaluation has rows with their numbers
+        self, batch: ScoreableRows, model: LoadedModel, inference_args: dict[str, Any] | None = None
+    ) -> Iterable[PredictionResult]:
+        """One call of `inverse` for the rows, and a small one of each signature for the draws."""
+        batch = encode_rows(batch, model.run)
+        for result in super().run_inference(batch, model, inference_args):
+            result.inference["base_z"] = _draw_from_base(batch, model)
+            yield result
+
+
+def _draw_from_base(batch: ScoreableRows, model: LoadedModel) -> Any:
+    rows = batch.rows.to_numpy()
+    chosen = (rows < FIRST_ROWS) | (rows % ONE_ROW_IN == 0)
+    if not chosen.any():
+        return np.empty((0, batch.inputs["x"].shape[1]))
+    condition = {name: tensor[chosen] for name, tensor in batch.inputs.items() if name != "x"}
+    seeds = draw_seeds(row_keys_in_file(_SEED, batch.file, rows[chosen]), np.zeros(chosen.sum(), np.int64))
+    drawn = model.run(SAMPLE_WITH_SEED, {**condition, "seed": seeds})
+    return model.run(INVERSE, {**condition, "x": drawn["x"]})["z"]

@@ -1,0 +1,177 @@
+"""What a job is, to those who run one and publish what it made; and what it found and checked before it starts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import pyarrow as pa
+
+from beam_jobs.jobs.summary import Summary, Tally
+from beam_jobs.sources.file_state import FileState, look_up
+from beam_jobs.sources.input_files import (
+    IDENTIFIER,
+    find_files,
+    inspect_files,
+    resolve_columns,
+    resolve_kept,
+    split_units,
+)
+from beam_jobs.sources.table_source import ReadPlan, WorkUnit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import apache_beam as beam
+
+    from beam_jobs.model.location import PlannedModel
+    from beam_jobs.options.job_options import JobOptions
+    from beam_jobs.output.staging import StagedOutput
+
+SummaryT_co = TypeVar("SummaryT_co", bound=Summary, covariant=True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class JobPlan:
+    """What `plan_job` found and checked: nothing in it needs to be looked up again.
+
+    Attributes:
+      options: what was asked for.
+      model: the model version to use, and the columns its inputs are made of.
+      input_files: files to read: by path, the pattern that named it.
+      states: what the files were before they were inspected, by path.
+      units: how they are split; largest first, so that workers finish together.
+      kept: names and types of the columns to carry through.
+      read: names and types of those and of the other columns that the job itself asks for.
+    """
+
+    options: JobOptions
+    model: PlannedModel
+    input_files: Mapping[str, str]
+    states: Mapping[str, FileState]
+    units: tuple[WorkUnit, ...]
+    kept: pa.Schema
+    read: pa.Schema
+
+    @property
+    def known_rows(self) -> int | None:
+        """Rows in the input files, or `None` where their format does not say."""
+        rows = [unit.rows for unit in self.units]
+        return None if None in rows else sum(count for count in rows if count is not None)
+
+    @property
+    def read_plan(self) -> ReadPlan:
+        """Which columns to read, and how many rows at a time."""
+        return _read_plan(self.options, self.model, self.read)
+
+    def summary_fields(self, tally: Tally, rejected_files: Sequence[str], seconds: float) -> dict[str, Any]:
+        """The fields of `Summary` that every job fills in the same way; it adds its own files to `output_files`."""
+        return {
+            "rows_read": tally.rows_read,
+            "rows_scored": tally.rows_read - tally.rows_rejected,
+            "rows_rejected": tally.rows_rejected,
+            "rejected_by_kind": dict(sorted(tally.rejected_by_kind.items())),
+            "unreadable_files": tally.unreadable_files,
+            "unknown_categories": {
+                name: tally.unknown_categories.get(name, 0) for name in self.model.inputs.categories
+            },
+            "seconds": seconds,
+            "model": self.model.location.path,
+            "model_version": self.model.location.version,
+            "signature_name": self.model.signature_name,
+            "event_columns": self.model.contract.event_columns,
+            "conditional_columns": self.model.contract.conditional_columns,
+            "raw_condition_columns": tuple(column.name for column in self.model.contract.raw_condition_columns),
+            "dtype": self.model.contract.dtype,
+            "input_files": tuple(self.input_files),
+            "output_files": tuple(rejected_files),
+            "options": dataclasses.asdict(self.options),
+        }
+
+
+def plan_job(
+    options: JobOptions,
+    model: PlannedModel,
+    *,
+    keep: Sequence[str] = (),
+    reserved: Sequence[str] = (),
+    extra: Mapping[str, str] | None = None,
+) -> JobPlan:
+    """Finds the files, and checks that they fit.
+
+    Args:
+      options: what was asked for.
+      model: to be used.
+      keep: input columns to carry through.
+      reserved: names that the output has for itself.
+      extra: other input columns to read: by name of the column, the flag that asked for it.
+
+    Raises:
+      UsageError: they do not fit.
+    """
+    paths = find_files(options.input_patterns)
+    states = look_up(paths)
+    files = inspect_files(
+        paths, input_format=options.input_format, inputs=model.inputs, on_bad_file=options.on_bad_file
+    )
+    kinds: dict[str, str | None] = {name: model.inputs.categories.get(name, "number") for name in model.inputs.names}
+    texts = dict.fromkeys(name for file in files for name in file.schema.names)
+    # A key, or the name of a group, is the text that it is, and so is all that goes from CSV to CSV.
+    as_kept = texts if options.output_format == "csv" else dict.fromkeys(extra or {}, IDENTIFIER)
+    kept = resolve_kept(files, keep, reserved, as_kept | kinds)
+    others = [
+        resolve_columns(files, [name], flag, texts | kinds)
+        for name, flag in (extra or {}).items()
+        if name not in kept.names
+    ]
+    read = pa.unify_schemas([kept, *others])
+    units = split_units(files, _read_plan(options, model, read))
+    return JobPlan(
+        options=options,
+        model=model,
+        input_files=paths,
+        states=states,
+        units=tuple(sorted(units, key=lambda unit: unit.rows or 0, reverse=True)),
+        kept=kept,
+        read=read,
+    )
+
+
+def _read_plan(options: JobOptions, model: PlannedModel, read: pa.Schema) -> ReadPlan:
+    inputs = model.inputs
+    return ReadPlan(
+        model_columns=inputs.names,
+        kept=read,
+        batch_size=options.batch_size,
+        vectors=inputs.columns,
+        condition_kinds={raw.name: raw.column.kind for raw in inputs.condition},
+    )
+
+
+class Job(Protocol[SummaryT_co]):
+    """A planned job."""
+
+    @property
+    def plan(self) -> JobPlan:
+        """What it found and checked."""
+
+    def build(self, pipeline: beam.Pipeline, directory: str, *, threads: int | None) -> Iterable[beam.PCollection]:
+        """Adds the steps of the job to a pipeline.
+
+        Args:
+          pipeline: an empty one.
+          directory: to write files to.
+          threads: of TensorFlow, in a worker process.
+
+        Returns:
+          Collections of `Tally`, whose sum says what became of every row.
+        """
+
+    def check(self, tally: Tally) -> None:
+        """Raises `JobError` unless every row that was read came out once."""
+
+    def finish(self, tally: Tally, staged: StagedOutput, common: dict[str, Any]) -> SummaryT_co:
+        """Names the result files; `common` are the fields that every summary has, rejected files included."""
+
+    def read_summary(self, text: str) -> SummaryT_co:
+        """The summary of a `_summary.json` that this kind of job has written."""

@@ -1,0 +1,167 @@
+"""The scoring job: its pipeline, and what becomes of the result.
+
+    ReadTable -> RunInference -> ToScoredRows -> WriteScored
+        |                             |
+        +-----------------------------+--------> WriteRejected
+
+An element is an Arrow batch, and everything in the picture is fused into one stage: a batch is read, scored and
+written before the next one is read, so memory does not grow with the data. Only work units and tallies are shuffled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.ml.inference.base import RunInference
+
+from beam_jobs.errors import JobError
+from beam_jobs.jobs.job import JobPlan, plan_job
+from beam_jobs.jobs.running import run_job
+from beam_jobs.jobs.summary import Summary, Tally
+from beam_jobs.model.endpoint import EndpointHandler
+from beam_jobs.model.location import PlannedModel, find_model
+from beam_jobs.model.saved_model import SavedModelHandler
+from beam_jobs.output.table_format import TableFormat
+from beam_jobs.output.writing import WriteRejected, WriteTable
+from beam_jobs.rows.reading import ReadTable
+from beam_jobs.rows.steps import REJECTED_TAG, ToScoredRows, score_schema
+from maf_serving.model_inputs import ENCODE_CONDITION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from beam_jobs.options.endpoint_options import EndpointOptions
+    from beam_jobs.options.jobs import ScoreOptions
+    from beam_jobs.output.staging import StagedOutput
+
+SCORED_PREFIX = "scored"
+
+
+def score_table(options: ScoreOptions, pipeline_options: PipelineOptions | None = None) -> ScoreSummary:
+    """Scores every row of the input; the directory `options.output` appears when all is done.
+
+    Raises:
+      UsageError: something does not fit, seen before the pipeline started.
+      JobError: the pipeline failed.
+    """
+    return run_job(plan_score, options, pipeline_options)
+
+
+def plan_score(options: ScoreOptions) -> ScoreJob:
+    """Finds the model and the files, and checks that they fit.
+
+    Raises:
+      UsageError: they do not.
+      EndpointBusyError: the model server cannot be reached.
+    """
+    model = find_model(options, signature_name=options.signature_name)
+    own = score_schema(model.contract, model.signature_name)
+    plan = plan_job(options, model, keep=options.keep, reserved=own.names)
+    job = ScoreJob(plan=plan, own=own, endpoint=options.endpoint)
+    TableFormat.of(options).check(job.schema)
+    if options.endpoint is not None:
+        check_endpoint(model, options.endpoint)
+    return job
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreJob:
+    """A planned scoring job; see `Job`.
+
+    Attributes:
+      plan: what was found and checked.
+      own: columns of the scored rows that are not carried through.
+      endpoint: a model server that scores, or `None` for workers that do.
+    """
+
+    plan: JobPlan
+    own: pa.Schema
+    endpoint: EndpointOptions | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the scored rows."""
+        return pa.schema([*self.own, *self.plan.kept])
+
+    def build(self, pipeline: beam.Pipeline, directory: str, *, threads: int | None) -> Iterable[beam.PCollection]:
+        """See `Job.build`."""
+        table_format = TableFormat.of(self.plan.options)
+        handler = make_score_handler(self.plan.model, self.endpoint, threads=threads)
+        table = pipeline | "ReadTable" >> ReadTable(self.plan, staging=directory)
+        scored = (
+            table["rows"]
+            | "Score" >> RunInference(handler)
+            | "ToScoredRows"
+            >> beam.ParDo(ToScoredRows(self.own, self.plan.kept)).with_outputs(REJECTED_TAG, main="rows")
+        )
+        yield table["tally"]
+        yield scored.rows | "WriteScored" >> WriteTable(directory, SCORED_PREFIX, self.schema, table_format)
+        # One writer for each step that rejects: flattened first, their rows would be held in memory by the runner.
+        rejected = {"Unreadable": table["unreadable"], "Invalid": table["invalid"], "Failed": scored[REJECTED_TAG]}
+        for name, rows in rejected.items():
+            yield rows | f"Write{name}" >> beam.ParDo(WriteRejected(directory, table_format))
+
+    def check(self, tally: Tally) -> None:
+        """See `Job.check`."""
+        if tally.rows_read != tally.rows_written + tally.rows_rejected:
+            raise JobError(
+                f"{tally.rows_read} rows were read, but {tally.rows_written} scored and {tally.rows_rejected} rejected"
+            )
+
+    def read_summary(self, text: str) -> ScoreSummary:
+        """See `Job.read_summary`."""
+        return ScoreSummary.from_json(text)
+
+    def finish(self, tally: Tally, staged: StagedOutput, common: dict[str, Any]) -> ScoreSummary:
+        """See `Job.finish`."""
+        table_format = TableFormat.of(self.plan.options)
+        scored = staged.name_shards(tally.files, SCORED_PREFIX, self.schema, table_format)
+        finite = tally.finite_log_probs
+        return ScoreSummary(
+            **{**common, "output_files": (*scored, *common["output_files"])},
+            mean_log_prob=tally.log_prob_sum / finite if finite else None,
+            rows_with_zero_density=tally.rows_written - finite,
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreSummary(Summary):
+    """Contents of `_summary.json`; see `Summary` for the rest.
+
+    Attributes:
+      mean_log_prob: in nats, over the scored rows whose log_prob is finite; `None` if there is none.
+      rows_with_zero_density: scored rows whose log_prob is minus infinity.
+    """
+
+    mean_log_prob: float | None
+    rows_with_zero_density: int
+
+    def result_lines(self) -> list[str]:
+        """See `Summary.result_lines`."""
+        mean = "" if self.mean_log_prob is None else f", mean log_prob {self.mean_log_prob:.4f} nats"
+        return [f"rows scored   {self.rows_scored:>12,}{mean}"]
+
+
+def make_score_handler(
+    model: PlannedModel, endpoint: EndpointOptions | None, *, threads: int | None
+) -> SavedModelHandler | EndpointHandler:
+    """The handler of the endpoint, or of the model itself without one."""
+    if endpoint is None:
+        return SavedModelHandler(model.location, signature_name=model.signature_name, threads=threads)
+    return _make_endpoint_handler(model, endpoint)
+
+
+def check_endpoint(model: PlannedModel, endpoint: EndpointOptions) -> None:
+    """Asks the server for a row. Raises as `EndpointHandler.probe`."""
+    _make_endpoint_handler(model, endpoint).probe()
+
+
+def _make_endpoint_handler(model: PlannedModel, endpoint: EndpointOptions) -> EndpointHandler:
+    names = [model.signature_name, *([ENCODE_CONDITION] if model.inputs.condition else [])]
+    signatures = {name: model.contract.signature(name) for name in names}
+    return EndpointHandler(endpoint, signature_name=model.signature_name, signatures=signatures)
