@@ -22,8 +22,8 @@ from benchmarks.case import Case
 from benchmarks.measurement import Measurement
 from maf_serving.errors import MafServingError
 from serving_config.client import Client
-from serving_config.client.model_status import AVAILABLE
 from serving_config.client.retry import RetryPolicy
+from serving_config.client.transport import AVAILABLE
 
 MODEL = "benchmark"
 SUBJECTS = {"true": "warm-up", "false": "no warm-up"}

@@ -1,7 +1,7 @@
 """Arrays as `TensorProto` messages, both ways, for a peer that means well.
 
 Whoever reads a message from anybody, as the local server does, needs limits of its own:
-`serving_config.local_server.tensors`.
+`serving_config.local_server.predict`.
 """
 
 from __future__ import annotations

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from serving_config.client.client import Client
     from serving_config.configuration import build_files
     from serving_config.errors import JobError, ServingError, UsageError
-    from serving_config.spec import ClusterSpec, ServedModel, ServingSpec, TlsFiles
-    from serving_config.version_policy import VersionPolicy
+    from serving_config.spec import ClusterSpec, ServedModel, ServingSpec, TlsFiles, VersionPolicy
 
 __all__ = [
     "BatchingParameters",
@@ -43,7 +42,6 @@ __getattr__, __dir__ = lazy_names(
         "serving_config.client.client": ["Client"],
         "serving_config.configuration": ["build_files"],
         "serving_config.errors": ["JobError", "ServingError", "UsageError"],
-        "serving_config.spec": ["ClusterSpec", "ServedModel", "ServingSpec", "TlsFiles"],
-        "serving_config.version_policy": ["VersionPolicy"],
+        "serving_config.spec": ["ClusterSpec", "ServedModel", "ServingSpec", "TlsFiles", "VersionPolicy"],
     },
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from maf_serving.messages import message_text
 from serving_config.command_line import (
@@ -17,16 +19,15 @@ from serving_config.command_line import (
 )
 from serving_config.deployment import kubernetes
 from serving_config.deployment.compose import compose_file
-from serving_config.deployment.grafana import grafana_dashboard
-from serving_config.deployment.kserve import inference_service, service_name
-from serving_config.deployment.prometheus import PROMETHEUS_FILE, prometheus_file
+from serving_config.deployment.kubernetes import inference_service, service_name
+from serving_config.deployment.monitoring import PROMETHEUS_FILE, grafana_dashboard, prometheus_file
 from serving_config.errors import UsageError
-from serving_config.model_server_config import model_server_config
-from serving_config.server_files import monitoring_text, ssl_text
-from serving_config.yaml_text import yaml_text
+from serving_config.server_files import model_server_config, monitoring_text, ssl_text
 
 if TYPE_CHECKING:
     from serving_config.spec import ServedModel, ServingSpec
+
+_NO_FOLDING = 10**6
 
 
 def build_files(spec: ServingSpec) -> dict[str, str]:
@@ -70,3 +71,24 @@ def _cluster_files(spec: ServingSpec, config: dict[str, str]) -> dict[str, str]:
         "kubernetes/autoscaler.yaml": yaml_text(kubernetes.autoscaler(spec)),
         "kubernetes/disruption_budget.yaml": yaml_text(kubernetes.disruption_budget(spec)),
     }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Lines of text as they are, and no anchors for data that occurs twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # PyYAML's interface
+        """No data is written as a reference to an earlier one."""
+        return True
+
+
+def _literal(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _literal)
+
+
+def yaml_text(*documents: dict[str, Any]) -> str:
+    """One document after the other."""
+    text: str = yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, width=_NO_FOLDING, allow_unicode=True)
+    return text

@@ -11,8 +11,7 @@ from typing import Any, Literal
 from maf_serving.batching import BatchingParameters
 from maf_serving.flags import CommandParser, integers
 from serving_config.errors import UsageError
-from serving_config.spec import ClusterSpec, ServedModel, ServingSpec, TlsFiles
-from serving_config.version_policy import VersionPolicy
+from serving_config.spec import ClusterSpec, ServedModel, ServingSpec, TlsFiles, VersionPolicy
 
 Action = Literal["write", "overwrite", "check"]
 

@@ -10,15 +10,12 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from maf_serving.command import run_command, show
-from serving_config.docker_command import docker_command
 from serving_config.errors import UsageError
-from serving_config.serve_flags import parse_serve_flags
-from serving_config.serving_backend import PROGRAM, Backend, choose_backend
+from serving_config.serve_options import ServeOptions, parse_serve_flags
+from serving_config.serving_backend import PROGRAM, Backend, choose_backend, docker_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from serving_config.serve_options import ServeOptions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

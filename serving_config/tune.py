@@ -6,12 +6,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from maf_serving.command import run_command, show
-from serving_config.tuning.options import parse_tune
+from serving_config.tuning.options import TuneOptions, parse_tune
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from serving_config.tuning.options import TuneOptions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,11 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _tune(options: TuneOptions) -> None:
     # numpy and protobuf are loaded after the flags are read, and TensorFlow in the measuring processes alone.
-    from serving_config.tuning.measurement import measure  # noqa: PLC0415
-    from serving_config.tuning.model import find_model  # noqa: PLC0415
-    from serving_config.tuning.proposal import propose  # noqa: PLC0415
-    from serving_config.tuning.report import HEADER, format_proposal, format_timing  # noqa: PLC0415
-    from serving_config.tuning.write import write_parameters  # noqa: PLC0415
+    from serving_config.tuning.measurement import find_model, measure  # noqa: PLC0415
+    from serving_config.tuning.proposal import HEADER, format_proposal, format_timing, propose, write_parameters  # noqa: PLC0415
 
     version_dir = find_model(options.model)
     show(f"{options.signature_name} of {version_dir} on {options.cores} core(s)\n\n{HEADER}")

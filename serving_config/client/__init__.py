@@ -19,9 +19,8 @@ from maf_serving.lazy import lazy_names
 if TYPE_CHECKING:
     from maf_serving.tls import Tls
     from serving_config.client.client import Client
-    from serving_config.client.metadata import ModelMetadata, SignatureInfo, TensorInfo
-    from serving_config.client.model_status import VersionStatus
     from serving_config.client.retry import RetryPolicy
+    from serving_config.client.transport import ModelMetadata, SignatureInfo, TensorInfo, VersionStatus
 
 __all__ = [
     "Client",
@@ -38,8 +37,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "maf_serving.tls": ["Tls"],
         "serving_config.client.client": ["Client"],
-        "serving_config.client.metadata": ["ModelMetadata", "SignatureInfo", "TensorInfo"],
-        "serving_config.client.model_status": ["VersionStatus"],
         "serving_config.client.retry": ["RetryPolicy"],
+        "serving_config.client.transport": ["ModelMetadata", "SignatureInfo", "TensorInfo", "VersionStatus"],
     },
 )

@@ -18,7 +18,7 @@ def _call(arguments: Sequence[str] | None) -> str | None:
     options = parse_call(sys.argv[1:] if arguments is None else arguments)
     # Arrow, numpy and the transport are loaded after the flags are read: --help is instant.
     if options.operation == "status":
-        from serving_config.client.status_table import format_status  # noqa: PLC0415
+        from serving_config.client.table_call import format_status  # noqa: PLC0415
 
         return format_status(options)
     from serving_config.client.table_call import call_table, say_rejected  # noqa: PLC0415

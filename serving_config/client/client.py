@@ -1,39 +1,37 @@
-"""The client of a served flow: arrays in, arrays out."""
+"""The client of a served flow: arrays in, arrays out.
+
+A large input goes as several requests, a few of them under way at a time.
+"""
 
 from __future__ import annotations
 
 import secrets
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from maf_serving.model_spec import ModelSpec
 from maf_serving.row_limit import RowLimit
-from maf_serving.row_seeds import draw_seeds, row_keys
-from serving_config.client.fan_out import fan_out
-from serving_config.client.raw_condition import raw_condition_inputs
-from serving_config.client.request_inputs import empty_outputs, given_inputs, request_inputs
+from maf_serving.row_seeds import Words, draw_seeds, row_keys
+from serving_config.client.request_inputs import empty_outputs, given_inputs, raw_condition_inputs, request_inputs
 from serving_config.client.retry import RetryPolicy
-from serving_config.client.transports import open_transport
 from serving_config.errors import InputError, ResponseError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     import numpy.typing as npt
 
     from export.contract import ConditionColumn
-    from maf_serving.row_seeds import Words
     from maf_serving.tls import Tls
-    from serving_config.client.metadata import ModelMetadata, SignatureInfo
-    from serving_config.client.model_status import VersionStatus
-    from serving_config.client.transport import Array, Arrays
+    from serving_config.client.transport import Array, Arrays, ModelMetadata, SignatureInfo, Transport, VersionStatus
 
 DEFAULT_ROWS_PER_REQUEST = 1000  # TensorFlow Serving's own default for the largest batch
 DEFAULT_CONCURRENCY = 4
 DEFAULT_TIMEOUT = 60.0
+Result = TypeVar("Result")
 
 
 class Client:
@@ -241,3 +239,45 @@ def _check_rows(outputs: Arrays, rows: int) -> None:
     for name, array in outputs.items():
         if array.ndim == 0 or len(array) != rows:
             raise ResponseError(f"output {name} has shape {list(array.shape)} for {rows} rows")
+
+
+def fan_out(call: Callable[[slice], Result], *, rows: int, rows_per_request: int, executor: Executor) -> list[Result]:
+    """The results of `call` on slices of at most `rows_per_request` rows, in order.
+
+    The first error is raised, and what has not started by then never does.
+    """
+    slices = [slice(start, min(start + rows_per_request, rows)) for start in range(0, rows, rows_per_request)]
+    if len(slices) == 1:
+        return [call(slices[0])]
+    futures = [executor.submit(call, each) for each in slices]
+    try:
+        wait(futures, return_when=FIRST_EXCEPTION)
+        failed = [future for future in futures if future.done() and future.exception() is not None]
+        return [future.result() for future in failed or futures]
+    finally:
+        for future in futures:
+            future.cancel()
+        wait(futures)
+
+
+def open_transport(
+    *, rest_url: str | None, grpc_target: str | None, tls: Tls | None = None, connections: int = 4
+) -> Transport:
+    """Connections to the one address that is given. Raises `UsageError` for none or both."""
+    if (rest_url is None) == (grpc_target is None):
+        raise UsageError(
+            f"rest_url is {rest_url!r} and grpc_target is {grpc_target!r}; expected one of them, such as "
+            "http://localhost:8501 or localhost:8500"
+        )
+    if tls is not None:
+        tls.check_files()
+    # Each library is loaded only where it is used: gRPC is not needed for REST, nor the other way round.
+    if rest_url is not None:
+        from serving_config.client.rest_transport import RestTransport  # noqa: PLC0415
+
+        return RestTransport(rest_url, tls=tls, connections=connections)
+    from serving_config.client.grpc_transport import GrpcTransport  # noqa: PLC0415
+
+    if not grpc_target or grpc_target.startswith(("http://", "https://")):
+        raise UsageError(f"grpc_target is {grpc_target!r}; expected such as localhost:8500, without http://")
+    return GrpcTransport(grpc_target, tls=tls)

@@ -8,8 +8,16 @@ from maf_serving.codes import code_name
 from maf_serving.messages import message_class
 from maf_serving.predict_channel import MODEL_SERVICE, PREDICTION_SERVICE, PredictChannel
 from maf_serving.tensor_proto import DTYPE_NUMBERS
-from serving_config.client.metadata import ModelMetadata, SignatureInfo, TensorInfo
-from serving_config.client.model_status import OK, STATES, VersionStatus
+from serving_config.client.transport import (
+    OK,
+    STATES,
+    Array,
+    Arrays,
+    ModelMetadata,
+    SignatureInfo,
+    TensorInfo,
+    VersionStatus,
+)
 from serving_config.errors import ResponseError
 
 if TYPE_CHECKING:
@@ -17,7 +25,6 @@ if TYPE_CHECKING:
 
     from maf_serving.model_spec import ModelSpec
     from maf_serving.tls import Tls
-    from serving_config.client.transport import Array, Arrays
 
 
 class GrpcTransport:

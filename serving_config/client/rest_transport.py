@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+import numpy as np
 import urllib3
 
-from serving_config.client.metadata import ModelMetadata, SignatureInfo
-from serving_config.client.model_status import VersionStatus
-from serving_config.client.rest_answer import member, read_array, read_signature, understanding
+from maf_serving.tensor_proto import DTYPE_NAMES
+from serving_config.client.transport import Array, Arrays, ModelMetadata, SignatureInfo, TensorInfo, VersionStatus
 from serving_config.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
@@ -26,11 +27,10 @@ from serving_config.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from maf_serving.model_spec import ModelSpec
     from maf_serving.tls import Tls
-    from serving_config.client.transport import Array, Arrays
 
 _ERRORS: dict[int, type[ServingError]] = {
     401: PermissionDeniedError,
@@ -166,3 +166,50 @@ def _model_path(model: ModelSpec) -> str:
     if model.version is not None:
         return f"{path}/versions/{model.version}"
     return path if model.version_label is None else f"{path}/labels/{quote(model.version_label, safe='')}"
+
+
+@contextlib.contextmanager
+def understanding(answer: Any) -> Iterator[None]:
+    """Raises `ResponseError` where the answer holds something else than it should."""
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ResponseError(f"the answer is not TensorFlow Serving's: {str(answer)[:_SHOWN]!r}") from error
+
+
+def member(value: Any, name: str) -> Any:
+    """What an object has under a name. Raises `ResponseError` if it has nothing there."""
+    if not isinstance(value, dict) or name not in value:
+        raise ResponseError(f"the answer has no {name!r} where TensorFlow Serving's has it")
+    return value[name]
+
+
+def read_array(name: str, value: Any, info: TensorInfo) -> Array:
+    """An output as an array of its type. Raises `ResponseError` if it is none."""
+    try:
+        array = np.array(value, dtype=info.dtype)
+    except (TypeError, ValueError) as error:
+        raise ResponseError(f"output {name} is no array of {info.dtype}: {error}") from error
+    return array
+
+
+def read_signature(value: Any) -> SignatureInfo:
+    """A `SignatureDef` of the metadata. Raises `ResponseError` if something is missing."""
+    return SignatureInfo(
+        _tensors(member(value, "inputs")), _tensors(member(value, "outputs")), str(member(value, "method_name"))
+    )
+
+
+def _tensors(infos: Any) -> dict[str, TensorInfo]:
+    return {
+        name: TensorInfo(
+            dtype=DTYPE_NAMES.get(member(info, "dtype"), str(member(info, "dtype"))),
+            shape=tuple(_size(dim) for dim in member(info, "tensor_shape").get("dim", ())),
+        )
+        for name, info in infos.items()
+    }
+
+
+def _size(dim: Any) -> int | None:
+    size = int(member(dim, "size"))
+    return None if size < 0 else size

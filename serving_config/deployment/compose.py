@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from serving_config.command_line import server_flags
-from serving_config.deployment.prometheus import PROMETHEUS_FILE, SERVICE
-from serving_config.deployment.readiness import probe_command
+from serving_config.deployment.kubernetes import probe_command
+from serving_config.deployment.monitoring import PROMETHEUS_FILE, SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from maf_serving.flags import CommandParser
-from serving_config.client.server_flags import ServerAddress, add_server_flags, parse_server
+from serving_config.client.options import ServerAddress, add_server_flags, parse_server
 from serving_config.errors import UsageError
 from serving_config.spec import check_name
 

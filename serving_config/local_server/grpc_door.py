@@ -1,8 +1,16 @@
-"""The gRPC server: services, limits, TLS, a graceful end."""
+"""The gRPC server: TensorFlow Serving's services on the real messages and stubs, limits, TLS, a graceful end.
+
+gRPC holds an answer that nobody takes for as long as the client answers pings; here it is held for a limited time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import dataclasses
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +18,9 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from maf_serving.codes import Code
 from serving_config.errors import StartError
-from serving_config.local_server.grpc_services import ModelService, PredictionService
-from serving_config.local_server.unread_calls import CallLimits, UnreadCalls
+from serving_config.local_server.errors import RequestError
 
 if TYPE_CHECKING:
     from serving_config.local_server.apis import Apis
@@ -21,6 +29,11 @@ if TYPE_CHECKING:
 LARGEST_MESSAGE = 2**31 - 1  # bytes, as TF Serving has it
 _WAITING = 1000  # calls that may wait for a thread; more are told RESOURCE_EXHAUSTED
 _HEALTH_NAMES = ("", "ModelService", "PredictionService")
+_FOREVER = 1e7  # seconds: a call without a deadline has one in the far future
+_LONGEST = 7000  # bytes of a message: it travels in a header, and clients take 8 KiB of headers by default
+_ESCAPED = re.compile(rb"[^ -$&-~]")  # sent as %XX
+_STATUS = {code.value[0]: code for code in grpc.StatusCode}
+_CHECKS = 10  # in the time that an answer may wait
 
 
 class GrpcDoor:
@@ -102,3 +115,141 @@ def _names() -> Iterator[str]:
     yield from _HEALTH_NAMES
     yield "tensorflow.serving.ModelService"
     yield "tensorflow.serving.PredictionService"
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
+    """`tensorflow.serving.PredictionService`."""
+
+    def __init__(self, apis: Apis, unread: UnreadCalls) -> None:
+        self._apis = apis
+        self._unread = unread
+
+    def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
+        return self._measured(self._apis.predict, "Predict", request.model_spec.name, request, context)
+
+    def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
+        return self._measured(self._apis.regress, "Regress", request.model_spec.name, request, context)
+
+    def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
+        return self._measured(self._apis.classify, "Classify", request.model_spec.name, request, context)
+
+    def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
+        model = request.tasks[0].model_spec.name if request.tasks else ""
+        return self._measured(self._apis.multi_inference, "MultiInference", model, request, context)
+
+    def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
+        return _answer(self._apis.model_metadata, request, context, self._unread)
+
+    def _measured(self, answer: Callable[..., Any], api: str, model: str, request: Any, context: Any) -> Any:
+        def measured(request: Any, timeout: float | None) -> Any:
+            with self._apis.measured(model, api, "GRPC"):
+                return answer(request, timeout)
+
+        return _answer(measured, request, context, self._unread)
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
+    """`tensorflow.serving.ModelService`."""
+
+    def __init__(self, apis: Apis, unread: UnreadCalls) -> None:
+        self._apis = apis
+        self._unread = unread
+
+    def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
+        return _answer(self._apis.model_status, request, context, self._unread)
+
+    def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
+        return _answer(self._apis.reload_config, request, context, self._unread)
+
+
+def _answer(answer: Callable[[Any, float | None], Any], request: Any, context: Any, unread: UnreadCalls) -> Any:
+    """Runs `answer` until the client's deadline; an error becomes the call's status."""
+    try:
+        response = answer(request, _timeout(context))
+    except RequestError as error:
+        code, message = error.code, error.message
+    except Exception as error:  # noqa: BLE001  # whatever one request causes is that request's answer
+        code, message = Code.INTERNAL, f"{type(error).__name__}: {error}"
+    else:
+        unread.watch(context)
+        return response
+    context.abort(_STATUS[int(code)], _fitting(message))
+    return None
+
+
+def _fitting(message: str) -> str:
+    """As much of a message as clients take."""
+    encoded = message.encode("utf-8", "replace")
+    if len(encoded) + 2 * len(_ESCAPED.findall(encoded)) <= _LONGEST:
+        return encoded.decode()
+    return encoded[: _LONGEST // 3].decode("utf-8", "ignore") + "..."
+
+
+def _timeout(context: Any) -> float | None:
+    """Seconds to the client's deadline; `None` without one."""
+    remaining: float | None = context.time_remaining()
+    return None if remaining is None or remaining > _FOREVER else max(remaining, 0.001)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CallLimits:
+    """What calls may cost beyond their answer.
+
+    Attributes:
+      ping_after: seconds without a word from a client with calls under way after which it is asked for a sign of life.
+      ping: seconds in which it must give one; without, its calls and its connection end.
+      answer: seconds in which a client must have taken all of an answer.
+    """
+
+    ping_after: float = 30.0
+    ping: float = 30.0
+    answer: float = 300.0
+
+
+class UnreadCalls:
+    """Ends calls whose answer has not been taken in `seconds`; a thread looks for them."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._answered: dict[Any, float] = {}  # oldest first
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="unread-calls", daemon=True)
+
+    def start(self) -> None:
+        """Begins to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Looks no more."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def watch(self, context: Any) -> None:
+        """The call of this `ServicerContext` is about to be answered."""
+        with self._lock:
+            self._answered[context] = time.monotonic()
+        if not context.add_callback(lambda: self._forget(context)):  # it has ended by now
+            self._forget(context)
+
+    def _forget(self, context: Any) -> None:
+        with self._lock:
+            self._answered.pop(context, None)
+
+    def _look(self) -> None:
+        while not self._stopped.wait(self._seconds / _CHECKS):
+            self._end_before(time.monotonic() - self._seconds)
+
+    def _end_before(self, answered: float) -> None:
+        with self._lock:
+            unread = []
+            for context, when in self._answered.items():
+                if when > answered:
+                    break
+                unread.append(context)
+            for context in unread:
+                del self._answered[context]
+        for context in unread:
+            with contextlib.suppress(Exception):  # one that ends at this moment
+                context.cancel()

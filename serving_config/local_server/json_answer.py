@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serving_config.local_server.errors import invalid_argument
-from serving_config.local_server.json_predict import Layout
-from serving_config.local_server.json_text import compact, decimals
+from serving_config.local_server.json_requests import Layout
+from serving_config.local_server.json_tensors import compact, decimals
 
 if TYPE_CHECKING:
     from serving_config.local_server.servable import Array

@@ -1,27 +1,73 @@
-"""Loads a version as TensorFlow Serving does: graph, variables and init op in a session, then the warm-up records."""
+"""Loads a version as TensorFlow Serving does: graph, variables and init op in a session, then the warm-up records.
+
+A warm-up record that fails keeps a version from loading. So do functions that only XLA may run (`jit_compile=True`),
+unless the server is told to compile.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import prediction_log_pb2
 
 from maf_serving.codes import Code
 from serving_config.errors import UsageError
+from serving_config.local_server.apis import multi_inference
 from serving_config.local_server.batching import BatchingRunner
 from serving_config.local_server.errors import RequestError
-from serving_config.local_server.servable import Servable
-from serving_config.local_server.warmup import replay_warmup
-from serving_config.local_server.xla_functions import XlaRefusingRunner, compiled_tensors
+from serving_config.local_server.examples import classify, regress
+from serving_config.local_server.predict import predict
+from serving_config.local_server.servable import Array, Runner, Servable
 
 if TYPE_CHECKING:
     from maf_serving.batching import BatchingParameters
 
+WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
+MOST_RECORDS = 1000
 _TAG = "serve"
+_MUST_COMPILE = "_XlaMustCompile"
+
+
+def replay_warmup(servable: Servable, version_dir: Path) -> None:
+    """Answers every record of the version, if it has any.
+
+    Raises:
+      RequestError: if a record is damaged or fails, or if there are too many.
+    """
+    path = version_dir / WARMUP_PATH
+    if not path.exists():
+        return
+    try:
+        for number, record in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()):
+            if number == MOST_RECORDS:
+                raise RequestError(
+                    Code.INVALID_ARGUMENT, f"Number of warmup records exceeds the maximum ({MOST_RECORDS}) at {path}"
+                )
+            _replay(servable, prediction_log_pb2.PredictionLog.FromString(record))
+    except DecodeError as error:
+        raise RequestError(Code.DATA_LOSS, f"Failed to parse warmup record: {path}") from error
+    except tf.errors.OpError as error:
+        message = f"Error reading warmup records at {path}: {error.message}"
+        raise RequestError(Code(error.error_code), message) from error
+
+
+def _replay(servable: Servable, log: Any) -> None:
+    kind = log.WhichOneof("log_type")
+    if kind == "predict_log":
+        predict(servable, log.predict_log.request)
+    elif kind == "regress_log":
+        regress(servable, log.regress_log.request)
+    elif kind == "classify_log":
+        classify(servable, log.classify_log.request)
+    elif kind == "multi_inference_log":
+        multi_inference(servable, log.multi_inference_log.request)
+    else:
+        raise RequestError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,3 +177,71 @@ def _load(path: Path, session: tf.compat.v1.Session) -> Any:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+class XlaRefusingRunner:
+    """Refuses to compute what needs a compilation, as a server without `--xla_cpu_compilation_enabled` does."""
+
+    def __init__(self, runner: Runner, tensors: frozenset[str]) -> None:
+        """Puts itself in front of `runner`, for the tensors that need a compilation."""
+        self._runner = runner
+        self._tensors = tensors
+
+    def run(self, feeds: Mapping[str, Array], fetches: Sequence[str], timeout: float | None) -> list[Array]:
+        """See `Runner.run`."""
+        if not self._tensors.isdisjoint(fetches):
+            raise RequestError(Code.INTERNAL, "XLA compilation disabled")
+        return self._runner.run(feeds, fetches, timeout)
+
+
+def compiled_tensors(graph: tf.Graph, names: Sequence[str]) -> frozenset[str]:
+    """Those of the tensors `names` that cannot be computed without a compilation."""
+    library = {function.signature.name: function for function in graph.as_graph_def().library.function}
+    compiled = _compiled_functions(library)
+    if not compiled:
+        return frozenset()
+    return frozenset(
+        name
+        for name in names
+        if any(
+            _must_compile(operation.node_def.attr) or not compiled.isdisjoint(_called(operation.node_def))
+            for operation in _ancestors(graph.get_tensor_by_name(name).op)
+        )
+    )
+
+
+def _compiled_functions(library: Mapping[str, Any]) -> set[str]:
+    """Functions that must be compiled, and those that call one."""
+    compiled = {name for name, function in library.items() if _must_compile(function.attr)}
+    while more := {
+        name
+        for name, function in library.items()
+        if name not in compiled and any(not compiled.isdisjoint(_called(node)) for node in function.node_def)
+    }:
+        compiled |= more
+    return compiled
+
+
+def _called(node: Any) -> set[str]:
+    """The functions that a node calls, by name."""
+    values = node.attr.values()
+    return {
+        node.op,
+        *(value.func.name for value in values),
+        *(function.name for value in values for function in value.list.func),
+    }
+
+
+def _must_compile(attributes: Any) -> bool:
+    return _MUST_COMPILE in attributes and bool(attributes[_MUST_COMPILE].b)
+
+
+def _ancestors(operation: Any) -> Iterator[Any]:
+    """The operation, and all that it needs."""
+    seen, waiting = {operation}, [operation]
+    while waiting:
+        each = waiting.pop()
+        yield each
+        new = {*(tensor.op for tensor in each.inputs), *each.control_inputs} - seen
+        seen |= new
+        waiting += new

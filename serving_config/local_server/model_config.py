@@ -1,20 +1,90 @@
-"""The models to serve, as values read from TF Serving's `ModelServerConfig`."""
+"""The models to serve, read from TF Serving's `ModelServerConfig`: which of their versions, when, under which labels.
+
+Pure functions and values. The order is TF Serving's availability-preserving policy: a version that is no longer wanted
+goes only once a wanted one answers, or if none is wanted at all; among the versions to load, the highest is first.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import enum
+from collections.abc import Collection, Mapping
 from pathlib import PurePath
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from tensorflow_serving.config import model_server_config_pb2
 
+from maf_serving.codes import Code
 from maf_serving.messages import read_text_message
 from serving_config.local_server.errors import invalid_argument
-from serving_config.local_server.versions import VersionPolicy
 
 _PLATFORM = "tensorflow"
+
+
+class State(enum.IntEnum):
+    """Numbers as in `tensorflow.serving.ModelVersionStatus.State`."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VersionStatus:
+    """Where a version is in its life, and what went wrong if something did."""
+
+    state: State
+    code: Code = Code.OK
+    message: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class VersionPolicy:
+    """Which of the versions found are wanted.
+
+    Attributes:
+      kind: the newest `latest` ones, all, or those in `specific`.
+      latest: how many, for the kind `latest`.
+      specific: their numbers, for the kind `specific`.
+    """
+
+    kind: Literal["latest", "all", "specific"] = "latest"
+    latest: int = 1
+    specific: tuple[int, ...] = ()
+
+    def wanted(self, found: Collection[int]) -> frozenset[int]:
+        """The wanted versions among those found."""
+        if self.kind == "all":
+            return frozenset(found)
+        if self.kind == "specific":
+            return frozenset(self.specific) & frozenset(found)
+        return frozenset(sorted(found, reverse=True)[: max(self.latest, 1)])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Step:
+    """The next thing to do for a model."""
+
+    kind: Literal["load", "unload"]
+    version: int
+
+
+def next_step(wanted: Collection[int], states: Mapping[int, State]) -> Step | None:
+    """What to do next, or `None` if all is as it should be or under way.
+
+    Args:
+      wanted: the versions that should be served.
+      states: where each known version is. A version at END is not loaded again while it stays wanted.
+    """
+    available = [version for version, state in states.items() if state is State.AVAILABLE]
+    unwanted = [version for version in available if version not in wanted]
+    if unwanted and (not wanted or any(version in wanted for version in available)):
+        return Step("unload", min(unwanted))
+    to_load = [version for version in wanted if version not in states]
+    return Step("load", max(to_load)) if to_load else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,3 +170,20 @@ def _policy(name: str, policy: Any) -> VersionPolicy:
             )
         return VersionPolicy(kind="specific", specific=tuple(policy.specific.versions))
     return VersionPolicy(latest=max(policy.latest.num_versions, 1))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPolicy:
+    """How versions are loaded.
+
+    Attributes:
+      retries: how often a version that fails is tried again.
+      retry_seconds: how long to wait before.
+      at_once: how many versions load at the same time.
+      early_labels: whether a new label may name a version that is not there yet.
+    """
+
+    retries: int = 5
+    retry_seconds: float = 60.0
+    at_once: int = 1
+    early_labels: bool = False

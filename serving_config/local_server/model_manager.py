@@ -1,6 +1,8 @@
 """The models of a server: which are configured, which of their versions answer, what they are called.
 
 `version_lifecycle.py` loads and retires the versions. Nothing here knows of sockets.
+
+While the server runs it looks for new versions, and for a changed `models.config`.
 """
 
 from __future__ import annotations
@@ -9,19 +11,20 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maf_serving.codes import Code
-from serving_config.local_server.base_path import found_versions
+from maf_serving.errors import MafServingError
 from serving_config.local_server.errors import RequestError, invalid_argument
-from serving_config.local_server.load_policy import LoadPolicy
-from serving_config.local_server.served_model import ServedModel, Serving
-from serving_config.local_server.version_lifecycle import Loader, VersionLifecycle
+from serving_config.local_server.model_config import LoadPolicy, ModelConfig, VersionStatus, read_model_configs
+from serving_config.local_server.version_lifecycle import Loader, ServedModel, Serving, VersionLifecycle
 
 if TYPE_CHECKING:
-    from serving_config.local_server.model_config import ModelConfig
     from serving_config.local_server.servable import Servable
-    from serving_config.local_server.versions import VersionStatus
+
+
+_MOST = 2**63 - 1
 
 
 class ModelManager:
@@ -194,3 +197,63 @@ class ModelManager:
 
 def _too_late(what: str) -> RequestError:
     return RequestError(Code.DEADLINE_EXCEEDED, f"the time of this request is over: {what}")
+
+
+class ModelPolling:
+    """Two timers that stop together."""
+
+    def __init__(self, manager: ModelManager, *, log: Callable[[str], None]) -> None:
+        self._manager = manager
+        self._log = log
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def poll_versions(self, seconds: float) -> None:
+        """Starts looking at the base directories; 0 or less does not look again."""
+        self._every(seconds, self._manager.poll)
+
+    def poll_config(self, path: str, seconds: float, *, applied: tuple[ModelConfig, ...]) -> None:
+        """Starts reading `path` again; what differs from `applied`, or failed the last time, is applied."""
+        known: list[tuple[ModelConfig, ...] | None] = [applied]
+
+        def reread() -> None:
+            try:
+                configs = read_model_configs(path)
+                if configs != known[0]:
+                    known[0] = None
+                    self._manager.configure(configs)
+                    known[0] = configs
+                    self._log(f"{path} is applied")
+            except MafServingError as error:
+                self._log(f"{path} is not applied: {error}")
+
+        self._every(seconds, reread)
+
+    def stop(self) -> None:
+        """Returns when nothing is looked at any more."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _every(self, seconds: float, work: Callable[[], None]) -> None:
+        def run() -> None:
+            while not self._stopping.wait(seconds):
+                work()
+
+        if seconds > 0:
+            thread = threading.Thread(target=run, name="poll", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+
+def found_versions(base_path: str) -> dict[int, Path]:
+    """Directories whose names are numbers, by number; `001` is version 1. Everything else is passed over.
+
+    Raises:
+      OSError: if the base directory cannot be listed.
+    """
+    found: dict[int, Path] = {}
+    for path in sorted(Path(base_path).iterdir()):
+        if path.name.isascii() and path.name.isdigit() and int(path.name) <= _MOST and path.is_dir():
+            found[int(path.name)] = path
+    return found

@@ -1,8 +1,13 @@
-"""The HTTP server: aiohttp on an event loop of its own thread, with limits, TLS and a graceful end."""
+"""The HTTP server: aiohttp on an event loop of its own thread, with limits, TLS and a graceful end.
+
+Bodies of requests are read within limits of size, time and memory; answers are sent as fast as each client takes them,
+and no longer than it may take.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import re
 import threading
@@ -12,12 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from serving_config.errors import StartError
-from serving_config.local_server.answer_writer import AnswerWriter
+from serving_config.errors import StartError, UsageError
 from serving_config.local_server.connection_guard import ConnectionEnd, ConnectionGuards, ConnectionLimits
-from serving_config.local_server.request_body import BodyError, BodyLimits, BodyReader
-from serving_config.local_server.rest_api import Reply, RestApi, error_reply
-from serving_config.local_server.rest_path import is_api
+from serving_config.local_server.rest_api import Reply, RestApi, error_reply, is_api
 
 if TYPE_CHECKING:
     from serving_config.local_server.tls import TlsConfig
@@ -27,6 +29,8 @@ _NOT_FOUND = Reply(
     b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n",
     "text/html",
 )
+_PIECE = 2**17  # bytes that are handed to the connection at once
+_ALWAYS_TAKEN = 2**16  # bytes of a body, whatever others hold
 
 
 class RestDoor:
@@ -171,8 +175,14 @@ class RestDoor:
 
 
 _LARGE = 2**18  # bytes of a body whose JSON takes a while
+
+
 _VERSIONS = (HttpVersion10, HttpVersion11)
+
+
 _ORIGIN = re.compile(r"(?i)^https?://[^/]*")  # proxies, and clients that think they speak to one, send whole URLs
+
+
 _CLOSING = (408, 413, 429, 505)  # the rest of the body may still be on its way
 
 
@@ -184,3 +194,122 @@ def _quiet_logger() -> logging.Logger:
 
 
 _QUIET = _quiet_logger()
+
+
+class AnswerWriter:
+    """Writes answers; a client that does not read its own is cut off."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self._limits = limits
+
+    async def write(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
+        """The response; a large body is on its way to the client when this returns, or the connection is gone."""
+        headers = {"Content-Type": reply.content_type}
+        if len(reply.body) <= _PIECE:
+            return web.Response(status=reply.status, body=reply.body, headers=headers)
+        response = web.StreamResponse(status=reply.status, headers=headers)
+        response.content_length = len(reply.body)
+        try:
+            await self._write(request, response, memoryview(reply.body))
+        except (asyncio.TimeoutError, ConnectionError):  # the first is another class than TimeoutError in Python 3.10
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+    async def _write(self, request: web.BaseRequest, response: web.StreamResponse, body: memoryview) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._limits.answer
+        await response.prepare(request)
+        for start in range(0, len(body), _PIECE):
+            left = min(self._limits.stalled, deadline - loop.time())
+            # A piece is written when the ones before it are as good as sent: only so much is held for a connection.
+            await asyncio.wait_for(response.write(body[start : start + _PIECE]), max(left, 0.0))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BodyLimits:
+    """What a body may cost.
+
+    Attributes:
+      largest: bytes of one body, after decompression.
+      together: bytes of all bodies and answers that are held; a body that would be too much is refused.
+      pause: seconds between two pieces of a body.
+      total: seconds for all of a body.
+    """
+
+    largest: int = 256 * 2**20
+    together: int = 2**30
+    pause: float = 15.0
+    total: float = 300.0
+
+    def __post_init__(self) -> None:
+        if self.largest < 1:
+            raise UsageError(f"--rest_api_max_body_bytes is {self.largest}; expected at least 1")
+
+
+class BodyError(Exception):
+    """The body cannot be taken; `status` and message are the answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class BodyReader:
+    """Reads the bodies of all requests of a server; for one event loop."""
+
+    def __init__(self, limits: BodyLimits) -> None:
+        self._limits = limits
+        self._held = 0
+
+    async def read(self, request: web.BaseRequest) -> bytes:
+        """The body, which counts as held until `release`.
+
+        Raises:
+          BodyError: if it is too large, too slow, or no HTTP.
+        """
+        if (request.content_length or 0) > self._limits.largest:
+            raise self._too_large()
+        pieces: list[bytes] = []
+        size = 0
+        deadline = asyncio.get_running_loop().time() + self._limits.total
+        try:
+            while piece := await self._piece(request, deadline):
+                size += len(piece)
+                self._held += len(piece)
+                pieces.append(piece)
+                self._check(size)
+        except BaseException:
+            self._held -= size
+            raise
+        return b"".join(pieces)
+
+    def hold(self, answer: bytes) -> None:
+        """An answer waits for its client to read it, until `release`."""
+        self._held += len(answer)
+
+    def release(self, body: bytes) -> None:
+        """The request is answered, or the answer is sent."""
+        self._held -= len(body)
+
+    def _check(self, size: int) -> None:
+        if size > self._limits.largest:
+            raise self._too_large()
+        if self._held > self._limits.together and size > _ALWAYS_TAKEN:
+            raise BodyError(429, "the server holds too many request bodies; try again")
+
+    async def _piece(self, request: web.BaseRequest, deadline: float) -> bytes:
+        left = min(deadline - asyncio.get_running_loop().time(), self._limits.pause)
+        try:
+            return await asyncio.wait_for(request.content.readany(), max(left, 0.0))
+        except asyncio.TimeoutError as error:  # another class than TimeoutError in Python 3.10
+            raise BodyError(408, "the request body came too slowly") from error
+        except Exception as error:  # whatever a body makes the parsers of chunks and compressed data raise
+            raise BodyError(400, f"the request body cannot be read: {error}") from error
+
+    def _too_large(self) -> BodyError:
+        return BodyError(
+            413,
+            f"the request body is larger than {self._limits.largest} bytes; send fewer rows at once, or start the "
+            "server with a larger --rest_api_max_body_bytes",
+        )

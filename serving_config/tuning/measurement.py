@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.contract import ContractError, find_version
 from maf_serving.quiet_tensorflow import quietly
 from serving_config.errors import JobError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from serving_config.tuning.options import TuneOptions
 
@@ -159,3 +161,11 @@ def _time(run: Callable[[], Any], side_by_side: int, seconds: float) -> tuple[li
         futures = [pool.submit(repeat) for _ in range(side_by_side)]
         times = [each for future in futures for each in future.result()]
     return times, time.perf_counter() - started
+
+
+def find_model(model: Path) -> Path:
+    """The version directory that `model` means. Raises `UsageError` if it means none."""
+    try:
+        return find_version(model)
+    except ContractError as error:
+        raise UsageError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Batching parameters from a table of times.
+"""Batching parameters from a table of times: what is proposed, what is printed, and the file.
 
 A request waits at most batch_timeout_micros for its batch to fill, then for the batch that runs before it, then for
 its own: a latency L is kept by batches with timeout + 2 p99 <= L. Of those, the one with the most rows per second is
@@ -8,6 +8,7 @@ taken.
 from __future__ import annotations
 
 import dataclasses
+import uuid
 from typing import TYPE_CHECKING
 
 from maf_serving.batching import BatchingParameters
@@ -15,11 +16,13 @@ from serving_config.errors import JobError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from serving_config.tuning.measurement import Timing
 
 _NEARLY_FREE = 1.1  # padding to a batch that takes less than this times as long is not worth a size of its own
 _GAIN = 1.02  # less is noise: the smaller batch, and the fewer threads, are as good
+HEADER = f"{'threads':>7}  {'side by side':>12}  {'rows':>6}  {'p50 ms':>9}  {'p99 ms':>9}  {'rows/s':>12}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,3 +82,52 @@ def _allowed_sizes(timings: Sequence[Timing]) -> tuple[int, ...]:
         if kept[-1].p50_ms > _NEARLY_FREE * timing.p50_ms:
             kept.append(timing)
     return tuple(sorted(timing.batch_size for timing in kept))
+
+
+def format_timing(timing: Timing) -> str:
+    """One line of the table under `HEADER`."""
+    return (
+        f"{timing.threads:>7}  {timing.batches:>12}  {timing.batch_size:>6}  {timing.p50_ms:>9.3f}  "
+        f"{timing.p99_ms:>9.3f}  {timing.rows_per_second:>12,.0f}"
+    )
+
+
+def format_proposal(proposal: Proposal, *, latency_ms: float) -> str:
+    """The parameters and flags, and why."""
+    chosen, batching = proposal.timing, proposal.batching
+    wait = 0.0 if batching.batch_timeout_micros is None else batching.batch_timeout_micros / 1000
+    return (
+        f"for {latency_ms:g} ms: batches of {chosen.batch_size} rows, {chosen.batches} side by side with "
+        f"{chosen.threads} thread(s) each\n"
+        f"  wait {wait:.3g} ms + batch before {chosen.p99_ms:.3g} ms + own batch {chosen.p99_ms:.3g} ms "
+        f"<= {latency_ms:g} ms; {chosen.rows_per_second:,.0f} rows/s when busy\n\n"
+        f"{batching.to_text()}\n"
+        f"python -m serving_config ... {' '.join(_flags(proposal))}"
+    )
+
+
+def _flags(proposal: Proposal) -> list[str]:
+    """The flags of the generator that say the same."""
+    batching = proposal.batching
+    values = {
+        "max_batch_size": batching.max_batch_size,
+        "allowed_batch_sizes": ",".join(map(str, batching.allowed_batch_sizes)),
+        "batch_timeout_micros": batching.batch_timeout_micros,
+        "num_batch_threads": batching.num_batch_threads,
+        "max_enqueued_batches": batching.max_enqueued_batches,
+        "intra_op_threads": proposal.intra_op_threads,
+        "inter_op_threads": proposal.inter_op_threads,
+    }
+    return ["--enable_batching", *(f"--{name} {value}" for name, value in values.items())]
+
+
+def write_parameters(path: Path, batching: BatchingParameters) -> None:
+    """Writes batching_parameters.txt, whole or not at all. Raises `JobError` if the disk does not take it."""
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        unfinished.write_text(batching.to_text(), encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise JobError(f"{path} cannot be written: {error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)

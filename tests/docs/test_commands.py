@@ -29,7 +29,7 @@ PARSERS = {
     "maf.report": ("maf.report.options", "parse_options"),
     "maf.search": ("maf.search.arguments", "parse_arguments"),
     "serving_config": ("serving_config.options", "parse_config"),
-    "serving_config.serve": ("serving_config.serve_flags", "parse_serve_flags"),
+    "serving_config.serve": ("serving_config.serve_options", "parse_serve_flags"),
     "serving_config.client": ("serving_config.client.options", "parse_call"),
     "serving_config.rollout": ("serving_config.labels.options", "parse_rollout"),
     "serving_config.tune": ("serving_config.tuning.options", "parse_tune"),

@@ -20,12 +20,12 @@ from export.builder import build
 from export.contract import Contract, ContractError
 from export.errors import ModelError
 from maf_serving.page import element, to_html
-from serving_config.local_server import tensors
+from serving_config.generate import read_spec
+from serving_config.local_server import predict
 from serving_config.local_server.connection_guard import ConnectionLimits
-from serving_config.local_server.request_body import BodyLimits
-from serving_config.local_server.server_options import ServerOptions
-from serving_config.serve_flags import parse_serve_flags
-from serving_config.spec_file import read_spec
+from serving_config.local_server.rest_door import BodyLimits
+from serving_config.local_server.server import ServerOptions
+from serving_config.serve_options import parse_serve_flags
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "security.md"
@@ -180,7 +180,7 @@ def test_a_small_message_of_a_large_tensor():
     message = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, float_val=[1.0])
     message.tensor_shape.dim.add(size=2**28)
     with pytest.raises(Exception, match="at most 67108864 bytes may be left out"):
-        tensors.from_proto("x", message)
+        predict.from_proto("x", message)
 
 
 def defined(test, path):

@@ -16,8 +16,8 @@ from tensorflow_serving.apis import predict_pb2
 
 from maf_serving.tensor_proto import to_tensor_proto
 from serving_config.local_server.errors import RequestError
-from serving_config.local_server.json_document import parse_document
-from serving_config.local_server.tensors import from_proto, to_proto
+from serving_config.local_server.json_parser import parse_document
+from serving_config.local_server.predict import from_proto, to_proto
 from tests.properties.conftest import examples
 from tests.serving_config.local_server.support import ROW
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from serving_config import BatchingParameters, ServedModel, ServingSpec, TlsFiles, VersionPolicy, build_files
-from serving_config.spec_file import read_spec
+from serving_config.generate import read_spec
 from tests.serving_config.flow_server import FlowServer
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "serving" / "spec.yaml"

@@ -20,7 +20,7 @@ from serving_config import (
     ServingSpec,
     build_files,
 )
-from serving_config.deployment.readiness import probe, probe_command
+from serving_config.deployment.kubernetes import probe, probe_command
 
 KUBERNETES_VERSIONS = ("1.30", "1.37")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from serving_config import UsageError
+from serving_config.generate import differing_files, write_files
 from serving_config.options import parse_config
-from serving_config.output_directory import differing_files, write_files
 from tests.serving_config.test_model_directories import write_version
 
 ROOT = Path(__file__).parents[2]

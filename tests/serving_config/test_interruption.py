@@ -24,7 +24,7 @@ FLAGS = {
 }
 STUCK = {
     "serving_config.__main__": "serving_config.generate.generate",
-    "serving_config.client.__main__": "serving_config.client.status_table.format_status",
+    "serving_config.client.__main__": "serving_config.client.table_call.format_status",
     "serving_config.rollout": "serving_config.labels.rollout.Rollout",
     "serving_config.tune": "serving_config.tune._tune",
     "serving_config.serve": "serving_config.serve.choose_backend",

@@ -2,7 +2,7 @@ import pytest
 
 from maf_serving.messages import message_class
 from serving_config import BatchingParameters, ServedModel, ServingSpec, UsageError, VersionPolicy
-from serving_config.model_directories import check_models
+from serving_config.generate import check_models
 
 
 def write_version(base, version, *, seed_shape=(-1,)):

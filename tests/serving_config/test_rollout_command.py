@@ -12,8 +12,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from serving_config.configuration import build_files
 from serving_config.rollout import main
-from serving_config.spec import ServedModel, ServingSpec
-from serving_config.version_policy import VersionPolicy
+from serving_config.spec import ServedModel, ServingSpec, VersionPolicy
 
 POLICY = VersionPolicy(kind="specific", versions=(1,))
 MODEL = ServedModel(name="flow", base_path="gs://bucket/flow", version_policy=POLICY, version_labels={"stable": 1})

@@ -6,8 +6,8 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from serving_config import UsageError
 from serving_config.client import VersionStatus
-from serving_config.labels.move import add_version, move_label, needs_loading, plan_move
 from serving_config.labels.options import parse_rollout
+from serving_config.labels.rollout import add_version, move_label, needs_loading, plan_move
 
 BASE = ["--models_config", "models.config", "--model_name", "m", "--rest_url", "http://h:1"]
 

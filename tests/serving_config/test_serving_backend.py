@@ -6,10 +6,9 @@ import stat
 
 import pytest
 
-from serving_config.docker_command import docker_command
 from serving_config.errors import UsageError
-from serving_config.serve_flags import TF_SERVING_FLAGS, parse_serve_flags
-from serving_config.serving_backend import choose_backend
+from serving_config.serve_options import TF_SERVING_FLAGS, parse_serve_flags
+from serving_config.serving_backend import choose_backend, docker_command
 
 BINARY = "/opt/tensorflow_model_server"
 

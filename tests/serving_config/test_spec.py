@@ -11,7 +11,7 @@ from serving_config import (
     UsageError,
     VersionPolicy,
 )
-from serving_config.spec_file import read_spec
+from serving_config.generate import read_spec
 
 DEMO = ServedModel(name="demo", base_path="gs://bucket/demo")
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from serving_config.local_server.load_policy import LoadPolicy
-from serving_config.local_server.model_config import ModelConfig
+from serving_config.local_server.model_config import LoadPolicy, ModelConfig
 from serving_config.local_server.model_manager import ModelManager
 from tests.serving_config.local_server.shelf import Shelf
 from tests.serving_config.local_server.support import Running, running, write_model

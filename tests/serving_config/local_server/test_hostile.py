@@ -12,7 +12,7 @@ import time
 import pytest
 
 from serving_config.local_server.model_config import ModelConfig
-from serving_config.local_server.request_body import BodyLimits
+from serving_config.local_server.rest_door import BodyLimits
 from tests.serving_config.local_server.load import load
 from tests.serving_config.local_server.support import ROW
 

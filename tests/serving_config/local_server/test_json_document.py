@@ -7,16 +7,15 @@ import random
 
 import pytest
 
-from serving_config.local_server import json_document
+from serving_config.local_server import json_parser
 from serving_config.local_server.errors import RequestError
-from serving_config.local_server.json_document import parse_document
-from serving_config.local_server.json_exact import ExactParser
+from serving_config.local_server.json_parser import ExactParser, parse_document
 
 
 @pytest.fixture(params=[7, 40, 2**16])
 def bite(request, monkeypatch):
     """Sizes of a bite that cut documents in all kinds of places."""
-    monkeypatch.setattr(json_document, "_BITE", request.param)
+    monkeypatch.setattr(json_parser, "_BITE", request.param)
 
 
 def values(rng, depth):

@@ -8,8 +8,7 @@ import pytest
 
 from maf_serving.codes import Code
 from serving_config.local_server.errors import RequestError
-from serving_config.local_server.model_config import ModelConfig
-from serving_config.local_server.versions import State, VersionPolicy
+from serving_config.local_server.model_config import ModelConfig, State, VersionPolicy
 from tests.serving_config.local_server.shelf import states, until, used
 
 

@@ -11,8 +11,7 @@ from tensorflow_serving.apis import model_management_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving_config.errors import StartError
-from serving_config.local_server.load_policy import LoadPolicy
-from serving_config.local_server.model_config import ModelConfig, parse_model_configs
+from serving_config.local_server.model_config import LoadPolicy, ModelConfig, parse_model_configs
 from tests.serving_config.local_server.load import load
 from tests.serving_config.local_server.support import predict_request
 

@@ -11,8 +11,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from serving_config.local_server.grpc_door import GrpcDoor
-from serving_config.local_server.unread_calls import CallLimits
+from serving_config.local_server.grpc_door import CallLimits, GrpcDoor
 from tests.serving_config.local_server.support import predict_request
 from tests.serving_config.local_server.unreading_client import UnreadingClient
 

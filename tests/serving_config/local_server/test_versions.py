@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from serving_config.local_server.base_path import found_versions
-from serving_config.local_server.versions import State, Step, VersionPolicy, next_step
+from serving_config.local_server.model_config import State, Step, VersionPolicy, next_step
+from serving_config.local_server.model_manager import found_versions
 
 START, LOADING, AVAILABLE, UNLOADING, END = State
 

@@ -7,8 +7,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving_config.local_server.errors import RequestError
-from serving_config.local_server.loading import LoadOptions, load_servable
-from serving_config.local_server.warmup import MOST_RECORDS
+from serving_config.local_server.loading import MOST_RECORDS, LoadOptions, load_servable
 from tests.serving_config.local_server.support import predict_request
 
 

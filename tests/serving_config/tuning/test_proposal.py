@@ -3,8 +3,7 @@ import pytest
 from serving_config import JobError
 from serving_config.options import parse_config
 from serving_config.tuning.measurement import Timing
-from serving_config.tuning.proposal import propose
-from serving_config.tuning.report import HEADER, format_proposal, format_timing
+from serving_config.tuning.proposal import HEADER, format_proposal, format_timing, propose
 
 
 def _timing(threads, batches, size, ms, rate):

@@ -1,4 +1,4 @@
-"""A Grafana dashboard on TensorFlow Serving's metrics: requests, errors and latency by model.
+"""Where Prometheus finds TensorFlow Serving's metrics, and a Grafana dashboard of them.
 
 The server names its metrics with a colon first: `:tensorflow:serving:request_count` has the labels `model_name` and
 `status`; `:tensorflow:serving:request_latency` is a histogram in microseconds by `model_name`, `API` and `entrypoint`;
@@ -7,7 +7,10 @@ The server names its metrics with a colon first: `:tensorflow:serving:request_co
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from serving_config.spec import ServingSpec
 
 _REQUESTS = ":tensorflow:serving:request_count"
 _LATENCY = ":tensorflow:serving:request_latency"
@@ -15,6 +18,8 @@ _RUNTIME = ":tensorflow:serving:runtime_latency"
 _MODELS = 'model_name=~"$model"'
 _DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _WIDTH, _HEIGHT = 12, 8
+PROMETHEUS_FILE = "prometheus.yml"
+SERVICE = "tensorflow-serving"  # of docker-compose.yml
 
 
 def grafana_dashboard() -> dict[str, Any]:
@@ -102,4 +107,27 @@ def _model_variable() -> dict[str, Any]:
         "multi": True,
         "includeAll": True,
         "current": {"text": "All", "value": "$__all"},
+    }
+
+
+def prometheus_file(spec: ServingSpec) -> dict[str, Any]:
+    """`prometheus.yml` for the server of docker-compose.yml. On Kubernetes the pods' annotations say the same."""
+    return {
+        "global": {"scrape_interval": "15s"},
+        "scrape_configs": [
+            {
+                "job_name": SERVICE,
+                "metrics_path": spec.monitoring_path,
+                "static_configs": [{"targets": [f"{SERVICE}:{spec.rest_api_port}"]}],
+            }
+        ],
+    }
+
+
+def scrape_annotations(spec: ServingSpec) -> dict[str, str]:
+    """Annotations of a pod that the usual scrape configurations of a cluster look for."""
+    return {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(spec.rest_api_port),
+        "prometheus.io/path": spec.monitoring_path,
     }
