@@ -33,7 +33,7 @@ from maf_serving.table_formats import Damage, InputBatch, find_format, list_suff
 Array = np.ndarray[Any, np.dtype[np.float64]]
 BATCH_ROWS = 65_536
 NUMBER, STRING, INTEGER = "number", "string", "integer"
-ArrayCategoryCodes = np.ndarray[Any, Any]
+AnyArray = np.ndarray[Any, Any]
 MOST_DISTINCT = 100_000  # values that are kept in memory while they are counted
 NULL_CODE = -1
 
@@ -227,18 +227,16 @@ class CategoryCodes:
         self._codes: dict[Any, int] = {value: code for code, value in enumerate(vocabulary or ())}
         self._other = None if vocabulary is None else len(vocabulary)
 
-    def __call__(self, column: pa.Array) -> ArrayCategoryCodes:
+    def __call__(self, column: pa.Array) -> AnyArray:
         """`[n]` float64, NaN for null. What is no value of the kind is one: `Table` has refused it before."""
         clean = to_integers(column).values if self._kind == "integer" else to_categories(column, self._kind).text
         encoded = clean.dictionary_encode()
         codes = np.array([self._code(value) for value in encoded.dictionary.to_pylist()], np.float64)
         indices = encoded.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
-        of_rows: ArrayCategoryCodes = np.append(codes, np.nan)[indices]
+        of_rows: AnyArray = np.append(codes, np.nan)[indices]
         return of_rows
 
-    def choose(
-        self, counts: ArrayCategoryCodes, *, most: int, least: int
-    ) -> tuple[tuple[Any, ...], ArrayCategoryCodes]:
+    def choose(self, counts: AnyArray, *, most: int, least: int) -> tuple[tuple[Any, ...], AnyArray]:
         """The values worth an entry of their own, most frequent first, and what the codes so far become.
 
         Args:

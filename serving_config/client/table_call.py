@@ -24,7 +24,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from export.contract import Contract, ContractError, find_version, read_contract
-from export.contract import check_columns as check_columns_columns
+from export.contract import check_columns as check_column_names
 from maf_serving.arrow_columns import carry_through
 from maf_serving.columns import ConditionColumn
 from maf_serving.command import say, when_interrupted
@@ -357,7 +357,7 @@ def resolve_columns(options: CallOptions, in_file: Sequence[str], *, note: Calla
         )
     try:
         if named:
-            check_columns_columns(options.event_columns, options.conditional_columns)
+            check_column_names(options.event_columns, options.conditional_columns)
             return Columns(options.event_columns, options.conditional_columns)
         contract, source = _read(options, usual)
     except (ContractError, OSError) as error:
