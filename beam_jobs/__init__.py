@@ -1,5 +1,12 @@
 """Batch jobs on exported flows, as Apache Beam pipelines over Arrow batches.
 
+    sources/ -> rows/reading -> rows/steps (validate) -> model/ -> rows/steps (scored rows) -> output/ -> published
+                    |                |                                   |
+                    +----------------+-----------------------------------+-> rejected rows, with their reasons
+
+An element is an Arrow batch. `jobs/` puts these steps together, `runner/` knows the runners and their processes,
+`options/` the flags, `evaluation/` the statistics that `evaluate` merges.
+
 Read first: `jobs/score.py`, a pipeline from end to end; then `rows/reading.py`, `rows/steps.py`, `model/saved_model.py`
 and `output/writing.py`, its steps. `jobs/sample.py` and `jobs/evaluate.py` are the other two jobs; `jobs/job.py` says
 what a job is, `jobs/running.py` runs any, and `score.py`, `sample.py` and `evaluate.py` are the commands, `python -m

@@ -3,6 +3,12 @@
     from export import export_saved_model
     version_dir = export_saved_model(distribution, "models/demo", event_columns=["x0"], conditional_columns=["c0"])
 
+    source -> (distribution, columns) -> check_model -> compiled/ -> serving_module -> staging directory
+                                                                                          |
+        version directory  <-  publish (rename)  <-  verification/ in a fresh process  <--+
+
+A row of a request then goes through `row_guard` (widths, rows, NaN), the compiled transforms, and out as `log_prob`.
+
 Read first: `contract.py` (what an exported model promises), then `saved_model.py` (the steps of an export),
 `serving_module.py` (what is served) and `verification/verification.py` (what is checked before a version is published,
 and by `python -m export.verify` on any version).

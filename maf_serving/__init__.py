@@ -4,6 +4,10 @@
     >>> model.log_prob({"price": [9.5], "season": [1.0], "region": ["north"]}).type
     DataType(float)
 
+    a table or file -> table_files, csv_files -> validation -> saved_model or predict_channel -> answers
+                                                     |
+                                                     +-> rejected rows, with their reasons
+
 Importing this loads nothing heavy: a name is imported when it is first used.
 
 The modules of this package are the ground floor that `maf`, `export`, `beam_jobs` and `serving_config` share; none of

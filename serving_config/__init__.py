@@ -1,5 +1,10 @@
 """TensorFlow Serving for exported flows: its configuration, a client, rollouts, tuning.
 
+    spec -> configuration, server_files, deployment/  -> files on disk  -> a TensorFlow Serving, or local_server/
+    rows -> client/table_call -> client/client -> rest_transport or grpc_transport -> the server -> rows
+
+In the local server a row goes through `grpc_door` or `rest_door`, `apis`, `predict`, `batching` and `servable`.
+
 Read first: `spec.py`, what is to be served; then `configuration.py`, the files made from it, `client/client.py`, which
 calls a server, and `rollout.py` and `tune.py`. `python -m serving_config` writes the files, `python -m
 serving_config.client`, `.rollout`, `.tune` and `.serve` are the other commands.
