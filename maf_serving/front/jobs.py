@@ -81,7 +81,7 @@ def score(
       **options: see `JobKeywords`.
 
     Returns:
-      What is written to `summary.json`: counts, mean log-density in nats, the files.
+      What is written to `_summary.json`: counts, mean log-density in nats, the files.
 
     Raises:
       UsageError: something does not fit, seen before anything was started.
@@ -130,7 +130,7 @@ def sample(
       **options: see `JobKeywords`.
 
     Returns:
-      What is written to `summary.json`.
+      What is written to `_summary.json`.
 
     Raises:
       UsageError: something does not fit, seen before anything was started.
@@ -173,7 +173,7 @@ def evaluate(
       **options: see `JobKeywords`.
 
     Returns:
-      What is written to `summary.json`: negative log-likelihood, calibration, coverage.
+      What is written to `_summary.json`: negative log-likelihood, calibration, coverage.
 
     Raises:
       UsageError: something does not fit, seen before anything was started.
