@@ -186,7 +186,7 @@ def _named_as_endpoint() -> Iterator[None]:
 
 
 def _read_pem(name: str, path: str) -> bytes:
-    with reported_as(f"--endpoint_{name} {path} cannot be read"):
+    with reported_as(f"--{name} {path} cannot be read"):
         return read_file(path)
 
 

@@ -42,7 +42,7 @@ class ScoreOptions(JobOptions):
         if self.endpoint is None:
             return places
         tls = self.endpoint.tls.files() if self.endpoint.tls else {}
-        files = [(f"--endpoint_{name}", path) for name, path in tls.items()]
+        files = [(f"--{name}", path) for name, path in tls.items()]
         return [each for each in places if each[0] != "--model"] + files
 
     def with_absolute_paths(self) -> ScoreOptions:

@@ -136,13 +136,13 @@ def test_who_cannot_be_trusted_is_not_asked(server, pem):
         target=server, model_name="gaussian", timeout=5, tls=Tls(root_certificates=pem["ca.pem"])
     )
     for endpoint in (options(server, pem, ca="other.pem", timeout=5), stranger):
-        with pytest.raises(EndpointBusyError, match=f"--endpoint {server}: UNAVAILABLE"):
+        with pytest.raises(EndpointBusyError, match=f"--grpc_target {server}: UNAVAILABLE"):
             predict(endpoint)
 
 
 def test_a_file_that_is_not_there_is_named(pem):
     endpoint = EndpointOptions(target="h:1", model_name="m", tls=Tls(root_certificates=f"{pem['ca.pem']}.nowhere"))
-    with pytest.raises(UsageError, match=r"--endpoint_root_certificates .*\.nowhere cannot be read: .*No such file"):
+    with pytest.raises(UsageError, match=r"--root_certificates .*\.nowhere cannot be read: .*No such file"):
         PredictClient(endpoint)
 
 
@@ -155,7 +155,7 @@ def test_files_are_absolute_for_workers_elsewhere_and_keys_do_not_travel(pem, mo
     moved = parsed.with_absolute_paths()
     assert moved.endpoint.tls.root_certificates == pem["ca.pem"]
     assert moved.endpoint.tls.client_key == "gs://bucket/client.key"
-    assert ("--endpoint_client_certificate", pem["client.pem"]) in moved.places()
+    assert ("--client_certificate", pem["client.pem"]) in moved.places()
     assert "--model" not in dict(moved.places())
     assert b"PRIVATE KEY" not in pickle.dumps(options("h:1", pem))
 
@@ -164,7 +164,7 @@ def test_files_are_absolute_for_workers_elsewhere_and_keys_do_not_travel(pem, mo
     ("flags", "message"),
     [
         (["--endpoint_client_key=k"], "belong together"),
-        (["--endpoint_rows_per_second=0"], "--endpoint_rows_per_second is 0; expected more than 0"),
+        (["--endpoint_rows_per_second=0"], "--rows_per_second is 0; expected more than 0"),
     ],
 )
 def test_flags_are_checked(flags, message):
@@ -174,7 +174,7 @@ def test_flags_are_checked(flags, message):
 
 
 def test_flags_of_tls_need_an_endpoint():
-    with pytest.raises(UsageError, match="--endpoint_root_certificates came without --endpoint"):
+    with pytest.raises(UsageError, match="--root_certificates came without --grpc_target"):
         parse_score_flags(["--model=m", "--input=a", "--output=o", "--endpoint_root_certificates=r"])
 
 
