@@ -1,8 +1,9 @@
-"""One nasty CSV file, read by training, a batch job and the client: the same rows, nulls, values and reasons."""
+"""One nasty CSV file for training, a batch job, the client and Python: the same rows, nulls, values and reasons."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import gzip
 import math
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import maf_serving as ms
 from beam_jobs.jobs.score import score_table
 from beam_jobs.options.jobs import ScoreOptions
 from maf.errors import DataError
@@ -115,6 +117,32 @@ def test_the_client(shop, nasty, tmp_path, monkeypatch):
 
 COLUMNS = [name for name in NAMES if name != "note"]
 FAULTS = ("ragged row", "not UTF-8", "not a number", "not an integer")
+IN_NO_TABLE = ("ragged row", "not UTF-8", "not an integer")  # of columns that have a type
+
+
+def test_python(shop):
+    lines = {
+        row: line
+        for row, line in enumerate(line for line, expected in LINES if expected is not None)
+        if not any(fault in str(EXPECTED[row]) for fault in IN_NO_TABLE)
+    }
+    cells = list(csv.reader(line.decode() for line in lines.values()))
+    columns = {
+        name: [text or None for text in column] for name, column in zip(NAMES, zip(*cells, strict=True), strict=True)
+    }
+    for name in COLUMNS:
+        if name != "region":  # what Arrow, as pandas, takes for null in a column of numbers
+            columns[name] = [None if text in ("#NA", "#N/A N/A", "NULL", "n/a") else text for text in columns[name]]
+    columns["store"] = [None if text is None else int(text.removesuffix(".0")) for text in columns["store"]]
+    model = ms.load(shop)
+    reasons = dict(zip(lines, model.check(columns).to_pylist(), strict=True))
+    log_probs = dict(zip(lines, model.log_prob(columns).to_pylist(), strict=True))
+    for row, expected in ((row, EXPECTED[row]) for row in lines):
+        if isinstance(expected, str):
+            assert (reasons[row], log_probs[row]) == (expected, None)
+        else:
+            assert reasons[row] is None
+            assert log_probs[row] == pytest.approx(log_prob(*expected), rel=1e-4)
 
 
 def open_training(path):
