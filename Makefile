@@ -11,7 +11,7 @@ export MPLCONFIGDIR := $(abspath $(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
 .PHONY: help run train report search export score sample evaluate serve test test-faults test-flink test-prism \
-    test-older-tensorflow dataflow-template bench bench-quick bench-quality check format clean
+    test-older-tensorflow dataflow-template bench bench-quick bench-latency bench-quality check format clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-17s %s\n", $$1, $$2}'
@@ -103,6 +103,9 @@ bench-quick: $(READY) ## The core of bench in a few minutes
 	$(RUN) -m benchmarks --suite quick $(PEERS)
 
 TABLES ?= data/uci
+
+bench-latency: $(READY) ## What one call of a few rows costs over an empty model, beside TFP
+	$(RUN) -m benchmarks.latency
 
 bench-quality: $(READY) ## Test NLL on published tables (TABLES=DIR) and on densities with a known answer
 	$(RUN) -m benchmarks.quality --tables $(TABLES)
