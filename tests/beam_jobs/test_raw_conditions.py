@@ -248,4 +248,4 @@ def test_an_evaluation_groups_by_a_raw_column(shop, run_job, tmp_path):
     assert groups["north"] == pytest.approx(-log_prob(*ROWS[0]), rel=1e-4)
     assert groups["(null)"] == pytest.approx(-log_prob(*ROWS[2]), rel=1e-4)
     assert summary["unknown_categories"] == UNKNOWN
-    assert "given region, price, store, temperature" in (output / "report.html").read_text()
+    assert "p(x0, x1 | region, price, store, temperature)" in (output / "report.html").read_text()

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from tensorflow.core.protobuf import saved_model_pb2
@@ -40,8 +41,11 @@ def version(run, tmp_path, monkeypatch):
 
 
 def verify(monkeypatch, capsys, *arguments):
+    """The exit status, what is printed, and what is said beside the progress."""
     monkeypatch.setattr(sys, "argv", ["export.verify", *map(str, arguments)])
-    return command.main(), capsys.readouterr()
+    status, printed = command.main(), capsys.readouterr()
+    said = [line for line in printed.err.splitlines(keepends=True) if not line.startswith("starting TensorFlow, ")]
+    return status, SimpleNamespace(out=printed.out, err="".join(said))
 
 
 def test_a_version_of_a_run(version, run, monkeypatch, capsys):

@@ -118,7 +118,7 @@ def test_a_table_goes_through(at, rows, tmp_path):
     flags = ["log_prob", f"--{name}", value, "--model_name", "flow", "--version_label", "stable"]
     flags += ["--event_columns", "x0,x1", "--conditional_columns", "c0", "--rows_per_request", "50"]
     paths = ["--input", str(tmp_path / "rows.parquet"), "--output", str(tmp_path / "out.parquet")]
-    assert call_table(parse_call([*flags, *paths])) == 500
+    assert call_table(parse_call([*flags, *paths])).rows == 500
     written = pq.read_table(tmp_path / "out.parquet")["log_prob"].to_numpy()
     np.testing.assert_allclose(written, log_prob(x, c, 1.0), rtol=1e-5)
 

@@ -152,7 +152,7 @@ def test_a_port_in_use_is_one_line(base):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--model_base=/nowhere"], "--model_base_path is /nowhere, which is no directory"),
+        (["--model_base=/nowhere"], "--model is /nowhere, which is no directory"),
         (["--model_base=BASE", "--backend=binary"], "set TENSORFLOW_MODEL_SERVER to its path"),
         (["--model_base=BASE", "--backend=local", "--enable_profiler"], "unknown argument '--enable_profiler"),
         (

@@ -116,9 +116,9 @@ def test_docker_listens_where_it_is_told(base):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "--model_base_path and --model_config_file: neither given"),
+        ([], "--model and --model_config_file: neither given"),
         (["--model_base", "BASE", "--model_config_file", "x"], "both given"),
-        (["--model_base", "/nowhere"], "--model_base_path is /nowhere, which is no directory"),
+        (["--model_base", "/nowhere"], "--model is /nowhere, which is no directory"),
         (["--model_config_file", "/nowhere"], "--model_config_file is /nowhere, which is no file"),
         (["--model_base", "BASE", "--ssl_config_file", "/nowhere"], "--ssl_config_file is /nowhere, which is no file"),
         (["--model_base", "BASE", "--port", "x"], "argument --port: invalid int value"),
@@ -126,7 +126,7 @@ def test_docker_listens_where_it_is_told(base):
         (["--model_base", "BASE", "--port", "99999"], "--port is 99999; expected 1 to 65535"),
         (["--model_base", "BASE", "--enable_batching=maybe"], "'maybe' is neither true nor false"),
         (["--model_base", "BASE", "--max_num_load_retries=many"], "'many' is no integer"),
-        (["--model_bsae_path", "BASE"], "did you mean --model_base_path"),
+        (["--modle", "BASE"], "did you mean --model?"),
         (["--model_base", "BASE", "--enable_bacthing"], "did you mean --enable_batching"),
         (["--model_base", "BASE", "stray"], "unexpected argument 'stray'"),
         (["--model_base", "BASE", "--backend", "remote"], "invalid choice: 'remote'"),
