@@ -119,7 +119,7 @@ except SystemExit as end:
     sys.exit(end.code or 3 * ("tensorflow" in sys.modules))"""
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert "--version_dir" in result.stdout
+    assert "--model DIR" in result.stdout
 
 
 def test_a_version_that_lacks_a_signature(version, monkeypatch, capsys):
