@@ -58,8 +58,8 @@ def test_help_answers_without_tensorflow():
         (["--data", "TABLE", "--event", "y", "--dequantize", "c=1"], "dequantize has c=1"),
         (["--data", "TABLE", "--event", "y", "--max_dropped_share", "0.001"], "7 of 5,000 rows"),
         (["--data", "TABLE", "--event", "y", "--num_layers", "0"], "num_layers is 0"),
-        (["--data", "TABLE", "--event", "y", "--layers", "2"], "unrecognized arguments: --layers 2"),
-        (["--event", "y"], "--data is missing"),
+        (["--data", "TABLE", "--event", "y", "--layers", "2"], "'--layers'; did you mean --num_layers?"),
+        (["--event", "y"], "--input is missing"),
         (["--resume"], "holds no run to resume"),
     ],
 )

@@ -58,7 +58,7 @@ def test_the_best_trial_is_left_as_a_run_and_a_second_search_goes_on(table, tmp_
     number = int((output / "best" / "trial.json").read_text())
     (kept,) = {line for line in lines[2:] if int(line.split()[0]) == number}
     assert load_run(output / "best").training_summary.validation_nll == pytest.approx(float(kept.split()[1]), abs=1e-4)
-    assert f"python -m export --run {output / 'best'}" in report
+    assert f"maf-serving export --run {output / 'best'}" in report
     assert not (output / "best.before").exists()
 
 
@@ -250,7 +250,7 @@ def test_values_that_make_no_sense_are_refused():
         parse_arguments([*argv, "--max_trials", "0"])
     with pytest.raises(ConfigError, match="folds is 0"):
         parse_arguments([*argv, "--folds", "0"])
-    with pytest.raises(ConfigError, match="--data is missing"):
+    with pytest.raises(ConfigError, match="--input is missing"):
         parse_arguments(["--output", "s"])
 
 
