@@ -146,9 +146,7 @@ def serve(
             arguments.append(f"--model_config_file={config}")
         for last in (False,) * (_TRIES - 1) + (True,):
             grpc_port, rest_port = _free_ports(port, rest_api_port)
-            server = _start(
-                name, [*arguments, f"--port={grpc_port}", f"--rest_api_port={rest_port}"], grpc_port, rest_port
-            )
+            server = _start(name, arguments, grpc_port, rest_port)
             try:
                 _wait(server, deadline)
             except BaseException as error:
