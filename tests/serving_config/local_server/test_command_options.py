@@ -6,7 +6,7 @@ import pytest
 
 from maf_serving.batching import BatchingParameters
 from serving_config.errors import UsageError
-from serving_config.local_server import run
+from serving_config.local_server import command_options
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.loading import replay_warmup
 from serving_config.local_server.model_config import ModelConfig, VersionPolicy
@@ -32,16 +32,16 @@ def write(tmp_path):
 
 def test_defaults(flags, tmp_path):
     options = flags()
-    assert run.models_of_options(options) == (ModelConfig(name="default", base_path=str(tmp_path / "m")),)
-    server = run.server_options(options)
+    assert command_options.models(options) == (ModelConfig(name="default", base_path=str(tmp_path / "m")),)
+    server = command_options.server_options(options)
     assert (server.host, server.port, server.rest_api_port) == ("127.0.0.1", 8500, 8501)
     assert server.metrics_path == "/monitoring/prometheus/metrics"  # as in every generated configuration
     assert not server.grpc_health_checks
-    assert run.load_policy(options).retries == 5
-    loading = run.load_options(options)
+    assert command_options.load_policy(options).retries == 5
+    loading = command_options.load_options(options)
     assert loading.batching(tmp_path) is None
     assert loading.warm_up is replay_warmup
-    assert run.tls(options) is None
+    assert command_options.tls(options) is None
 
 
 def test_flags_reach_the_server(flags, write):
@@ -56,12 +56,12 @@ def test_flags_reach_the_server(flags, write):
         "--load_retry_interval_micros=500000",
         "--tensorflow_intra_op_parallelism=2",
     )
-    server = run.server_options(options)
+    server = command_options.server_options(options)
     assert (server.host, server.rest_api_port, server.metrics_path) == ("::1", None, "/m")
     assert server.grpc_health_checks
-    policy = run.load_policy(options)
+    policy = command_options.load_policy(options)
     assert (policy.retries, policy.retry_seconds) == (1, 0.5)
-    loading = run.load_options(options)
+    loading = command_options.load_options(options)
     assert loading.threads.session_config().intra_op_parallelism_threads == 2
     assert loading.warm_up is not replay_warmup
 
@@ -76,29 +76,29 @@ def test_flags_reach_the_server(flags, write):
 )
 def test_the_monitoring_configuration_decides_about_metrics(flags, write, text, path):
     options = flags(f"--monitoring_config_file={write(text)}")
-    assert run.server_options(options).metrics_path == path
+    assert command_options.server_options(options).metrics_path == path
 
 
 def test_batching_for_all_or_for_each_model(flags, write, tmp_path):
     parameters = write("max_batch_size { value: 8 }")
-    loading = run.load_options(flags("--enable_batching", f"--batching_parameters_file={parameters}"))
+    loading = command_options.load_options(flags("--enable_batching", f"--batching_parameters_file={parameters}"))
     assert loading.batching(tmp_path).max_batch_size == 8
-    assert run.load_options(flags("--enable_batching")).batching(tmp_path) == BatchingParameters()
-    loading = run.load_options(flags("--enable_batching", "--enable_per_model_batching_parameters"))
+    assert command_options.load_options(flags("--enable_batching")).batching(tmp_path) == BatchingParameters()
+    loading = command_options.load_options(flags("--enable_batching", "--enable_per_model_batching_parameters"))
     assert loading.batching(tmp_path) is None
     (tmp_path / "batching_params.pbtxt").write_text("max_batch_size { value: 16 }")
     assert loading.batching(tmp_path).max_batch_size == 16
     with pytest.raises(UsageError, match="without --enable_batching have no effect"):
-        run.load_options(flags(f"--batching_parameters_file={parameters}"))
+        command_options.load_options(flags(f"--batching_parameters_file={parameters}"))
     shared = write("max_batch_size { value: 8 } num_batch_threads { value: 3 }")  # of which only the threads count
     both = (f"--batching_parameters_file={shared}", "--enable_per_model_batching_parameters")
-    own = run.load_options(flags("--enable_batching", *both)).batching(tmp_path)
+    own = command_options.load_options(flags("--enable_batching", *both)).batching(tmp_path)
     assert (own.max_batch_size, own.num_batch_threads) == (16, 3)
 
 
 def test_functions_for_xla_are_refused_unless_asked_for(flags):
-    assert run.load_options(flags()).xla == "refuse"
-    assert run.load_options(flags("--xla_cpu_compilation_enabled")).xla == "compile"
+    assert command_options.load_options(flags()).xla == "refuse"
+    assert command_options.load_options(flags("--xla_cpu_compilation_enabled")).xla == "compile"
 
 
 CONFIG = 'name: "a" model_platform: "tensorflow" base_path: "{base}"'
@@ -114,7 +114,7 @@ def test_a_configuration_of_several_models(write, tmp_path):
         f'config {{ name: "b" base_path: "{tmp_path}/b" model_platform: "tensorflow" '
         "model_version_policy { latest { num_versions: 2 } } } }"
     )
-    first, second = run.models_of_options(parse_serve_flags(["--model_config_file", path]))
+    first, second = command_options.models(parse_serve_flags(["--model_config_file", path]))
     assert (first.name, first.policy) == ("a", VersionPolicy(kind="specific", specific=(3, 4)))
     assert first.labels == {"stable": 3}
     assert second.policy == VersionPolicy(latest=2)
@@ -141,4 +141,4 @@ def test_a_configuration_that_makes_no_sense_is_refused(write, tmp_path, text, c
     for word, base in (("CONFIG", tmp_path), ("GONE", "/nowhere"), ("REMOTE", "gs://b/m"), ("RELATIVE", "models/m")):
         text = text.replace(word, CONFIG.format(base=base))
     with pytest.raises((UsageError, RequestError), match=complaint):
-        run.models_of_options(parse_serve_flags(["--model_config_file", write(text)]))
+        command_options.models(parse_serve_flags(["--model_config_file", write(text)]))
