@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from export.builder import build
 from export.contract import Contract, ContractError
@@ -271,3 +272,25 @@ def test_the_environment_is_the_locks():
     assert not others
     done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@holds("Every dependency is pinned")
+def test_what_is_pinned_takes_every_python_it_is_pinned_for():
+    """`pip install -r requirements.lock` on another Python than this one's would refuse the whole lock."""
+    pythons = [f"3.{minor}" for minor in range(10, 14)]
+    refused, seen = [], 0
+    for requirement in pinned():
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue
+        try:
+            takes = importlib.metadata.metadata(requirement.name).get("Requires-Python")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        seen += 1
+        for python in pythons:
+            here = {"python_version": python, "python_full_version": f"{python}.1"}
+            wanted = requirement.marker is None or requirement.marker.evaluate(here)
+            if wanted and takes and not SpecifierSet(takes).contains(f"{python}.1"):
+                refused.append(f"{requirement} on Python {python}: it takes {takes}")
+    assert not refused
+    assert seen > 100
