@@ -3,7 +3,7 @@
     from export import export_saved_model
     version_dir = export_saved_model(distribution, "models/demo", event_columns=["x0"], conditional_columns=["c0"])
 
-    source -> (distribution, columns) -> check_model -> compiled/ -> serving_module -> staging directory
+    source.load() -> TrainedModel -> check_model -> compiled/ -> serving_module -> staging directory
                                                                                           |
         version directory  <-  publish (rename)  <-  verification/ in a fresh process  <--+
 
@@ -25,21 +25,27 @@ from maf_serving.lazy import lazy_names
 if TYPE_CHECKING:
     from export.contract import ConditionColumn, Contract, ContractError, TrainingSummary, read_contract
     from export.errors import ExportError, ExportWarning, ModelError, OptionError, PublishError, VerificationError
-    from export.saved_model import export_saved_model
+    from export.saved_model import export_model, export_saved_model
+    from export.source import CheckpointSource, ExportOptions, RunSource, TrainedModel
     from maf_serving.batching import BatchingParameters
 
 __all__ = [
     "BatchingParameters",
+    "CheckpointSource",
     "ConditionColumn",
     "Contract",
     "ContractError",
     "ExportError",
+    "ExportOptions",
     "ExportWarning",
     "ModelError",
     "OptionError",
     "PublishError",
+    "RunSource",
+    "TrainedModel",
     "TrainingSummary",
     "VerificationError",
+    "export_model",
     "export_saved_model",
     "read_contract",
 ]
@@ -57,6 +63,7 @@ __getattr__, __dir__ = lazy_names(
             "PublishError",
             "VerificationError",
         ],
-        "export.saved_model": ["export_saved_model"],
+        "export.saved_model": ["export_model", "export_saved_model"],
+        "export.source": ["CheckpointSource", "ExportOptions", "RunSource", "TrainedModel"],
     },
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from export.errors import OptionError, PublishError
 from export.publish import check_base, is_remote
-from export.source import read_source
+from export.source import ExportOptions, read_source
 from maf_serving.batching import BatchingParameters
 from maf_serving.command import run_command, say, show
 from maf_serving.flags import CommandParser, integers, names
@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _export(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
-    batching = _batching(options)
+    how = ExportOptions(
+        version=options.version, warmup_batch_sizes=options.warmup_batch_sizes, batching=_batching(options)
+    )
     source = read_source(
         run=options.run,
         builder=options.builder,
@@ -49,15 +51,10 @@ def _export(arguments: Sequence[str] | None) -> int:
             raise OptionError(str(error)) from error
     say("starting TensorFlow, and reading the model")
     import_quietly()
-    from export.verification.version import format_report  # noqa: PLC0415  # TensorFlow takes seconds, --help must not
+    from export.saved_model import export_model  # noqa: PLC0415  # TensorFlow takes seconds, --help must not
+    from export.verification.version import format_report  # noqa: PLC0415
 
-    exported = source.export(
-        options.model,
-        version=options.version,
-        warmup_batch_sizes=options.warmup_batch_sizes,
-        batching=batching,
-        announce=say,
-    )
+    exported = export_model(source.load(), options.model, how, announce=say)
     status = show(f"{format_report(exported.report)}\nversion: {exported.version_dir}")
     model, name = shlex.quote(options.model), shlex.quote(Path(options.model.rstrip("/")).name)
     say(f"next     maf-serving serve --model {model} --model_name {name}")

@@ -15,20 +15,45 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
+from export.builder import Built, build
+from export.check_model import check_masks, check_model, check_weights
 from export.errors import CheckpointError, ModelError, OptionError
-
-if TYPE_CHECKING:
-    from export.builder import Built
+from maf.routing import make_bijector_kwargs
 
 MAX_NAMED = 4
 SUFFIX = ".weights.h5"
 _GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _VALUE = "VARIABLE_VALUE"
+
+
+def load_checkpoint(builder: str, path: Path, event_columns: Sequence[str], conditional_columns: Sequence[str]) -> Any:
+    """The distribution of a builder, with the weights of the checkpoint at `path`; see `CheckpointSource.load`."""
+    check_checkpoint(path)
+    built = build(builder)
+    check_model(built.distribution, event_columns, conditional_columns)  # layers have no variables before their call
+    used = used_variables(built.distribution, len(event_columns), len(conditional_columns))
+    restore(built, path, used)
+    check_weights(used)
+    check_masks(used)
+    return built.distribution
+
+
+def used_variables(distribution: Any, event_size: int, condition_size: int) -> list[tf.Variable]:
+    """Every variable that the log-density reads, once, wherever the model keeps it: in a closure too."""
+
+    def log_prob(x: tf.Tensor, c: tf.Tensor) -> tf.Tensor:
+        condition = {"conditional_input": c} if condition_size else {}
+        kwargs = make_bijector_kwargs(distribution.bijector, condition)
+        return distribution.log_prob(x, bijector_kwargs=kwargs)
+
+    specs = [tf.TensorSpec([2, size], distribution.dtype) for size in (event_size, condition_size)]
+    graph = tf.function(log_prob, autograph=False).get_concrete_function(*specs).graph
+    return list({id(variable): variable for variable in graph.variables}.values())
 
 
 def check_checkpoint(path: Path) -> None:

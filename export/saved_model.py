@@ -14,17 +14,19 @@ import tensorflow as tf
 from export.base_sampler import BaseSampler, make_base_sampler
 from export.check_model import check_model, check_weights, null_values
 from export.compiled.compile_density import compile_density
-from export.contract import CONTRACT_PATH, ConditionColumn, Contract, ContractError, TrainingSummary, encoded_columns
+from export.contract import CONTRACT_PATH, ConditionColumn, Contract, ContractError, TrainingSummary
 from export.errors import ExportWarning, ModelError, PublishError
 from export.raw_inputs import RawCondition, RawExamples
 from export.remote import LocalBase, RemoteBase, open_base
 from export.requests import check_batch_sizes, warmup_requests, write_warmup
 from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
 from export.signatures import ENCODE_CONDITION, make_signatures, sampling_signatures, write_method_names
+from export.source import ExportOptions, TrainedModel
 from export.verification.inputs import make_inputs
 from export.verification.references import LiveModel
 from export.verification.verification import VerificationReport, verify
 from maf_serving.batching import BATCHING_PATH, BatchingParameters
+from maf_serving.columns import as_condition_columns
 from maf_serving.command import sigterm_raises, silent
 
 IN_PROCESS = ("log_prob", "inverse", "forward", "sample_with_seed", ENCODE_CONDITION)
@@ -55,83 +57,95 @@ def export_saved_model(
         version_dir = export_saved_model(distribution, "models/demo", event_columns=["x0", "x1"],
                                          conditional_columns=["c0"])
 
-    Either the whole version appears, or nothing: it is written under a name that TF Serving ignores and renamed once a
-    fresh process has reloaded it and agreed with TFP. To a remote base (`gs://...`) it is copied then, with
-    `saved_model.pb` last. Takes some ten seconds, most of them to start that process.
+    This is `export_model` of a distribution in this process.
 
     Args:
-      distribution: trained `tfd.TransformedDistribution` with event shape `[D]`, float32 or float64.
-      model_base: directory of the model's versions, made if need be; local, or remote with a scheme that
-        `tf.io.gfile` knows.
+      distribution: the trained distribution, see `TrainedModel`.
+      model_base: directory of the model's versions, see `export_model`.
       event_columns: names of the D columns of `x`, in order.
       conditional_columns: names of the C columns of `conditional_input`, in order; none for an unconditional model.
       condition_columns: instead of these, the raw columns of the condition where categories or columns with nulls are
         among them: the model then takes them as `ConditionColumn` says, and the version takes them raw too.
-      version: number of the version; `None` for one more than the greatest there is.
-      training: how the model was trained, for the contract.
-      warmup_batch_sizes: numbers of rows of the warm-up requests that a server answers before it calls the version
-        available, for each of which there is one request of every signature; none for no warm-up.
-      batching: how a server with `--enable_per_model_batching_parameters` gathers requests; `None` for no file of it.
+      version: number of the version, see `ExportOptions`.
+      training: how the model was trained, see `TrainedModel`.
+      warmup_batch_sizes: rows of the warm-up requests, see `ExportOptions`.
+      batching: how a server gathers requests, see `ExportOptions`.
 
     Returns:
       The version's directory, a text if it is remote.
 
     Raises:
       ContractError: if the columns are no list of different names, or of the condition both lists are given.
+      ExportError: as `export_model` does.
+    """
+    if conditional_columns and condition_columns:
+        raise ContractError(
+            f"got {len(conditional_columns)} conditional_columns and {len(condition_columns)} condition_columns; "
+            "expected one of them: condition_columns where there are categories or nulls"
+        )
+    model = TrainedModel(
+        distribution=distribution,
+        event_columns=tuple(event_columns),
+        condition_columns=as_condition_columns(condition_columns or conditional_columns),
+        training=training,
+    )
+    options = ExportOptions(version=version, warmup_batch_sizes=tuple(warmup_batch_sizes), batching=batching)
+    return export_model(model, model_base, options).version_dir
+
+
+def export_model(
+    model: TrainedModel,
+    model_base: str | Path,
+    options: ExportOptions | None = None,
+    *,
+    announce: Callable[[str], object] = silent,
+) -> ExportedVersion:
+    """Exports a model as a SavedModel for TF Serving, verified against it, as the next version in `model_base`.
+
+        >>> exported = export_model(RunSource(Path("runs/demo")).load(), "models/demo")  # doctest: +SKIP
+        >>> exported.version_dir  # doctest: +SKIP
+        PosixPath('models/demo/1')
+
+    Either the whole version appears, or nothing: it is written under a name that TF Serving ignores and renamed once a
+    fresh process has reloaded it and agreed with TFP. To a remote base (`gs://...`) it is copied then, with
+    `saved_model.pb` last. Takes some ten seconds, most of them to start that process.
+
+    Args:
+      model: what a source loads to, or made of a distribution in this process.
+      model_base: directory of the model's versions, made if need be; local, or remote with a scheme that
+        `tf.io.gfile` knows.
+      options: number of the version, warm-up and batching; by default the next one, with a request of one row.
+      announce: takes a line for each step, before it begins.
+
+    Raises:
       RoutingError: if two conditional layers share a name.
       ModelError: if the distribution does not fit the columns or cannot be exported.
       OptionError: if the warm-up batch sizes are no numbers of rows that a server takes, or make too many records.
       PublishError: if the version exists, or the directory cannot be written to.
       VerificationError: if the exported version does not compute what the model computes.
     """
-    return export_and_report(
-        distribution,
-        model_base,
-        event_columns=event_columns,
-        conditional_columns=conditional_columns,
-        condition_columns=condition_columns,
-        version=version,
-        training=training,
-        warmup_batch_sizes=warmup_batch_sizes,
-        batching=batching,
-    ).version_dir
-
-
-def export_and_report(
-    distribution: Any,
-    model_base: str | Path,
-    *,
-    event_columns: Sequence[str],
-    conditional_columns: Sequence[str] = (),
-    condition_columns: Sequence[ConditionColumn] = (),
-    version: int | None = None,
-    training: TrainingSummary | None = None,
-    warmup_batch_sizes: Sequence[int] = (1,),
-    batching: BatchingParameters | None = None,
-    announce: Callable[[str], object] = silent,
-) -> ExportedVersion:
-    """`export_saved_model`, with the verification's figures; `announce` is told of each step before it begins."""
-    columns = read_columns(conditional_columns, condition_columns)
-    check_model(distribution, event_columns, columns.conditional_columns)
+    options = options or ExportOptions()
+    distribution = model.distribution
+    check_model(distribution, model.event_columns, model.conditional_columns)
     check_weights(distribution.variables)
-    base = _open_base(model_base, version)
+    base = _open_base(model_base, options.version)
     sampler = _base_sampler_or_warning(distribution)
-    contract = _make_contract(distribution, event_columns, columns, sampler, training)
-    check_batch_sizes(warmup_batch_sizes, contract, batching)
+    contract = _make_contract(model, sampler)
+    check_batch_sizes(options.warmup_batch_sizes, contract, options.batching)
     # owns the variables and tables that the graphs read
     announce(f"compiling the model and tracing {len(contract.signatures)} signatures")
     functions = _serving_functions(distribution, sampler, contract)
     concrete_functions = trace(functions, contract.signatures)
     check_weights(captured_variables(concrete_functions))
-    model = LiveModel(distribution)
+    live = LiveModel(distribution)
     inputs = make_inputs(
-        model,
+        live,
         condition_size=contract.condition_size,
         seed=0,
         event_columns=contract.event_columns,
         condition_columns=contract.condition_columns,
     )
-    warmup = warmup_requests(contract, inputs, warmup_batch_sizes)
+    warmup = warmup_requests(contract, inputs, options.warmup_batch_sizes)
     try:
         with sigterm_raises(), base.staging() as staged:
             announce("writing the SavedModel and its warm-up requests")
@@ -139,13 +153,13 @@ def export_and_report(
             write_method_names(staged, contract)
             _write_contract(contract, staged)
             write_warmup(staged, contract, warmup)
-            if batching is not None:
-                (staged / BATCHING_PATH).write_text(batching.to_text(), encoding="utf-8")
+            if options.batching is not None:
+                (staged / BATCHING_PATH).write_text(options.batching.to_text(), encoding="utf-8")
             announce("verifying it in a fresh process, against the model in TensorFlow Probability")
-            report = verify(model, staged, inputs)
+            report = verify(live, staged, inputs)
             report.require_agreement()
             announce("publishing it")
-            return ExportedVersion(base.publish(staged, version), report)
+            return ExportedVersion(base.publish(staged, options.version), report)
     except (OSError, tf.errors.OpError) as error:
         raise _cannot_take(model_base, error) from error
 
@@ -165,28 +179,16 @@ class InProcess:
     functions: ServingFunctions
 
 
-def functions_in_process(
-    distribution: Any,
-    *,
-    event_columns: Sequence[str],
-    condition_columns: Sequence[ConditionColumn] = (),
-    training: TrainingSummary | None = None,
-) -> InProcess:
-    """What an export of the distribution would offer, without writing or verifying anything.
-
-    Args:
-      distribution: as of `export_saved_model`.
-      event_columns: names of the D columns of `x`.
-      condition_columns: the raw columns of the condition, plain numbers too.
-      training: how the model was trained.
+def functions_in_process(model: TrainedModel) -> InProcess:
+    """What an export of the model would offer, without writing or verifying anything.
 
     Raises:
-      ContractError, RoutingError, ModelError: as `export_saved_model` does.
+      ContractError, RoutingError, ModelError: as `export_model` does.
     """
-    columns = read_columns((), condition_columns)
-    check_model(distribution, event_columns, columns.conditional_columns)
+    distribution = model.distribution
+    check_model(distribution, model.event_columns, model.conditional_columns)
     sampler = _base_sampler_or_warning(distribution)
-    contract = _make_contract(distribution, event_columns, columns, sampler, training)
+    contract = _make_contract(model, sampler)
     functions = _serving_functions(distribution, sampler, contract)
     wanted = {name: signature for name, signature in contract.signatures.items() if name in IN_PROCESS}
     return InProcess(contract, trace(functions, wanted), functions)
@@ -216,30 +218,25 @@ def _base_sampler_or_warning(distribution: Any) -> BaseSampler | None:
         return None
 
 
-def _make_contract(
-    distribution: Any,
-    event_columns: Sequence[str],
-    columns: EncodedColumns,
-    sampler: BaseSampler | None,
-    training: TrainingSummary | None,
-) -> Contract:
-    condition_size = len(columns.conditional_columns)
-    signatures = make_signatures(
-        event_size=len(event_columns),
-        condition_size=condition_size,
-        dtype=distribution.dtype.name,
-        sampling=sampling_signatures(condition_size) if sampler else (),
-        condition_columns=columns.condition_columns,
-    )
+def _make_contract(model: TrainedModel, sampler: BaseSampler | None) -> Contract:
+    raw = () if all(column.is_plain for column in model.condition_columns) else model.condition_columns
+    condition_size = len(model.conditional_columns)
+    dtype = model.distribution.dtype.name
     return Contract(
-        event_columns=tuple(event_columns),
-        conditional_columns=columns.conditional_columns,
-        dtype=distribution.dtype.name,
-        signatures=signatures,
+        event_columns=model.event_columns,
+        conditional_columns=model.conditional_columns,
+        dtype=dtype,
+        signatures=make_signatures(
+            event_size=len(model.event_columns),
+            condition_size=condition_size,
+            dtype=dtype,
+            sampling=sampling_signatures(condition_size) if sampler else (),
+            condition_columns=raw,
+        ),
         toolkit_version=importlib.metadata.version("maf-serving"),
         tensorflow_version=tf.__version__,
-        training=training,
-        condition_columns=columns.condition_columns,
+        training=model.training,
+        condition_columns=raw,
     )
 
 
@@ -255,29 +252,3 @@ def _write_contract(contract: Contract, directory: Path) -> None:
     path = directory / CONTRACT_PATH
     path.parent.mkdir(exist_ok=True)
     path.write_text(contract.to_json(), encoding="utf-8")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class EncodedColumns:
-    """Both forms of a condition's columns, as a contract has them."""
-
-    conditional_columns: tuple[str, ...]
-    condition_columns: tuple[ConditionColumn, ...] = ()
-
-
-def read_columns(conditional_columns: Sequence[str], condition_columns: Sequence[ConditionColumn]) -> EncodedColumns:
-    """The columns, of which one list or none is given; raw columns that are plain numbers are no more than names.
-
-    Raises:
-      ContractError: if both lists are given.
-    """
-    if conditional_columns and condition_columns:
-        raise ContractError(
-            f"got {len(conditional_columns)} conditional_columns and {len(condition_columns)} condition_columns; "
-            "expected one of them: condition_columns where there are categories or nulls"
-        )
-    if all(not column.is_category and not column.nullable for column in condition_columns):
-        return EncodedColumns(conditional_columns=(*conditional_columns, *(each.name for each in condition_columns)))
-    return EncodedColumns(
-        conditional_columns=encoded_columns(condition_columns), condition_columns=tuple(condition_columns)
-    )

@@ -1,4 +1,11 @@
-"""Where the model to export comes from: a run of ours, or a checkpoint with a function that builds the model."""
+"""What is exported and how: a source loads to a `TrainedModel`, and `ExportOptions` say what the version is to be like.
+
+    RunSource(run directory)          ┐
+    CheckpointSource(builder, path)   ├─ load() ─> TrainedModel ─> saved_model.export_model(model, base, options)
+    a distribution in this process    ┘
+
+Sources are checked when they are named; nothing here loads TensorFlow before `load()`.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +14,64 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.builder import parse_builder
-from export.contract import ConditionColumn, check_columns
+from export.contract import ConditionColumn, TrainingSummary, check_columns, encoded_columns
 from export.errors import OptionError
-from maf.run_directory import RunDirectory
+from maf.run_directory import RunDirectory, load_run
+from maf_serving.columns import as_condition_columns
 from maf_serving.errors import ContractError
 from maf_serving.strict_json import parse_json, read_value
 
 if TYPE_CHECKING:
-    from export.saved_model import ExportedVersion
+    from maf.run_directory import Run
+    from maf_serving.batching import BatchingParameters
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel:
+    """A trained density p(x | c), and what its columns are called: all that an export has to know of a model.
+
+    Attributes:
+      distribution: trained `tfd.TransformedDistribution` with event shape `[D]`, float32 or float64.
+      event_columns: names of the D columns of `x`, in order.
+      condition_columns: the raw columns of the condition, in order; none for an unconditional model. The C columns of
+        `conditional_input` are what they are encoded to: a column that is a plain number is its own encoding.
+      training: how the model was trained, for the contract; `None` where that is not known.
+
+    Raises:
+      ContractError: if the columns are no list of different names.
+    """
+
+    distribution: Any
+    event_columns: tuple[str, ...]
+    condition_columns: tuple[ConditionColumn, ...] = ()
+    training: TrainingSummary | None = None
+
+    def __post_init__(self) -> None:
+        check_columns(self.event_columns, [column.name for column in self.condition_columns])
+
+    @property
+    def conditional_columns(self) -> tuple[str, ...]:
+        """Names of the C columns of `conditional_input`, in order."""
+        return encoded_columns(self.condition_columns)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """How a model is exported.
+
+        >>> ExportOptions(warmup_batch_sizes=(1, 64)).version is None
+        True
+
+    Attributes:
+      version: number of the version; `None` for one more than the greatest there is.
+      warmup_batch_sizes: numbers of rows of the warm-up requests that a server answers before it calls the version
+        available, for each of which there is one request of every signature; none for no warm-up.
+      batching: how a server with `--enable_per_model_batching_parameters` gathers requests; `None` for no file of it.
+    """
+
+    version: int | None = None
+    warmup_batch_sizes: tuple[int, ...] = (1,)
+    batching: BatchingParameters | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,39 +83,71 @@ class RunSource:
     def __post_init__(self) -> None:
         RunDirectory(self.run).read_summary()
 
-    def export(self, model_base: str, **options: Any) -> ExportedVersion:
-        """Exports it; TensorFlow is loaded here."""
-        from export.exports import export_run  # noqa: PLC0415
+    def load(self) -> TrainedModel:
+        """The trained model; TensorFlow is loaded here. Raises `RunError` if the run is damaged."""
+        return model_of_run(load_run(self.run))
 
-        return export_run(self.run, model_base, **options)
+
+def model_of_run(run: Run) -> TrainedModel:
+    """The model of a finished run, and how training went."""
+    summary = run.training_summary
+    return TrainedModel(
+        distribution=run.distribution,
+        event_columns=run.event_columns,
+        condition_columns=run.condition_columns,
+        training=TrainingSummary(
+            training_rows=summary.training_rows,
+            validation_rows=summary.validation_rows,
+            test_rows=summary.test_rows,
+            epochs=summary.epochs,
+            validation_nll=summary.validation_nll,
+            test_nll=summary.test_nll,
+            dequantization=run.dequantization,
+        ),
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointSource:
-    """A builder, a checkpoint, and the columns; those of the condition by name, or raw ones."""
+    """A function that builds the model, a checkpoint of its weights, and the names of the columns.
+
+    Attributes:
+      builder: `package.module:function`; the function takes no arguments and returns the untrained distribution, or a
+        tuple of it and of the object that was saved, a Keras model for example.
+      checkpoint: directory or prefix of a `tf.train.Checkpoint`, or a `.weights.h5` file of Keras.
+      event_columns: names of the D columns of `x`, in order.
+      condition_columns: the raw columns of the condition, in order.
+
+    Raises:
+      OptionError: if the builder is no such text.
+      ContractError: if the columns are no list of different names.
+    """
 
     builder: str
     checkpoint: Path
-    event: tuple[str, ...]
-    condition: tuple[str, ...] = ()
+    event_columns: tuple[str, ...]
     condition_columns: tuple[ConditionColumn, ...] = ()
 
     def __post_init__(self) -> None:
         parse_builder(self.builder)
-        check_columns(self.event, self.condition or [column.name for column in self.condition_columns])
+        check_columns(self.event_columns, [column.name for column in self.condition_columns])
 
-    def export(self, model_base: str, **options: Any) -> ExportedVersion:
-        """Exports it; TensorFlow is loaded here."""
-        from export.exports import export_checkpoint  # noqa: PLC0415
+    def load(self) -> TrainedModel:
+        """The model with the weights of the checkpoint; TensorFlow is loaded here.
 
-        return export_checkpoint(
-            self.builder,
-            self.checkpoint,
-            model_base,
-            event_columns=self.event,
-            conditional_columns=self.condition,
+        Raises:
+          OptionError: if there is no such function or checkpoint.
+          ModelError: if the function does not return a distribution of these columns, or its masks were not kept.
+          CheckpointError: if not every variable gets a value, or not every value of the model a variable.
+        """
+        from export.checkpoint import load_checkpoint  # noqa: PLC0415
+
+        return TrainedModel(
+            distribution=load_checkpoint(
+                self.builder, self.checkpoint, self.event_columns, encoded_columns(self.condition_columns)
+            ),
+            event_columns=self.event_columns,
             condition_columns=self.condition_columns,
-            **options,
         )
 
 
@@ -99,9 +188,10 @@ def read_source(
     return CheckpointSource(
         builder=builder,
         checkpoint=checkpoint,
-        event=event,
-        condition=condition or (),
-        condition_columns=read_condition_columns(condition_spec) if condition_spec is not None else (),
+        event_columns=event,
+        condition_columns=read_condition_columns(condition_spec)
+        if condition_spec is not None
+        else as_condition_columns(condition or ()),
     )
 
 

@@ -7,7 +7,7 @@ share, of which exactly one is 1; a column where null is a state of its own brin
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from maf_serving.errors import ContractError
 
@@ -87,6 +87,18 @@ class ConditionColumn:
             )
         if isinstance(value, int) and not _LEAST_INT64 <= value <= _GREATEST_INT64:
             raise ContractError(f"condition column {self.name!r} has the value {value}; expected a 64-bit integer")
+
+
+def as_condition_columns(columns: Iterable[str | ConditionColumn]) -> tuple[ConditionColumn, ...]:
+    """The columns of a condition, of which a name alone is that of a plain number.
+
+        >>> [column.is_plain for column in as_condition_columns(["season", ConditionColumn(name="age", nullable=True)])]
+        [True, False]
+
+    Raises:
+      ContractError: for a name that is no text, or empty.
+    """
+    return tuple(column if isinstance(column, ConditionColumn) else ConditionColumn(name=column) for column in columns)
 
 
 def encoded_columns(columns: Sequence[ConditionColumn]) -> tuple[str, ...]:

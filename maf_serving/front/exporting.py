@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maf_serving.columns import ConditionColumn
+from maf_serving.columns import ConditionColumn, as_condition_columns
 from maf_serving.errors import UsageError
 from maf_serving.front.tables import column_names
 from maf_serving.front.training import Run
@@ -14,6 +14,7 @@ from maf_serving.quiet_tensorflow import import_quietly
 
 if TYPE_CHECKING:
     from export.contract import Contract
+    from export.source import TrainedModel
     from maf_serving.batching import BatchingParameters
 
 
@@ -54,24 +55,30 @@ def export(
       UsageError: columns or options do not fit the model, or the run is not finished.
       JobError: the model cannot be exported, the directory cannot be written to, or the verification has failed.
     """
-    event = column_names(event)
-    columns = (condition,) if isinstance(condition, str) else tuple(condition)
-    options: dict[str, Any] = {"version": version, "warmup_batch_sizes": warmup_batch_sizes, "batching": batching}
+    from export.source import ExportOptions  # noqa: PLC0415  # the packages above, when they are needed
+
+    options = ExportOptions(version=version, warmup_batch_sizes=tuple(warmup_batch_sizes), batching=batching)
+    trained = _trained(
+        model, column_names(event), as_condition_columns([condition] if isinstance(condition, str) else condition)
+    )
+    from export.saved_model import export_model  # noqa: PLC0415  # TensorFlow
+
+    return export_model(trained, model_base, options).version_dir
+
+
+def _trained(model: Any, event: tuple[str, ...], condition: tuple[ConditionColumn, ...]) -> TrainedModel:
+    from export.source import RunSource, TrainedModel, model_of_run  # noqa: PLC0415
+
     if isinstance(model, (Run, str, Path)):
-        if event or columns:
+        if event or condition:
             raise UsageError(f"export() got event or condition with {model!r}; a run knows its columns: leave both out")
         import_quietly()
-        from export.exports import export_run  # noqa: PLC0415  # TensorFlow
-
-        return export_run(model.trained if isinstance(model, Run) else model, model_base, **options).version_dir
+        return model_of_run(model.trained) if isinstance(model, Run) else RunSource(Path(model)).load()
     if not event:
         raise UsageError(
             f"export() got a {type(model).__name__} and no event; expected a run, or a distribution with event=[...]"
         )
-    from export.saved_model import export_saved_model  # noqa: PLC0415  # TensorFlow
-
-    raw = [ConditionColumn(name=each) if isinstance(each, str) else each for each in columns]
-    return export_saved_model(model, model_base, event_columns=event, condition_columns=raw, **options)
+    return TrainedModel(distribution=model, event_columns=event, condition_columns=condition)
 
 
 def read_contract(model: str | Path) -> Contract:

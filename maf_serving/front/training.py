@@ -121,15 +121,10 @@ class Run:
     @functools.cached_property
     def model(self) -> Model:
         """The functions that an export offers, made in this process; nothing is written or verified."""
-        from export.exports import training_summary  # noqa: PLC0415  # TensorFlow
-        from export.saved_model import functions_in_process  # noqa: PLC0415
+        from export.saved_model import functions_in_process  # noqa: PLC0415  # TensorFlow
+        from export.source import model_of_run  # noqa: PLC0415
 
-        made = functions_in_process(
-            self.distribution,
-            event_columns=self.event_columns,
-            condition_columns=self.columns,
-            training=training_summary(self.trained),
-        )
+        made = functions_in_process(model_of_run(self.trained))
         return Model(made.contract, LoadedModel(made).run)
 
     @property

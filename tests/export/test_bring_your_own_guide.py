@@ -86,7 +86,9 @@ def test_the_example_is_exported_from_its_checkpoint(tmp_path):
     import tf_keras  # noqa: PLC0415
 
     from examples import bring_your_own  # noqa: PLC0415
-    from export.exports import export_checkpoint  # noqa: PLC0415
+    from export.saved_model import export_model  # noqa: PLC0415
+    from export.source import CheckpointSource  # noqa: PLC0415
+    from maf_serving.columns import as_condition_columns  # noqa: PLC0415
 
     tf_keras.utils.set_random_seed(0)  # 150 steps from the worst weights do not get that far
     distribution = bring_your_own.build()
@@ -95,13 +97,13 @@ def test_the_example_is_exported_from_its_checkpoint(tmp_path):
     import tensorflow as tf  # noqa: PLC0415
 
     tf.train.Checkpoint(model=distribution).save(str(tmp_path / "ckpt" / "checkpoint"))
-    exported = export_checkpoint(
-        "examples.bring_your_own:build",
-        tmp_path / "ckpt",
-        tmp_path / "models",
-        event_columns=["x0", "x1"],
-        conditional_columns=["c0"],
+    source = CheckpointSource(
+        builder="examples.bring_your_own:build",
+        checkpoint=tmp_path / "ckpt",
+        event_columns=("x0", "x1"),
+        condition_columns=as_condition_columns(["c0"]),
     )
+    exported = export_model(source.load(), tmp_path / "models")
     x, c = bring_your_own.make_rows(200, seed=9)
     served = tf.saved_model.load(str(exported.version_dir)).signatures["log_prob"]
     found = served(x=tf.constant(x), conditional_input=tf.constant(c))["log_prob"].numpy()

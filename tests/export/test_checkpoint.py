@@ -8,9 +8,8 @@ import tf_keras
 
 from export.builder import Built
 from export.check_model import check_masks, check_model
-from export.checkpoint import check_checkpoint, restore
+from export.checkpoint import check_checkpoint, restore, used_variables
 from export.errors import CheckpointError, ModelError, OptionError
-from export.exports import used_variables
 from export.verification.references import LiveModel
 from tests.export.conftest import CONDITION_SIZES, FLOWS, columns, layer, network, normal
 

@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from export.contract import read_contract
 from export.errors import OptionError
-from export.exports import export_run
+from export.saved_model import export_model
+from export.source import RunSource
 from export.verification.version import verify_version
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.run_directory import RunDirectory
@@ -62,7 +63,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def version(run, tmp_path_factory):
-    return export_run(run, tmp_path_factory.mktemp("models")).version_dir
+    return export_model(RunSource(run).load(), tmp_path_factory.mktemp("models")).version_dir
 
 
 @pytest.mark.slow

@@ -1,15 +1,19 @@
 """From a checkpoint to a served version that computes what the trained distribution computes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from export.contract import read_contract
 from export.errors import CheckpointError, ModelError
-from export.exports import export_checkpoint
+from export.saved_model import export_model
+from export.source import CheckpointSource
 from export.verification import verification
 from export.verification.references import LiveModel
 from export.verification.replay import Replies, answer_object
+from maf_serving.columns import as_condition_columns
 from tests.export.conftest import CONDITION_SIZES, columns
 
 
@@ -26,13 +30,13 @@ def test_the_version_computes_what_was_trained(make_flow, tmp_path, name):
     trained = make_flow(name, seed=8)
     event_size = int(trained.event_shape[0])
     prefix = tf.train.Checkpoint(flow=trained).save(str(tmp_path / "ckpt" / "flow"))
-    exported = export_checkpoint(
-        f"tests.export.conftest:{name}",
-        prefix,
-        tmp_path / "models",
-        event_columns=columns("x", event_size),
-        conditional_columns=columns("c", condition_size),
+    source = CheckpointSource(
+        builder=f"tests.export.conftest:{name}",
+        checkpoint=Path(prefix),
+        event_columns=tuple(columns("x", event_size)),
+        condition_columns=as_condition_columns(columns("c", condition_size)),
     )
+    exported = export_model(source.load(), tmp_path / "models")
     rng = np.random.default_rng(2)
     inputs = {"x": rng.normal(size=(50, event_size)).astype(np.float32)}
     if condition_size:
@@ -44,11 +48,12 @@ def test_the_version_computes_what_was_trained(make_flow, tmp_path, name):
     assert read_contract(exported.version_dir).condition_size == condition_size
 
 
-def test_nothing_is_published_of_a_checkpoint_that_does_not_fit(make_flow, tmp_path):
+def test_a_checkpoint_that_does_not_fit_is_no_model(make_flow, tmp_path):
     prefix = tf.train.Checkpoint(flow=make_flow("inverted")).save(str(tmp_path / "flow"))
-    options = {"event_columns": ["x0", "x1"], "conditional_columns": ["c0"]}
+    given = {"checkpoint": Path(prefix), "condition_columns": as_condition_columns(["c0"])}
+    two = CheckpointSource(builder="tests.export.conftest:mixture", event_columns=("x0", "x1"), **given)
     with pytest.raises(CheckpointError):
-        export_checkpoint("tests.export.conftest:mixture", prefix, tmp_path / "models", **options)
+        two.load()
+    one = CheckpointSource(builder="tests.export.conftest:inverted", event_columns=("x0",), **given)
     with pytest.raises(ModelError, match="2 event dimensions; got 1 event columns"):
-        export_checkpoint("tests.export.conftest:inverted", prefix, tmp_path / "models", event_columns=["x0"])
-    assert not (tmp_path / "models").exists()
+        one.load()

@@ -12,7 +12,8 @@ import tensorflow_probability as tfp
 from export.contract import ConditionColumn, ContractError, encoded_columns, read_contract
 from export.errors import VerificationError
 from export.requests import Request, read_warmup
-from export.saved_model import export_and_report, export_saved_model, read_columns
+from export.saved_model import export_model, export_saved_model
+from export.source import ExportOptions, TrainedModel
 from export.verification import verification
 from export.verification.inputs import make_inputs
 from export.verification.references import LiveModel
@@ -20,6 +21,7 @@ from export.verification.replay import Replies, answer_object, answer_session
 from export.verification.verification import verify
 from export.verification.version import verify_version
 from maf.layers import create_named_maf
+from maf_serving.columns import as_condition_columns
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -52,12 +54,10 @@ def flow():
 @pytest.fixture(scope="module")
 def version(flow, tmp_path_factory):
     """Verified in a fresh process, as any export is."""
-    exported = export_and_report(
-        flow,
+    exported = export_model(
+        TrainedModel(distribution=flow, event_columns=EVENT, condition_columns=COLUMNS),
         tmp_path_factory.mktemp("raw"),
-        event_columns=EVENT,
-        condition_columns=COLUMNS,
-        warmup_batch_sizes=(1, 3),
+        ExportOptions(warmup_batch_sizes=(1, 3)),
     )
     assert {c.signature for c in exported.report.comparisons} >= {"log_prob_examples", "log_prob"}
     return exported.version_dir
@@ -255,7 +255,12 @@ def test_double_precision_and_a_category_alone(tmp_path):
 
 
 def test_plain_numbers_are_names(tmp_path):
-    assert read_columns((), [ConditionColumn(name="a"), ConditionColumn(name="b")]) == read_columns(("a", "b"), ())
+    columns = (ConditionColumn(name="a"), ConditionColumn(name="b"))
+    assert as_condition_columns(("a", "b")) == as_condition_columns(columns) == columns
+    assert TrainedModel(distribution=None, event_columns=EVENT, condition_columns=columns).conditional_columns == (
+        "a",
+        "b",
+    )
     with pytest.raises(ContractError, match="got 1 conditional_columns and 4 condition_columns; expected one"):
         export_saved_model(
             make_flow(), tmp_path, event_columns=EVENT, conditional_columns=["a"], condition_columns=COLUMNS

@@ -18,7 +18,7 @@ def test_a_run_or_a_checkpoint(run):
     assert read_source(**{**NOTHING, "run": run}) == RunSource(run)
     source = read_source(**{**NOTHING, **OWN})
     assert isinstance(source, CheckpointSource)
-    assert source.condition == ()
+    assert source.condition_columns == ()
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 from export import saved_model
 from export import verify as command
 from export.contract import CONTRACT_PATH
-from export.exports import export_run
 from export.requests import WARMUP_PATH
+from export.saved_model import export_model
+from export.source import RunSource
 from export.verification import verification
 from export.verification.replay import Replies, answer_object, answer_session
 from maf.training_state import read_arrays, write_arrays
@@ -37,7 +38,7 @@ def version(run, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(saved_model, "verify", lambda *_: verification.VerificationReport(()))
         patch.setattr(verification.VerificationReport, "require_agreement", lambda _: None)
-        return export_run(run, tmp_path / "models").version_dir
+        return export_model(RunSource(run).load(), tmp_path / "models").version_dir
 
 
 def verify(monkeypatch, capsys, *arguments):
