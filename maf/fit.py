@@ -178,7 +178,7 @@ def make_train_step(
     decays = [chosen(config.weight_decay) if "kernel" in variable.name else 0.0 for variable in variables]
     most_kept = 1 - 1 / max(1.0, config.weight_average * total_steps)
 
-    @tf.function(jit_compile=config.jit_compile == "on")  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False, jit_compile=config.jit_compile == "on")  # type: ignore[untyped-decorator]
     def step(rows: tf.Tensor, same: tf.Tensor | None, random_bytes: tf.Tensor | None) -> tf.Tensor:
         with tf.GradientTape() as tape, _dropout(distribution, chosen(config.dropout), random_bytes):
             log_prob = likelihood.log_prob(rows)

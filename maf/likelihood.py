@@ -81,7 +81,7 @@ class RowsLikelihood:
         """`log_prob` of all `rows`, `[N]` float64."""
         if self._traced is None:
             shape = tf.TensorSpec([None, rows.shape[1]], self._dtype)
-            self._traced = tf.function(self.log_prob, input_signature=[shape])
+            self._traced = tf.function(self.log_prob, input_signature=[shape], autograph=False)
         parts = [
             self._traced(self.tensor(rows[i : i + EVALUATION_ROWS])).numpy()
             for i in range(0, len(rows), EVALUATION_ROWS)
