@@ -1,14 +1,14 @@
 """Batch jobs on exported flows, as Apache Beam pipelines over Arrow batches.
 
-    sources/ -> rows/reading -> rows/steps (validate) -> model/ -> rows/steps (scored rows) -> output/ -> published
-                    |                |                                   |
-                    +----------------+-----------------------------------+-> rejected rows, with their reasons
+    sources/ -> rows.py (read, validate) -> model/ -> rows.py (scored rows) -> output/ -> published
+                          |                                 |
+                          +---------------------------------+-> rejected rows, with their reasons
 
 An element is an Arrow batch. `jobs/` puts these steps together, `runner/` knows the runners and their processes,
 `options/` the flags, `evaluation/` the statistics that `evaluate` merges.
 
-Read first: `jobs/score.py`, a pipeline from end to end; then `rows/reading.py`, `rows/steps.py`, `model/saved_model.py`
-and `output/writing.py`, its steps. `jobs/sample.py` and `jobs/evaluate.py` are the other two jobs; `jobs/job.py` says
+Read first: `jobs/score.py`, a pipeline from end to end; then `rows.py`, `model/saved_model.py` and
+`output/writing.py`, its steps. `jobs/sample.py` and `jobs/evaluate.py` are the other two jobs; `jobs/job.py` says
 what a job is, `jobs/running.py` runs any, and `score.py`, `sample.py` and `evaluate.py` are the commands, `python -m
 beam_jobs.score` and so on. `score_batches.py` is a transform for pipelines of your own.
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from beam_jobs.jobs.sample import SampleSummary, sample_table
     from beam_jobs.jobs.score import ScoreSummary, score_table
     from beam_jobs.model.saved_model import SavedModelHandler
-    from beam_jobs.options.jobs import EvaluateOptions, SampleOptions, ScoreOptions
+    from beam_jobs.options.job_options import EvaluateOptions, SampleOptions, ScoreOptions
     from beam_jobs.score_batches import ScoreBatches, ScoredBatches
 
 __all__ = [
@@ -59,7 +59,7 @@ __getattr__, __dir__ = lazy_names(
         "beam_jobs.jobs.sample": ["SampleSummary", "sample_table"],
         "beam_jobs.jobs.score": ["ScoreSummary", "score_table"],
         "beam_jobs.model.saved_model": ["SavedModelHandler"],
-        "beam_jobs.options.jobs": ["EvaluateOptions", "SampleOptions", "ScoreOptions"],
+        "beam_jobs.options.job_options": ["EvaluateOptions", "SampleOptions", "ScoreOptions"],
         "beam_jobs.score_batches": ["ScoreBatches", "ScoredBatches"],
     },
 )

@@ -1,19 +1,23 @@
 """How the commands run: flags in, a directory out, and errors as one line.
 
-Heavy modules are imported after the flags have been read, so that `--help` and a misspelt flag answer at once.
+Heavy modules are imported after the flags have been read, so that `--help` and a misspelt flag answer at once. What
+Beam and TensorFlow say on stderr is kept off the terminal, where the command reports errors itself.
 """
 
 from __future__ import annotations
 
+import io
 import itertools
 import logging
+import os
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+import threading
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from beam_jobs.errors import SubmittedError
-from beam_jobs.runner.logs import configure_logs
+from beam_jobs.errors import SubmittedError, UsageError
 from maf_serving import command
 from maf_serving.errors import MafServingError
+from maf_serving.quiet_tensorflow import LEVEL_VARIABLE, NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,3 +98,53 @@ def _log_level(beam_flags: Sequence[str]) -> str | None:
         if name == _LOG_LEVEL_FLAG:
             return value or following or None
     return None
+
+
+def configure_logs(level: str | None) -> None:
+    """Logs from `level` on, as Beam's `--default_sdk_harness_log_level` names it; with `None`, nothing.
+
+    Errors come back as exceptions: in the log they would be repeated, with their tracebacks. Then threads other than
+    the main one cannot write to `sys.stderr` either, to the end of the process. Raises `UsageError`.
+    """
+    handler = logging.StreamHandler()
+    try:
+        handler.setLevel(logging.CRITICAL if level is None else int(level) if level.isdigit() else level)
+    except ValueError as error:
+        raise UsageError(f"the log level is {level!r}; expected DEBUG, INFO, WARNING, ERROR or a number") from error
+    # The handler's level counts too: Beam passes on what Prism logs, whatever the level of the logger.
+    logging.basicConfig(level=handler.level, handlers=[handler])
+    if level is None:
+        os.environ.setdefault(LEVEL_VARIABLE, NOTHING)
+        sys.stderr = MainThreadStream(sys.stderr)
+
+
+class MainThreadStream(io.TextIOBase):
+    """A stream on which only the main thread is heard.
+
+    Beam's worker threads print the tracebacks of what has failed, some of them when the job is over and its error has
+    been reported.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes what the main thread says."""
+        return self._stream.write(text) if threading.current_thread() is threading.main_thread() else len(text)
+
+    def flush(self) -> None:
+        """Writes what is buffered."""
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        """Of the stream."""
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        """Whether the stream is a terminal."""
+        return self._stream.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # typeshed has an attribute
+        """Of the stream."""
+        return self._stream.encoding

@@ -6,12 +6,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from beam_jobs.command import run_command
-from beam_jobs.options.jobs import EvaluateOptions, evaluate_flags, parse_evaluate_flags
+from beam_jobs.options.flags import evaluate_flags, parse_evaluate_flags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from beam_jobs.jobs.evaluate import EvaluateJob
+    from beam_jobs.options.job_options import EvaluateOptions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,12 +6,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from beam_jobs.command import run_command
-from beam_jobs.options.jobs import SampleOptions, parse_sample_flags, sample_flags
+from beam_jobs.options.flags import parse_sample_flags, sample_flags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from beam_jobs.jobs.sample import SampleJob
+    from beam_jobs.options.job_options import SampleOptions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

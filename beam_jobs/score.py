@@ -6,12 +6,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from beam_jobs.command import run_command
-from beam_jobs.options.jobs import ScoreOptions, parse_score_flags, score_flags
+from beam_jobs.options.flags import parse_score_flags, score_flags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from beam_jobs.jobs.score import ScoreJob
+    from beam_jobs.options.job_options import ScoreOptions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

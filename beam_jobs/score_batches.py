@@ -13,11 +13,11 @@ from apache_beam.pvalue import TaggedOutput
 
 from beam_jobs.errors import JobError, UsageError
 from beam_jobs.jobs.score import check_endpoint, make_score_handler
-from beam_jobs.model.location import match_model
-from beam_jobs.options.job_options import DEFAULT_BATCH_SIZE, check_at_least
-from beam_jobs.rows.steps import LOG_PROB, REJECTED_TAG, Validate, score_fields
-from beam_jobs.sources.input_files import check_columns
-from beam_jobs.sources.table_source import InputFile
+from beam_jobs.model.saved_model import match_model
+from beam_jobs.options.job_options import DEFAULT_BATCH_SIZE, ScoreSignature, check_at_least
+from beam_jobs.rows import LOG_PROB, REJECTED_TAG, Validate, score_fields
+from beam_jobs.sources.input_files import check_input
+from beam_jobs.sources.source import InputFile
 from maf_serving.rejection import RejectedRows, is_failed, reject_failed
 from maf_serving.table_formats import InputBatch
 from maf_serving.validation import ScoreableRows
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from apache_beam.ml.inference.base import PredictionResult
 
-    from beam_jobs.options.endpoint_options import EndpointOptions
-    from beam_jobs.options.jobs import ScoreSignature
+    from beam_jobs.options.job_options import EndpointOptions
     from maf_serving.model_inputs import ModelInputs
 
 REASON = "reason"
@@ -189,7 +188,7 @@ def _check_batch(schema: pa.Schema, inputs: ModelInputs, added: pa.Schema) -> No
     """Raises `UsageError` unless tables of that schema can be scored, and have room for the new columns."""
     if not schema.names:
         raise UsageError(f"{_BATCH} has no column; the model expects: {', '.join(inputs.names)}")
-    check_columns(InputFile(path=_BATCH, schema=schema, units=()), inputs, vectors={})
+    check_input(InputFile(path=_BATCH, schema=schema, units=()), inputs, vectors={})
     clashes = [name for name in (*added.names, REASON) if name in schema.names]
     if clashes:
         raise UsageError(f"{_BATCH} has column(s) {', '.join(clashes)}, which scoring adds; rename them before")

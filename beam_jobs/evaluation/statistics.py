@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from beam_jobs.errors import JobError
 from beam_jobs.evaluation.base_space import BaseSpaceCounts
-from beam_jobs.rows.steps import NULL_GROUP, Grouping
+from beam_jobs.rows import NULL_GROUP, Grouping
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -30,13 +30,11 @@ from beam_jobs.evaluation.statistics import MergeStatistics, Statistics, finite_
 from beam_jobs.jobs.job import JobPlan, plan_job
 from beam_jobs.jobs.running import run_job
 from beam_jobs.jobs.summary import Tally
-from beam_jobs.model.location import ModelLocation, find_model
-from beam_jobs.model.saved_model import SavedModelHandler
-from beam_jobs.output.shards import create_file, naming_failures
+from beam_jobs.model.saved_model import ModelLocation, SavedModelHandler, find_model
 from beam_jobs.output.table_format import TableFormat
-from beam_jobs.output.writing import WriteRejected, at_end
-from beam_jobs.rows.reading import ReadTable
-from beam_jobs.rows.steps import REJECTED_TAG, Grouping, count_groups, group_names
+from beam_jobs.output.writing import WriteRejected, at_end, create_file, naming_failures
+from beam_jobs.rows import REJECTED_TAG, Grouping, ReadTable, count_groups, group_names
+from beam_jobs.sources.input_files import find_sources
 from maf_serving.model_inputs import encode_rows
 from maf_serving.rejection import is_failed, reject_failed
 from maf_serving.row_seeds import draw_seeds, row_keys_in_file
@@ -46,7 +44,7 @@ if TYPE_CHECKING:
 
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from beam_jobs.options.jobs import EvaluateOptions
+    from beam_jobs.options.job_options import EvaluateOptions
     from beam_jobs.output.staging import StagedOutput
     from maf_serving.saved_model import LoadedModel
     from maf_serving.validation import ScoreableRows
@@ -76,7 +74,10 @@ def plan_evaluate(options: EvaluateOptions) -> EvaluateJob:
     """Finds the model and the files, and checks that they fit. Raises `UsageError`."""
     model = find_model(options, signature_name=INVERSE)
     extra = {} if options.group_column is None else {options.group_column: "--group_column"}
-    return EvaluateJob(plan=plan_job(options, model, extra=extra), options=options)
+    return EvaluateJob(
+        plan=plan_job(options, model, find_sources(options.inputs, input_format=options.input_format), extra=extra),
+        options=options,
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

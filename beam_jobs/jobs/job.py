@@ -8,23 +8,21 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import pyarrow as pa
 
 from beam_jobs.jobs.summary import Summary, Tally
-from beam_jobs.sources.file_state import FileState, look_up
 from beam_jobs.sources.input_files import (
     IDENTIFIER,
-    find_files,
-    inspect_files,
-    resolve_columns,
+    inspect_sources,
     resolve_kept,
-    split_units,
+    resolve_schema,
+    split_sources,
 )
-from beam_jobs.sources.table_source import ReadPlan, WorkUnit
+from beam_jobs.sources.source import FileState, ReadPlan, Source, WorkUnit, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import apache_beam as beam
 
-    from beam_jobs.model.location import PlannedModel
+    from beam_jobs.model.saved_model import PlannedModel
     from beam_jobs.options.job_options import JobOptions
     from beam_jobs.output.staging import StagedOutput
 
@@ -38,7 +36,7 @@ class JobPlan:
     Attributes:
       options: what was asked for.
       model: the model version to use, and the columns its inputs are made of.
-      input_files: files to read: by path, the pattern that named it.
+      sources: what to read.
       states: what the files were before they were inspected, by path.
       units: how they are split; largest first, so that workers finish together.
       kept: names and types of the columns to carry through.
@@ -47,7 +45,7 @@ class JobPlan:
 
     options: JobOptions
     model: PlannedModel
-    input_files: Mapping[str, str]
+    sources: tuple[Source, ...]
     states: Mapping[str, FileState]
     units: tuple[WorkUnit, ...]
     kept: pa.Schema
@@ -83,25 +81,27 @@ class JobPlan:
             "conditional_columns": self.model.contract.conditional_columns,
             "raw_condition_columns": tuple(column.name for column in self.model.contract.raw_condition_columns),
             "dtype": self.model.contract.dtype,
-            "input_files": tuple(self.input_files),
+            "input_files": tuple(source.path for source in self.sources),
             "output_files": tuple(rejected_files),
-            "options": dataclasses.asdict(self.options),
+            "options": self.options.as_given(),
         }
 
 
 def plan_job(
     options: JobOptions,
     model: PlannedModel,
+    sources: tuple[Source, ...],
     *,
     keep: Sequence[str] = (),
     reserved: Sequence[str] = (),
     extra: Mapping[str, str] | None = None,
 ) -> JobPlan:
-    """Finds the files, and checks that they fit.
+    """Inspects the inputs, and checks that they fit.
 
     Args:
       options: what was asked for.
       model: to be used.
+      sources: to be read; see `find_sources`.
       keep: input columns to carry through.
       reserved: names that the output has for itself.
       extra: other input columns to read: by name of the column, the flag that asked for it.
@@ -109,29 +109,26 @@ def plan_job(
     Raises:
       UsageError: they do not fit.
     """
-    paths = find_files(options.input_patterns)
-    states = look_up(paths)
-    files = inspect_files(
-        paths, input_format=options.input_format, inputs=model.inputs, on_bad_file=options.on_bad_file
-    )
+    states = look_up(sources)
+    files = inspect_sources(sources, inputs=model.inputs, on_bad_file=options.on_bad_file)
     kinds: dict[str, str | None] = {name: model.inputs.categories.get(name, "number") for name in model.inputs.names}
     texts = dict.fromkeys(name for file in files for name in file.schema.names)
     # A key, or the name of a group, is the text that it is, and so is all that goes from CSV to CSV.
     as_kept = texts if options.output_format == "csv" else dict.fromkeys(extra or {}, IDENTIFIER)
     kept = resolve_kept(files, keep, reserved, as_kept | kinds)
     others = [
-        resolve_columns(files, [name], flag, texts | kinds)
+        resolve_schema(files, [name], flag, texts | kinds)
         for name, flag in (extra or {}).items()
         if name not in kept.names
     ]
     read = pa.unify_schemas([kept, *others])
-    units = split_units(files, _read_plan(options, model, read))
+    units = split_sources(sources, files, _read_plan(options, model, read))
     return JobPlan(
         options=options,
         model=model,
-        input_files=paths,
+        sources=sources,
         states=states,
-        units=tuple(sorted(units, key=lambda unit: unit.rows or 0, reverse=True)),
+        units=tuple(units),
         kept=kept,
         read=read,
     )

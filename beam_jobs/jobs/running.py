@@ -14,13 +14,12 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs.errors import ChangedInputError, JobError
-from beam_jobs.jobs.summary import AddTallies, Summary, Tally
-from beam_jobs.options.job_options import JobOptions, is_elsewhere
+from beam_jobs.jobs.summary import AddTallies, Summary, Tally, progress_bar
+from beam_jobs.options.job_options import JobOptions
 from beam_jobs.output.bigquery_load import check_table, load_table
-from beam_jobs.output.shards import create_file, naming_failures
 from beam_jobs.output.staging import StagedOutput, stage_output
 from beam_jobs.output.table_format import TableFormat
-from beam_jobs.output.writing import REJECTED_PREFIX
+from beam_jobs.output.writing import REJECTED_PREFIX, create_file, naming_failures
 from beam_jobs.runner.options import (
     check_places,
     make_pipeline,
@@ -29,9 +28,8 @@ from beam_jobs.runner.options import (
     runs_in_process,
     tensorflow_threads,
 )
-from beam_jobs.runner.progress import progress_bar
 from beam_jobs.runner.submission import Submission
-from beam_jobs.sources.file_state import check_unchanged
+from beam_jobs.sources.source import check_unchanged
 from maf_serving.rejection import REJECTED_SCHEMA
 
 if TYPE_CHECKING:
@@ -76,7 +74,8 @@ def prepare_job(
     FileSystems.set_options(pipeline_options)
     check_places(options, pipeline_options)
     job = plan(options if runs_here(pipeline_options) else options.with_absolute_paths())
-    check_table(options)
+    if options.loaded_table is not None:
+        check_table(options.loaded_table, existing=options.existing_output)
     return job, stage_output(options.output, existing=options.existing_output)
 
 
@@ -97,7 +96,7 @@ def run_staged(
     plan = job.plan
     start = time.time()
     pipeline = make_pipeline(pipeline_options)
-    publishes = not runs_here(pipeline_options) and is_elsewhere(plan.options.output)
+    publishes = not runs_here(pipeline_options) and staged.is_remote
     if publishes:
         staged.hand_over()
     tally = add_steps(job, pipeline, staged, threads=tensorflow_threads(pipeline_options))
@@ -122,7 +121,7 @@ def _submit(submission: Submission, pipeline: beam.Pipeline, plan: JobPlan, *, p
     except JobError as failure:
         if not submission.goes_on:
             try:
-                check_unchanged(plan.input_files, plan.states)
+                check_unchanged(plan.sources, plan.states)
             except ChangedInputError as changed:
                 raise changed from failure
             except JobError:  # the failure itself says more
@@ -182,8 +181,10 @@ def publish_job(summary: Summary, staged: StagedOutput, options: JobOptions) -> 
 
 def load_results(summary: Summary, options: JobOptions) -> None:
     """The result files of a published output, into the table that is asked for. Raises `JobError`."""
+    if options.loaded_table is None:
+        return
     names = [name for name in summary.output_files if not name.startswith(f"{REJECTED_PREFIX}-")]
-    load_table(options, names)
+    load_table(options.loaded_table, options, names)
 
 
 def finish_job(
@@ -205,7 +206,7 @@ def finish_job(
     plan = job.plan
     # The clocks of two machines may differ, and the clock of one be set back.
     seconds = max(0.0, round(time.time() - start, 3))
-    check_unchanged(plan.input_files, plan.states)
+    check_unchanged(plan.sources, plan.states)
     with naming_output(plan.options.output):
         if known_rows is not None and tally.rows_read != known_rows:
             raise JobError(f"{tally.rows_read} rows were read of {known_rows} in the input files")

@@ -24,13 +24,12 @@ from beam_jobs.errors import JobError, UsageError
 from beam_jobs.jobs.job import JobPlan, plan_job
 from beam_jobs.jobs.running import run_job
 from beam_jobs.jobs.summary import Summary, Tally
-from beam_jobs.model.location import find_model
-from beam_jobs.model.saved_model import SavedModelHandler
-from beam_jobs.options.bigquery_table import BigQueryTable
+from beam_jobs.model.saved_model import SavedModelHandler, find_model
+from beam_jobs.options.job_options import SampleOptions
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, WriteTable, at_end
-from beam_jobs.rows.reading import ReadTable
-from beam_jobs.rows.steps import REJECTED_TAG
+from beam_jobs.rows import REJECTED_TAG, ReadTable
+from beam_jobs.sources.input_files import find_sources
 from maf_serving.arrow_columns import Floats, carry_through
 from maf_serving.draws import Draws, ask_for_draws
 from maf_serving.rejection import file_column, reject
@@ -42,8 +41,8 @@ if TYPE_CHECKING:
     from apache_beam.ml.inference.base import PredictionResult
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from beam_jobs.options.jobs import SampleOptions
     from beam_jobs.output.staging import StagedOutput
+    from beam_jobs.sources.source import Source
     from maf_serving.validation import ScoreableRows
 
 SIGNATURE_NAME = "sample_with_seed"
@@ -71,14 +70,16 @@ def plan_sample(options: SampleOptions) -> SampleJob:
     drawn = [(name, number) for name in (*model.event_columns, "log_prob")]
     reserved = [name for name, _ in (*IDENTITY_FIELDS, *drawn)]
     extra = {} if options.key_column is None else {options.key_column: "--key_column"}
-    _check_positions(options)
-    plan = plan_job(options, model, keep=options.keep, reserved=reserved, extra=extra)
+    sources = find_sources(options.inputs, input_format=options.input_format)
+    _check_positions(options, sources)
+    plan = plan_job(options, model, sources, keep=options.keep, reserved=reserved, extra=extra)
     identified, drawn_fields = ([pa.field(*each, nullable=False) for each in part] for part in (IDENTITY_FIELDS, drawn))
     schema = pa.schema([*identified, *plan.kept, *drawn_fields])
     TableFormat.of(options).check(schema)
+    found_by = {each.path: str(each.found_by or each.path) for each in sources}
     identity = RowIdentity(
         seed=options.seed,
-        file_names=None if extra or is_one_input(plan.input_files) else file_names(plan.input_files),
+        file_names=None if extra or is_one_input(found_by) else file_names(found_by),
         key_column=options.key_column,
     )
     for name in extra:
@@ -86,12 +87,12 @@ def plan_sample(options: SampleOptions) -> SampleJob:
     return SampleJob(plan=plan, options=options, identity=identity, schema=schema)
 
 
-def _check_positions(options: SampleOptions) -> None:
-    tables = [each for each in options.input_patterns if BigQueryTable.parse(each)]
+def _check_positions(options: SampleOptions, sources: Iterable[Source]) -> None:
+    tables = [each for each in sources if not each.has_positions]
     if tables and options.key_column is None:
         raise UsageError(
-            f"--input {tables[0]}: rows of BigQuery have no position that the next job finds again, so their draws "
-            "would be others; name a --key_column"
+            f"--input {tables[0].path}: rows of BigQuery have no position that the next job finds again, so their "
+            "draws would be others; name a --key_column"
         )
 
 

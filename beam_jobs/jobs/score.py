@@ -22,12 +22,11 @@ from beam_jobs.jobs.job import JobPlan, plan_job
 from beam_jobs.jobs.running import run_job
 from beam_jobs.jobs.summary import Summary, Tally
 from beam_jobs.model.endpoint import EndpointHandler
-from beam_jobs.model.location import PlannedModel, find_model
-from beam_jobs.model.saved_model import SavedModelHandler
+from beam_jobs.model.saved_model import PlannedModel, SavedModelHandler, find_model
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, WriteTable
-from beam_jobs.rows.reading import ReadTable
-from beam_jobs.rows.steps import REJECTED_TAG, ToScoredRows, score_schema
+from beam_jobs.rows import REJECTED_TAG, ReadTable, ToScoredRows, score_schema
+from beam_jobs.sources.input_files import find_sources
 from maf_serving.model_inputs import ENCODE_CONDITION
 
 if TYPE_CHECKING:
@@ -35,8 +34,7 @@ if TYPE_CHECKING:
 
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from beam_jobs.options.endpoint_options import EndpointOptions
-    from beam_jobs.options.jobs import ScoreOptions
+    from beam_jobs.options.job_options import EndpointOptions, ScoreOptions
     from beam_jobs.output.staging import StagedOutput
 
 SCORED_PREFIX = "scored"
@@ -61,7 +59,13 @@ def plan_score(options: ScoreOptions) -> ScoreJob:
     """
     model = find_model(options, signature_name=options.signature_name)
     own = score_schema(model.contract, model.signature_name)
-    plan = plan_job(options, model, keep=options.keep, reserved=own.names)
+    plan = plan_job(
+        options,
+        model,
+        find_sources(options.inputs, input_format=options.input_format),
+        keep=options.keep,
+        reserved=own.names,
+    )
     job = ScoreJob(plan=plan, own=own, endpoint=options.endpoint)
     TableFormat.of(options).check(job.schema)
     if options.endpoint is not None:

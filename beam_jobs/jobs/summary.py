@@ -1,25 +1,39 @@
-"""What a job counts on its way, and what it says of itself when it has finished: `summary.json`, and the terminal.
+"""What a job counts on its way, and what it says of itself when it has finished.
 
-Counts are added up over bundles and workers.
+    each bundle -> Tally -- AddTallies --> Tally of the job -> Summary -> _summary.json, and lines for the terminal
+         |
+         +-> count_rows(), count_rejected(): the progress bar, where workers are threads of this process
+
+Each field of a `Tally` is counted where it happens, so that the sums can be checked against each other at the end.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import sys
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
+from tqdm import tqdm
 
 from maf_serving.errors import JobError
 from maf_serving.strict_json import parse_dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from typing_extensions import Self
+
+_REFRESH_SECONDS = 0.2
+# Beam pickles the steps of a pipeline, so they can share this with the launcher only through a module.
+_lock = threading.Lock()
+_rows_done = 0
+_rows_rejected = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,3 +226,42 @@ class AddTallies(beam.CombineFn):  # type: ignore[misc]  # Beam is untyped here
     def extract_output(self, accumulator: Tally) -> Tally:
         """The sum itself."""
         return accumulator
+
+
+def count_rows(rows: int) -> None:
+    """Adds to the rows done in this process."""
+    global _rows_done  # noqa: PLW0603  # see above
+    with _lock:
+        _rows_done += rows
+
+
+def count_rejected(rows: int) -> None:
+    """Adds to the rows, or draws, rejected in this process."""
+    global _rows_rejected  # noqa: PLW0603  # see above
+    with _lock:
+        _rows_rejected += rows
+
+
+@contextlib.contextmanager
+def progress_bar(total_rows: int | None) -> Iterator[None]:
+    """Shows rows done and rejected while the block runs, if stderr is a terminal.
+
+    `total_rows` is `None` if nobody knows.
+    """
+    finished = threading.Event()
+    start, start_rejected = _rows_done, _rows_rejected
+    # `sys.stderr` may be redirected, or hear the main thread alone
+    with tqdm(total=total_rows, unit=" rows", unit_scale=True, file=sys.__stderr__, disable=None, leave=False) as bar:
+
+        def refresh() -> None:
+            while not finished.wait(_REFRESH_SECONDS):
+                bar.set_postfix_str(f"{_rows_rejected - start_rejected:,} rejected", refresh=False)
+                bar.update(_rows_done - start - bar.n)
+
+        thread = threading.Thread(target=refresh, name="progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            finished.set()
+            thread.join()

@@ -5,13 +5,24 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from beam_jobs.errors import UsageError
 from beam_jobs.options.job_options import (
     COMPRESSIONS,
     DEFAULT_BATCH_SIZE,
+    DEFAULT_MAX_GROUPS,
+    DEFAULT_MAX_ROWS,
+    DEFAULT_RETRIES,
+    DEFAULT_TIMEOUT,
     INPUT_FORMATS,
     OUTPUT_FORMATS,
+    EndpointOptions,
+    EvaluateOptions,
+    SampleOptions,
+    ScoreOptions,
+    check_at_least,
 )
 from maf_serving.flags import CommandParser, Extend, names, pairs
+from maf_serving.tls import Tls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,3 +143,153 @@ def _add_output_flags(parser: argparse.ArgumentParser) -> None:
         default="refuse",
         help="replace an earlier output directory once the job has succeeded",
     )
+
+
+def parse_score_flags(arguments: Sequence[str]) -> tuple[ScoreOptions, list[str]]:
+    """The job's own options, and the flags left over for Beam. Raises as `JobFlags.parse`."""
+    known, beam_flags = score_flags().parse(arguments)
+    endpoint = take_endpoint(known)
+    return ScoreOptions(**vars(known), endpoint=endpoint), beam_flags
+
+
+def score_flags() -> JobFlags:
+    """The flags of the scoring job."""
+    parser = JobFlags(
+        "beam_jobs.score",
+        """Writes log p(x | c), in nats, for every row of a table, with Apache Beam.
+
+  %(prog)s --model models/sales --input 'new-*.parquet' --keep id --output out/scores
+  %(prog)s --model models/sales --input new.csv --rename price=p,volume=v --output out/scores""",
+    )
+    add_row_flags(parser)
+    parser.add_argument(
+        "--with_inverse",
+        dest="signature_name",
+        action="store_const",
+        const="inverse",
+        default="log_prob",
+        help="also write z, the row in base space, as columns z_<event column>",
+    )
+    add_endpoint_flags(parser)
+    return parser
+
+
+def parse_sample_flags(arguments: Sequence[str]) -> tuple[SampleOptions, list[str]]:
+    """The job's own options, and the flags left over for Beam. Raises as `JobFlags.parse`."""
+    known, beam_flags = sample_flags().parse(arguments)
+    return SampleOptions(**vars(known)), beam_flags
+
+
+def sample_flags() -> JobFlags:
+    """The flags of the sampling job."""
+    parser = JobFlags(
+        "beam_jobs.sample",
+        """Draws from p(x | c) for every row of a table of conditions, with Apache Beam. The same seed and rows give the
+same draws, whatever the runner, the workers and the batch size.
+
+  %(prog)s --model models/sales --input conditions.parquet --num_samples 10 --seed 7 --output out/samples""",
+        more="--num_samples DRAWS --seed INTEGER ",
+    )
+    add = parser.add_argument
+    add("--num_samples", type=int, required=True, metavar="DRAWS", help="draws for each row")
+    add("--seed", type=int, required=True, metavar="INTEGER", help="another seed gives other draws")
+    add(
+        "--key_column",
+        metavar="COLUMN",
+        help="column that identifies a row, whole numbers or text; its draws then follow it through any reordering "
+        "(default: row number; with several files or a glob, also the name of the file from the last directory of "
+        "--input without a wildcard on)",
+    )
+    add_row_flags(parser)
+    return parser
+
+
+def parse_evaluate_flags(arguments: Sequence[str]) -> tuple[EvaluateOptions, list[str]]:
+    """The job's own options, and the flags left over for Beam. Raises as `JobFlags.parse`."""
+    known, beam_flags = evaluate_flags().parse(arguments)
+    return EvaluateOptions(**vars(known)), beam_flags
+
+
+def evaluate_flags() -> JobFlags:
+    """The flags of the evaluation job."""
+    parser = JobFlags(
+        "beam_jobs.evaluate",
+        """Measures how well p(x | c) describes the rows of a table, in one pass, with Apache Beam: NLL, quantiles of
+log_prob, calibration and coverage, as _summary.json and report.html.
+
+  %(prog)s --model models/sales --input test.parquet --group_column region_id --output out/report""",
+    )
+    add = parser.add_argument
+    add("--group_column", metavar="COLUMN", help="statistics for each value of this column as well")
+    add("--max_groups", type=int, default=DEFAULT_MAX_GROUPS, metavar="GROUPS", help="fail beyond (%(default)s)")
+    return parser
+
+
+def add_endpoint_flags(parser: CommandParser) -> None:
+    """Adds the flags that `take_endpoint` reads."""
+    group = parser.add_argument_group(
+        "a model server instead of a SavedModel on the worker",
+        "The contract of --model still says what the columns are.",
+    )
+    add = group.add_argument
+    add("--grpc_target", metavar="HOST:PORT", help="gRPC of a TensorFlow Serving that scores")
+    add("--model_name", metavar="NAME", help="name that the server has the model under")
+    add("--version", type=int, metavar="N", help="default: the server's choice, its newest")
+    add("--version_label", metavar="LABEL", help="of a version, such as stable")
+    add("--rows_per_request", type=int, metavar="ROWS", help=f"at most ({DEFAULT_MAX_ROWS})")
+    add("--timeout", type=float, metavar="SECONDS", help=f"of one request ({DEFAULT_TIMEOUT:g})")
+    add("--attempts", type=int, metavar="N", help=f"tries of a batch, later and later ({DEFAULT_RETRIES + 1})")
+    add("--endpoint_retries", type=int, help=argparse.SUPPRESS)  # tries after the first
+    add("--rows_per_second", type=float, metavar="ROWS", help="of each worker process (no limit)")
+    add("--root_certificates", metavar="PEM", help="whom to trust; TLS is used if one of these is given")
+    add("--client_certificate", metavar="PEM", help="for a server that verifies its clients")
+    add("--client_key", metavar="PEM", help="private key of --client_certificate")
+    parser.add_old_names(
+        {
+            "--endpoint": "--grpc_target",
+            "--endpoint_model_name": "--model_name",
+            "--endpoint_version": "--version",
+            "--endpoint_label": "--version_label",
+            "--endpoint_max_rows": "--rows_per_request",
+            "--endpoint_timeout": "--timeout",
+            "--endpoint_rows_per_second": "--rows_per_second",
+            "--endpoint_root_certificates": "--root_certificates",
+            "--endpoint_client_certificate": "--client_certificate",
+            "--endpoint_client_key": "--client_key",
+        }
+    )
+
+
+_FIELDS = {
+    "model_name": "model_name",
+    "version": "version",
+    "version_label": "version_label",
+    "rows_per_request": "max_rows",
+    "timeout": "timeout",
+    "endpoint_retries": "retries",
+    "rows_per_second": "rows_per_second",
+}
+_TLS_FIELDS = ("root_certificates", "client_certificate", "client_key")
+
+
+def take_endpoint(flags: argparse.Namespace) -> EndpointOptions | None:
+    """Removes the server's flags from what was parsed and makes options of them; `None` without `--grpc_target`.
+
+    Raises:
+      UsageError: a flag has no valid value, or is given without `--grpc_target`.
+    """
+    values = vars(flags)
+    target, attempts = values.pop("grpc_target"), values.pop("attempts")
+    fields = {name: value for name in _FIELDS if (value := values.pop(name)) is not None}
+    tls = {name: value for name in _TLS_FIELDS if (value := values.pop(name)) is not None}
+    if target is None:
+        given = [*fields, *tls, *(["attempts"] if attempts is not None else [])]
+        if given:
+            names = ", ".join(f"--{name}" for name in given)
+            raise UsageError(f"{names} came without --grpc_target; expected HOST:PORT of a server with it")
+        return None
+    if attempts is not None:
+        check_at_least("--attempts", attempts, 1)
+        fields["endpoint_retries"] = attempts - 1
+    options = {"model_name": "", **{_FIELDS[name]: value for name, value in fields.items()}}
+    return EndpointOptions(target=target, tls=Tls(**tls) if tls else None, **options)

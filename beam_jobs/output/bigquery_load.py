@@ -13,12 +13,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from beam_jobs.errors import JobError, UsageError
-from beam_jobs.options.bigquery_table import BigQueryTable
+from beam_jobs.options.job_options import BigQueryTable, ExistingOutput, JobOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from beam_jobs.options.job_options import JobOptions
 
 API = "https://bigquery.googleapis.com/bigquery/v2"
 _SCOPE = "https://www.googleapis.com/auth/bigquery"
@@ -91,31 +90,25 @@ def open_session() -> Any:
     return AuthorizedSession(credentials)
 
 
-def check_table(options: JobOptions) -> None:
-    """Raises `UsageError` unless the table that the options name, if they do, can be loaded as far as one can see."""
-    table = _table_of(options)
-    if table is None:
-        return
+def check_table(table: BigQueryTable, *, existing: ExistingOutput) -> None:
+    """Raises `UsageError` unless the table can be loaded, as far as one can see before there is anything to load."""
     client = _Client(session=open_session())
     try:
         client.get(f"projects/{table.project}/datasets/{table.dataset}")
         with _unless_missing():
             found = client.get(f"projects/{table.project}/datasets/{table.dataset}/tables/{table.table}")
-            if options.existing_output == "refuse" and found.get("numRows", "0") != "0":
+            if existing == "refuse" and found.get("numRows", "0") != "0":
                 raise UsageError(f"--output_table {table} has rows; name another, or add --overwrite to replace them")
     except _RefusedError as error:
         raise UsageError(f"--output_table {table} cannot be loaded: {error}") from error
 
 
-def load_table(options: JobOptions, names: Iterable[str]) -> None:
-    """Loads the published files into the table that the options name, if they do, and waits for that.
+def load_table(table: BigQueryTable, options: JobOptions, names: Iterable[str]) -> None:
+    """Loads the published files of those names into the table, and waits for that.
 
     Raises:
       JobError: the table is as it was, or nobody knows; the files are there.
     """
-    table = _table_of(options)
-    if table is None:
-        return
     files = [f"{options.output.rstrip('/')}/{name}" for name in names]
     load = f"maf_serving_{hashlib.sha256(' '.join(files).encode()).hexdigest()[:32]}"
     where = f"the files are in {options.output}"
@@ -153,10 +146,6 @@ def _configuration(options: JobOptions, table: BigQueryTable, files: list[str]) 
         "parquetOptions": {"enableListInference": True},
         "useAvroLogicalTypes": True,
     }
-
-
-def _table_of(options: JobOptions) -> BigQueryTable | None:
-    return None if options.output_table is None else BigQueryTable.parse(options.output_table)
 
 
 def _message(answer: Any) -> str:

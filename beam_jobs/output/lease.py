@@ -121,8 +121,6 @@ def delete_leased(directory: str) -> None:
 
 def renew_lease(directory: str) -> None:
     """Renews a lease that was handed to the workers, of which this is one: at most once a minute, and cheap between."""
-    if "://" not in directory:
-        return
     with _renewals:
         now = time.monotonic()
         if now < _next_renewal.get(directory, 0.0):

@@ -9,7 +9,7 @@ import posixpath
 import re
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -46,6 +46,8 @@ class RemoteOutput:
     It can be pickled, and published by a worker, several times if need be: until the staging directory is deleted,
     which comes last, each time does the same.
     """
+
+    is_remote: ClassVar[bool] = True
 
     def __init__(self, output: str, *, existing: ExistingOutput) -> None:
         """Claims a staging directory. Raises `UsageError` if the output may not be written."""

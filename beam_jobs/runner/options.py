@@ -25,7 +25,7 @@ from apache_beam.runners.runner import create_runner
 from apache_beam.utils.subprocess_server import JavaHelper
 
 from beam_jobs.errors import UsageError
-from beam_jobs.options.job_options import JobOptions, is_elsewhere
+from beam_jobs.options.job_options import JobOptions
 
 if TYPE_CHECKING:
     import argparse
@@ -114,7 +114,7 @@ def check_places(options: JobOptions, pipeline_options: PipelineOptions) -> None
     if not isinstance(make_runner(pipeline_options), DataflowRunner):
         return
     for flag, place in options.places():
-        if not is_elsewhere(place):
+        if place.is_here:
             raise UsageError(
                 f"{flag} {place} is a path on this machine, which the workers of --runner DataflowRunner cannot reach; "
                 "expected a URL such as gs://bucket/..."

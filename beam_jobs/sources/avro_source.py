@@ -14,7 +14,7 @@ from fastavro.schema import SchemaParseException
 
 from beam_jobs.errors import UnreadableFileError
 from beam_jobs.sources.records import to_batches
-from beam_jobs.sources.table_source import InputFile, ReadPlan, WorkUnit
+from beam_jobs.sources.source import InputFile, ReadPlan, WholeFile
 from maf_serving.byte_stream import one_line
 from maf_serving.table_formats import Damage, InputBatch
 
@@ -67,29 +67,33 @@ _DECIMAL128_DIGITS = 38
 UNSUPPORTED = pa.struct([])
 
 
-def inspect(path: str) -> InputFile:
-    """See `TableSource.inspect`. Reads the header alone."""
-    try:
-        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
-            schema = arrow_schema(fastavro.reader(stream).writer_schema)
-    except _UNREADABLE as error:
-        raise UnreadableFileError(
-            f"{path} cannot be read as Avro: {one_line(error)}; see --input_format and --on_bad_file"
-        ) from error
-    return InputFile(path=path, schema=schema, units=(WorkUnit(path=path, format="avro"),))
+class AvroSource(WholeFile):
+    """An Avro container file."""
 
+    __slots__ = ()
 
-def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
-    """See `TableSource.read`. A block that cannot be decoded ends the file: where the next one starts is not known."""
-    row = 0
-    damage: list[str] = []
-    with FileSystems.open(unit.path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
-        records = _records(stream, damage)
-        while chunk := list(itertools.islice(records, plan.batch_size)):
-            yield from to_batches(unit.path, range(row, row + len(chunk)), chunk, plan)
-            row += len(chunk)
-    if damage:
-        yield Damage(file=unit.path, first_row=row, rows=None, reason=damage[0])
+    def inspect(self) -> InputFile:
+        """See `Source.inspect`. Reads the header alone."""
+        try:
+            with FileSystems.open(self.path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
+                schema = arrow_schema(fastavro.reader(stream).writer_schema)
+        except _UNREADABLE as error:
+            raise UnreadableFileError(
+                f"{self.path} cannot be read as Avro: {one_line(error)}; see --input_format and --on_bad_file"
+            ) from error
+        return InputFile(path=self.path, schema=schema, units=(self,))
+
+    def read(self, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
+        """See `WorkUnit.read`. A block that cannot be decoded ends the file: where the next one starts is not known."""
+        row = 0
+        damage: list[str] = []
+        with FileSystems.open(self.path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
+            records = _records(stream, damage)
+            while chunk := list(itertools.islice(records, plan.batch_size)):
+                yield from to_batches(self.path, range(row, row + len(chunk)), chunk, plan)
+                row += len(chunk)
+        if damage:
+            yield Damage(file=self.path, first_row=row, rows=None, reason=damage[0])
 
 
 def _records(stream: Any, damage: list[str]) -> Iterator[dict[str, Any]]:

@@ -8,22 +8,21 @@ that of its stream, times 10^12, plus its place in the stream, and is another on
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from beam_jobs.errors import JobError, UnreadableFileError, UsageError
-from beam_jobs.options.bigquery_table import BigQueryTable
-from beam_jobs.sources.table_source import InputFile, ReadPlan, WorkUnit
+from beam_jobs.sources.source import InputFile, ReadPlan, Source
 from maf_serving.byte_stream import one_line
-from maf_serving.table_formats import InputBatch
+from maf_serving.table_formats import Damage, InputBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from beam_jobs.options.job_options import BigQueryTable
     from maf_serving.rejection import RejectedRows
-    from maf_serving.table_formats import Damage
 
 ROWS_OF_A_STREAM = 10**12
 _MAX_STREAMS = 1000
@@ -38,7 +37,7 @@ class StorageClient:
     project: str | None
 
 
-def open_client() -> StorageClient:
+def open_storage() -> StorageClient:
     """A client with the credentials of this machine's user or service account.
 
     Raises:
@@ -59,65 +58,89 @@ def open_client() -> StorageClient:
     return StorageClient(api=BigQueryReadClient(credentials=credentials), project=project)
 
 
-def inspect(path: str) -> InputFile:
-    """See `TableSource.inspect`. Asks for the schema alone; `split` makes the units."""
-    session = _create_session(path, columns=(), streams=1)
-    schema = session.arrow_schema.serialized_schema
-    return InputFile(path=path, schema=_read_schema(schema), units=(WorkUnit(path=path, format="bigquery"),))
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BigQuerySource(Source):
+    """A table of BigQuery. The streams that BigQuery gives for it are its work units.
 
-
-def split(unit: WorkUnit, plan: ReadPlan) -> list[WorkUnit]:
-    """The streams of a table, for the columns of the plan; none if the table is empty. Raises as `inspect`."""
-    session = _create_session(unit.path, columns=tuple(plan.columns), streams=_MAX_STREAMS)
-    schema = session.arrow_schema.serialized_schema
-    return [
-        dataclasses.replace(unit, stream=stream.name, stream_schema=schema, start_row=number * ROWS_OF_A_STREAM)
-        for number, stream in enumerate(session.streams)
-    ]
-
-
-def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
-    """See `TableSource.read`. The client reconnects where a connection breaks, and goes on with the next row.
-
-    Raises:
-      JobError: BigQuery refuses to go on. What is missing is not damage to be rejected.
+    Attributes:
+      table: its parts.
     """
-    row, schema = unit.start_row, _read_schema(unit.stream_schema)
-    try:
-        for message in open_client().api.read_rows(unit.stream):
-            encoded = pa.py_buffer(message.arrow_record_batch.serialized_record_batch)
-            columns = pa.ipc.read_record_batch(encoded, schema).select(plan.columns)
-            for start in range(0, columns.num_rows, plan.batch_size):
-                batch = columns.slice(start, plan.batch_size)
-                rows = pa.array(np.arange(row, row + batch.num_rows))
-                yield InputBatch(file=unit.path, rows=rows, columns=batch)
-                row += batch.num_rows
-    except _google_errors() as error:
-        raise JobError(f"{unit.path} cannot be read on from row {row}: {one_line(error)}") from error
+
+    has_positions: ClassVar[bool] = False
+    table: BigQueryTable
+
+    def inspect(self) -> InputFile:
+        """See `Source.inspect`. Asks for the schema alone; `split` makes the units."""
+        session = self._create_session(columns=(), streams=1)
+        return InputFile(path=self.path, schema=_read_schema(session.arrow_schema.serialized_schema), units=())
+
+    def split(self, file: InputFile, plan: ReadPlan) -> list[TableStream]:  # noqa: ARG002
+        """See `Source.split`. There is no stream if the table is empty. Raises as `inspect`."""
+        session = self._create_session(columns=tuple(plan.columns), streams=_MAX_STREAMS)
+        schema = session.arrow_schema.serialized_schema
+        return [
+            TableStream(path=self.path, name=stream.name, schema=schema, start_row=number * ROWS_OF_A_STREAM)
+            for number, stream in enumerate(session.streams)
+        ]
+
+    def _create_session(self, *, columns: tuple[str, ...], streams: int) -> Any:
+        client = open_storage()
+        from google.cloud.bigquery_storage_v1 import types  # noqa: PLC0415  # an extra
+
+        session = types.ReadSession(
+            table=self.table.resource,
+            data_format=types.DataFormat.ARROW,
+            read_options=types.ReadSession.TableReadOptions(selected_fields=list(columns)),
+        )
+        try:
+            return client.api.create_read_session(
+                parent=f"projects/{client.project or self.table.project}",
+                read_session=session,
+                max_stream_count=streams,
+            )
+        except _google_errors() as error:
+            raise UnreadableFileError(f"{self.path} cannot be read from BigQuery: {one_line(error)}") from error
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TableStream:
+    """A stream of a table; see `WorkUnit`.
+
+    Attributes:
+      path: name of the table.
+      name: BigQuery's name of the stream.
+      schema: the columns that it gives, as Arrow serializes them.
+      start_row: the number that its first row gets.
+    """
+
+    rows: ClassVar[int | None] = None
+    path: str
+    name: str
+    schema: bytes
+    start_row: int
+
+    def read(self, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
+        """See `WorkUnit.read`. The client reconnects where a connection breaks, and goes on with the next row.
+
+        Raises:
+          JobError: BigQuery refuses to go on. What is missing is not damage to be rejected.
+        """
+        row, schema = self.start_row, _read_schema(self.schema)
+        try:
+            for message in open_storage().api.read_rows(self.name):
+                encoded = pa.py_buffer(message.arrow_record_batch.serialized_record_batch)
+                columns = pa.ipc.read_record_batch(encoded, schema).select(plan.columns)
+                for start in range(0, columns.num_rows, plan.batch_size):
+                    batch = columns.slice(start, plan.batch_size)
+                    rows = pa.array(np.arange(row, row + batch.num_rows))
+                    yield InputBatch(file=self.path, rows=rows, columns=batch)
+                    row += batch.num_rows
+        except _google_errors() as error:
+            raise JobError(f"{self.path} cannot be read on from row {row}: {one_line(error)}") from error
 
 
 def _read_schema(serialized: bytes) -> pa.Schema:
     return pa.ipc.read_schema(pa.py_buffer(serialized))
-
-
-def _create_session(path: str, *, columns: tuple[str, ...], streams: int) -> Any:
-    client = open_client()
-    from google.cloud.bigquery_storage_v1 import types  # noqa: PLC0415  # an extra
-
-    table = BigQueryTable.parse(path)
-    if table is None:
-        raise UsageError(f"{path} is no table of BigQuery; expected bigquery:project.dataset.table")
-    session = types.ReadSession(
-        table=table.resource,
-        data_format=types.DataFormat.ARROW,
-        read_options=types.ReadSession.TableReadOptions(selected_fields=list(columns)),
-    )
-    try:
-        return client.api.create_read_session(
-            parent=f"projects/{client.project or table.project}", read_session=session, max_stream_count=streams
-        )
-    except _google_errors() as error:
-        raise UnreadableFileError(f"{path} cannot be read from BigQuery: {one_line(error)}") from error
 
 
 def _google_errors() -> tuple[type[Exception], ...]:

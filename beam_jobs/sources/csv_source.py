@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from beam_jobs.errors import UnreadableFileError, UsageError
-from beam_jobs.sources.table_source import InputFile, ReadPlan, WorkUnit
+from beam_jobs.sources.source import InputFile, ReadPlan, WholeFile
 from beam_jobs.storage import open_chunks
 from maf_serving.csv_files import NUMBER, STRING, CsvError, RepeatedNameError, read_head, read_rows
 from maf_serving.table_formats import Damage, InputBatch
@@ -20,31 +20,35 @@ if TYPE_CHECKING:
     from maf_serving.rejection import RejectedRows
 
 
-def inspect(path: str) -> InputFile:
-    """See `TableSource.inspect`. Reads the first chunk; an empty file has no column."""
-    try:
-        head = read_head(functools.partial(open_chunks, path))
-    except RepeatedNameError as error:
-        raise UsageError(f"{path} {error}") from error
-    except CsvError as error:
-        raise UnreadableFileError(
-            f"{path} cannot be read as CSV: {error}; see --input_format and --on_bad_file"
-        ) from error
-    units = (WorkUnit(path=path, format="csv"),) if head.has_rows else ()
-    return InputFile(path=path, schema=head.exact, units=units, untyped=frozenset(head.names))
+class CsvSource(WholeFile):
+    """A CSV file."""
 
+    __slots__ = ()
 
-def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
-    """See `TableSource.read`. Columns of the model may come as text or bytes, to be judged in validation."""
-    kept = {field.name: field.type for field in plan.kept}
-    columns: dict[str, str | pa.DataType] = kept | {
-        name: plan.condition_kinds.get(name, NUMBER) for name in plan.model_columns
-    }
-    if not columns:  # rows are counted all the same
-        columns = {inspect(unit.path).schema.names[0]: STRING}
-    chunks = functools.partial(open_chunks, unit.path)
-    for part in read_rows(chunks, columns, file=unit.path, batch_rows=plan.batch_size):
-        if isinstance(part, InputBatch):
-            yield dataclasses.replace(part, columns=part.columns.select(plan.columns))
-        else:
-            yield part
+    def inspect(self) -> InputFile:
+        """See `Source.inspect`. Reads the first chunk; an empty file has no column."""
+        try:
+            head = read_head(functools.partial(open_chunks, self.path))
+        except RepeatedNameError as error:
+            raise UsageError(f"{self.path} {error}") from error
+        except CsvError as error:
+            raise UnreadableFileError(
+                f"{self.path} cannot be read as CSV: {error}; see --input_format and --on_bad_file"
+            ) from error
+        units = (self,) if head.has_rows else ()
+        return InputFile(path=self.path, schema=head.exact, units=units, untyped=frozenset(head.names))
+
+    def read(self, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
+        """See `WorkUnit.read`. Columns of the model may come as text or bytes, to be judged in validation."""
+        kept = {field.name: field.type for field in plan.kept}
+        columns: dict[str, str | pa.DataType] = kept | {
+            name: plan.condition_kinds.get(name, NUMBER) for name in plan.model_columns
+        }
+        if not columns:  # rows are counted all the same
+            columns = {self.inspect().schema.names[0]: STRING}
+        chunks = functools.partial(open_chunks, self.path)
+        for part in read_rows(chunks, columns, file=self.path, batch_rows=plan.batch_size):
+            if isinstance(part, InputBatch):
+                yield dataclasses.replace(part, columns=part.columns.select(plan.columns))
+            else:
+                yield part

@@ -1,4 +1,4 @@
-"""The files a job reads: found, inspected and checked against what the model needs, before anything starts."""
+"""The inputs of a job: found, inspected and checked against what the model needs, before anything starts."""
 
 from __future__ import annotations
 
@@ -11,127 +11,86 @@ from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs.errors import UnreadableFileError, UsageError
-from beam_jobs.options.bigquery_table import BigQueryTable
-from beam_jobs.options.job_options import ALL_COLUMNS, OnBadFile, is_elsewhere
-from beam_jobs.sources import (
-    avro_source,
-    bigquery_source,
-    csv_source,
-    json_lines_source,
-    parquet_source,
-    tfrecord_source,
-)
-from beam_jobs.sources.table_source import InputFile, ReadPlan, TableSource, WorkUnit
+from beam_jobs.options.job_options import ALL_COLUMNS, BigQueryTable, Files, OnBadFile, Place
+from beam_jobs.sources.avro_source import AvroSource
+from beam_jobs.sources.bigquery_source import BigQuerySource
+from beam_jobs.sources.csv_source import CsvSource
+from beam_jobs.sources.json_lines_source import JsonLinesSource
+from beam_jobs.sources.parquet_source import ParquetSource
+from beam_jobs.sources.source import InputFile, ReadPlan, RefusedFile, Source, WorkUnit
+from beam_jobs.sources.tfrecord_source import TFRecordSource
 from maf_serving import validation
 from maf_serving.table_formats import find_format, list_suffixes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from maf_serving.model_inputs import ModelInputs
 
-SOURCES: Mapping[str, TableSource] = {
-    "parquet": parquet_source,
-    "csv": csv_source,
-    "jsonl": json_lines_source,
-    "avro": avro_source,
-    "tfrecord": tfrecord_source,
-    "bigquery": bigquery_source,
+FORMATS: Mapping[str, type[Source]] = {
+    "parquet": ParquetSource,
+    "csv": CsvSource,
+    "jsonl": JsonLinesSource,
+    "avro": AvroSource,
+    "tfrecord": TFRecordSource,
 }
-VECTOR_FORMATS = ("tfrecord",)
 IDENTIFIER = "identifier"
 _TYPES_OF_KINDS = {"number": pa.float64(), "integer": pa.int64(), "string": pa.string()}
 
 
-def find_files(patterns: Sequence[str]) -> dict[str, str]:
-    """The files that paths and globs mean, sorted by pattern, each once: by path, the pattern that named it.
+def find_sources(inputs: Iterable[Place], *, input_format: str | None = None) -> tuple[Source, ...]:
+    """The inputs of a job: what its paths and globs find, sorted by pattern, and its tables, each once.
 
-    Raises `UsageError` for a pattern that matches nothing, for a directory, and for what else is no regular file.
+    Args:
+      inputs: places, as `JobOptions.inputs` has them.
+      input_format: of all files, or `None` to tell each one's by its name.
+
+    Raises:
+      UsageError: a pattern matches nothing, or names a directory or what else is no regular file; or the name of a file
+        tells no format.
     """
-    found: dict[str, tuple[str, str]] = {}
-    for pattern in patterns:
-        table = BigQueryTable.parse(pattern)
-        if table is not None:
-            found.setdefault(str(table), (str(table), pattern))
+    found: dict[str, Source] = {}
+    for place in inputs:
+        if isinstance(place, BigQueryTable):
+            found.setdefault(str(place), BigQuerySource(path=str(place), table=place))
             continue
-        if Path(pattern).is_dir():
-            raise UsageError(
-                f"--input {pattern} is a directory; name the files in it, as in '{Path(pattern)}/*.parquet'"
-            )
-        paths = [pattern] if Path(pattern).is_file() else _match(pattern)
-        if not paths:
-            raise UsageError(
-                f"--input {pattern} matches no file; expected a path or a glob, comma separated if several"
-            )
+        for path in _find_files(place):
+            source = FORMATS[input_format or _format_of(path)](path, place)
+            found.setdefault(os.path.normpath(path) if place.is_here else path, source)
+    return tuple(found.values())
+
+
+def _find_files(place: Files) -> list[str]:
+    pattern = place.pattern
+    if Path(pattern).is_dir():
+        raise UsageError(f"--input {pattern} is a directory; name the files in it, as in '{Path(pattern)}/*.parquet'")
+    paths = [pattern] if Path(pattern).is_file() else _match(place)
+    if not paths:
+        raise UsageError(f"--input {pattern} matches no file; expected a path or a glob, comma separated if several")
+    if place.is_here:
         for path in paths:
-            _check_regular(path)
-            found.setdefault(path if is_elsewhere(path) else os.path.normpath(path), (path, pattern))
-    return dict(found.values())
+            _check_regular(Path(path))
+    return paths
 
 
-def _match(pattern: str) -> list[str]:
+def _match(place: Files) -> list[str]:
     # Beam finds nothing by a pattern without a directory.
-    placed = pattern if is_elsewhere(pattern) or Path(pattern).name != pattern else f"./{pattern}"
+    in_directory = place.is_here and Path(place.pattern).name == place.pattern
     try:
-        (match,) = FileSystems.match([placed])
+        (match,) = FileSystems.match([f"./{place}" if in_directory else place.pattern])
     except (BeamIOError, OSError, ValueError) as error:
-        raise UsageError(f"--input {pattern} cannot be looked up: {error}") from error
+        raise UsageError(f"--input {place} cannot be looked up: {error}") from error
     paths = (metadata.path for metadata in match.metadata_list)
     return sorted(path for path in paths if not path.endswith("/") and not Path(path).is_dir())
 
 
-def _check_regular(path: str) -> None:
+def _check_regular(path: Path) -> None:
     """Refuses what would keep its reader waiting for ever, or can be read only once."""
-    if not is_elsewhere(path) and Path(path).exists() and not Path(path).is_file():
+    if path.exists() and not path.is_file():
         raise UsageError(
             f"--input {path} is a pipe, a socket or a device; expected a regular file, which can be read more than "
             "once: write it to one first"
         )
-
-
-def inspect_files(
-    paths: Iterable[str], *, input_format: str | None, inputs: ModelInputs, on_bad_file: OnBadFile
-) -> list[InputFile]:
-    """Columns and work units of every file.
-
-    Where bad files are to be rejected, one that cannot be read, or lacks a column, becomes a unit that says why.
-
-    Args:
-      paths: of the files.
-      input_format: of all of them, or `None` to tell each one's by its extension.
-      inputs: the columns that the model needs.
-      on_bad_file: what to do with a file that does not serve.
-
-    Raises:
-      UsageError: a file is not what it must be; where bad files are rejected, all of them are not.
-    """
-    files: list[InputFile] = []
-    refused: list[UsageError] = []
-    for path in paths:
-        source = "bigquery" if BigQueryTable.parse(path) else input_format or _format_of(path)
-        try:
-            file = SOURCES[source].inspect(path)
-            check_columns(file, inputs, vectors=inputs.columns if source in VECTOR_FORMATS else {})
-        except UsageError as error:
-            if on_bad_file == "fail":
-                raise
-            refused.append(error)
-            unit = WorkUnit(path=path, format=source, rows=1, fault=str(error))
-            file = InputFile(path=path, schema=pa.schema([]), units=(unit,))
-        files.append(file)
-    # Columns that no file has are a mistake in the command, not damage.
-    if refused and len(refused) == len(files) and not any(isinstance(each, UnreadableFileError) for each in refused):
-        raise refused[0]
-    return files
-
-
-def split_units(files: Iterable[InputFile], plan: ReadPlan) -> Iterator[WorkUnit]:
-    """The work units of all files, those of tables by their streams. Raises `UsageError` if a table refuses."""
-    for unit in (unit for file in files for unit in file.units):
-        if unit.format == "bigquery" and unit.fault is None:
-            yield from bigquery_source.split(unit, plan)
-        else:
-            yield unit
 
 
 def _format_of(path: str) -> str:
@@ -141,10 +100,48 @@ def _format_of(path: str) -> str:
     return found
 
 
+def inspect_sources(sources: Iterable[Source], *, inputs: ModelInputs, on_bad_file: OnBadFile) -> list[InputFile]:
+    """Columns and work units of every source, in their order.
+
+    Where bad files are to be rejected, one that cannot be read, or lacks a column, becomes a unit that says why.
+
+    Args:
+      sources: of the job.
+      inputs: the columns that the model needs.
+      on_bad_file: what to do with a file that does not serve.
+
+    Raises:
+      UsageError: a file is not what it must be; where bad files are rejected, all of them are not.
+    """
+    files: list[InputFile] = []
+    refused: list[UsageError] = []
+    for source in sources:
+        try:
+            file = source.inspect()
+            check_input(file, inputs, vectors=inputs.columns if source.holds_vectors else {})
+        except UsageError as error:
+            if on_bad_file == "fail":
+                raise
+            refused.append(error)
+            unit = RefusedFile(source.path, str(error))
+            file = InputFile(path=source.path, schema=pa.schema([]), units=(unit,))
+        files.append(file)
+    # Columns that no file has are a mistake in the command, not damage.
+    if refused and len(refused) == len(files) and not any(isinstance(each, UnreadableFileError) for each in refused):
+        raise refused[0]
+    return files
+
+
+def split_sources(sources: Iterable[Source], files: Iterable[InputFile], plan: ReadPlan) -> list[WorkUnit]:
+    """All work units, largest first, so that workers finish together. Raises `UsageError` if a table refuses."""
+    units = [unit for source, file in zip(sources, files, strict=True) for unit in source.split(file, plan)]
+    return sorted(units, key=lambda unit: unit.rows or 0, reverse=True)
+
+
 def resolve_kept(
     files: Sequence[InputFile], keep: Sequence[str], reserved: Sequence[str], kinds: Mapping[str, str | None]
 ) -> pa.Schema:
-    """Names and types of the columns to carry through; see `resolve_columns`.
+    """Names and types of the columns to carry through; see `resolve_schema`.
 
     Raises `UsageError` where a file lacks one or has another type, or where a name is `reserved` for the output.
     """
@@ -157,7 +154,7 @@ def resolve_kept(
             f"--keep {','.join(keep)} would carry through column(s) {', '.join(clashes)}, names that the output needs "
             f"for itself ({', '.join(reserved)}); keep other columns, or rename them"
         )
-    schema = resolve_columns(files, names, f"--keep {','.join(keep)}", kinds)
+    schema = resolve_schema(files, names, f"--keep {','.join(keep)}", kinds)
     for file in readable if every else []:
         extra = [name for name in file.schema.names if name not in names]
         if extra:
@@ -167,7 +164,7 @@ def resolve_kept(
     return schema
 
 
-def resolve_columns(
+def resolve_schema(
     files: Sequence[InputFile], names: Sequence[str], flag: str, kinds: Mapping[str, str | None]
 ) -> pa.Schema:
     """Those columns and their types, the same in every file.
@@ -227,7 +224,7 @@ def _with_columns(files: Iterable[InputFile]) -> Iterable[InputFile]:
     return (file for file in files if file.schema.names)
 
 
-def check_columns(file: InputFile, inputs: ModelInputs, *, vectors: Mapping[str, tuple[str, ...]]) -> None:
+def check_input(file: InputFile, inputs: ModelInputs, *, vectors: Mapping[str, tuple[str, ...]]) -> None:
     """Raises `UsageError`, naming every column that does not serve.
 
     Args:

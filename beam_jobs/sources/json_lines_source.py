@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from beam_jobs.errors import UnreadableFileError
 from beam_jobs.sources.records import GUESSED_FROM, guess_file, to_batches
-from beam_jobs.sources.table_source import InputFile, ReadPlan, WorkUnit
+from beam_jobs.sources.source import InputFile, ReadPlan, WholeFile
 from beam_jobs.storage import open_chunks
 from maf_serving.byte_stream import UNREADABLE, WholeLines, one_line
 from maf_serving.rejection import RejectedRows, reject
@@ -26,36 +26,40 @@ if TYPE_CHECKING:
 NOT_AN_OBJECT = "not a JSON object"
 
 
-def inspect(path: str) -> InputFile:
-    """See `TableSource.inspect`. Names and types are guessed from the first rows."""
-    try:
-        with open_chunks(path) as chunks:
+class JsonLinesSource(WholeFile):
+    """A JSON Lines file."""
+
+    __slots__ = ()
+
+    def inspect(self) -> InputFile:
+        """See `Source.inspect`. Names and types are guessed from the first rows."""
+        try:
+            with open_chunks(self.path) as chunks:
+                lines = WholeLines(chunks, is_whole=_is_object)
+                head = list(itertools.islice(_rows(lines), GUESSED_FROM))
+                damage = lines.damage
+        except UNREADABLE as error:
+            damage, head = one_line(error), []
+        records = [record for line in head if (record := _parse(line)) is not None]
+        if not records and (damage or head):
+            reason = damage or f"none of its first {len(head)} lines is a JSON object"
+            raise UnreadableFileError(
+                f"{self.path} cannot be read as JSON Lines: {reason}; see --input_format and --on_bad_file"
+            )
+        units = (self,) if head else ()
+        return guess_file(self.path, records, units)
+
+    def read(self, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
+        """See `WorkUnit.read`."""
+        row = 0
+        with open_chunks(self.path) as chunks:
             lines = WholeLines(chunks, is_whole=_is_object)
-            head = list(itertools.islice(_rows(lines), GUESSED_FROM))
-            damage = lines.damage
-    except UNREADABLE as error:
-        damage, head = one_line(error), []
-    records = [record for line in head if (record := _parse(line)) is not None]
-    if not records and (damage or head):
-        reason = damage or f"none of its first {len(head)} lines is a JSON object"
-        raise UnreadableFileError(
-            f"{path} cannot be read as JSON Lines: {reason}; see --input_format and --on_bad_file"
-        )
-    units = (WorkUnit(path=path, format="jsonl"),) if head else ()
-    return guess_file(path, records, units)
-
-
-def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
-    """See `TableSource.read`."""
-    row = 0
-    with open_chunks(unit.path) as chunks:
-        lines = WholeLines(chunks, is_whole=_is_object)
-        rows = _rows(lines)
-        while chunk := list(itertools.islice(rows, plan.batch_size)):
-            yield from _to_batches(unit.path, row, chunk, plan)
-            row += len(chunk)
-    if lines.damage is not None:
-        yield Damage(file=unit.path, first_row=row, rows=None, reason=lines.damage)
+            rows = _rows(lines)
+            while chunk := list(itertools.islice(rows, plan.batch_size)):
+                yield from _to_batches(self.path, row, chunk, plan)
+                row += len(chunk)
+        if lines.damage is not None:
+            yield Damage(file=self.path, first_row=row, rows=None, reason=lines.damage)
 
 
 def _rows(lines: WholeLines) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from beam_jobs.sources.table_source import InputFile, ReadPlan, WorkUnit
+from beam_jobs.sources.source import InputFile, ReadPlan, WorkUnit
 from maf_serving.rejection import WRONG_TYPE, RejectedRows, reject
 from maf_serving.table_formats import InputBatch
 

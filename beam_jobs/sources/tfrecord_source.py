@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from beam_jobs.errors import UnreadableFileError
 from beam_jobs.output.tfrecord import CHECKSUM, HEADER, masked_checksum
 from beam_jobs.sources.records import GUESSED_FROM, guess_file, to_batches
-from beam_jobs.sources.table_source import InputFile, ReadPlan, WorkUnit
+from beam_jobs.sources.source import InputFile, ReadPlan, WholeFile
 from beam_jobs.storage import open_chunks
 from maf_serving.byte_stream import UNREADABLE, one_line
 from maf_serving.messages import message_class
@@ -83,34 +83,41 @@ class _Records:
         return data
 
 
-def inspect(path: str) -> InputFile:
-    """See `TableSource.inspect`. Names and types are guessed from the first records."""
-    try:
-        with open_chunks(path) as chunks:
+class TFRecordSource(WholeFile):
+    """A TFRecord file of `tf.Example`."""
+
+    __slots__ = ()
+    holds_vectors = True
+
+    def inspect(self) -> InputFile:
+        """See `Source.inspect`. Names and types are guessed from the first records."""
+        try:
+            with open_chunks(self.path) as chunks:
+                records = _Records(chunks)
+                head = list(itertools.islice(records, GUESSED_FROM))
+                damage = records.damage
+        except UNREADABLE as error:
+            damage, head = one_line(error), []
+        examples = [example for data in head if not isinstance(example := _parse(data), str)]
+        if not examples and (damage or head):
+            reason = damage or f"none of its first {len(head)} records is a sound tf.Example"
+            raise UnreadableFileError(
+                f"{self.path} cannot be read as TFRecord: {reason}; see --input_format and --on_bad_file"
+            )
+        units = (self,) if head else ()
+        return guess_file(self.path, examples, units)
+
+    def read(self, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
+        """See `WorkUnit.read`."""
+        row = 0
+        with open_chunks(self.path) as chunks:
             records = _Records(chunks)
-            head = list(itertools.islice(records, GUESSED_FROM))
-            damage = records.damage
-    except UNREADABLE as error:
-        damage, head = one_line(error), []
-    examples = [example for data in head if not isinstance(example := _parse(data), str)]
-    if not examples and (damage or head):
-        reason = damage or f"none of its first {len(head)} records is a sound tf.Example"
-        raise UnreadableFileError(f"{path} cannot be read as TFRecord: {reason}; see --input_format and --on_bad_file")
-    units = (WorkUnit(path=path, format="tfrecord"),) if head else ()
-    return guess_file(path, examples, units)
-
-
-def read(unit: WorkUnit, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
-    """See `TableSource.read`."""
-    row = 0
-    with open_chunks(unit.path) as chunks:
-        records = _Records(chunks)
-        rows = iter(records)
-        while chunk := list(itertools.islice(rows, plan.batch_size)):
-            yield from _to_batches(unit.path, row, chunk, plan)
-            row += len(chunk)
-    if records.damage is not None:
-        yield Damage(file=unit.path, first_row=row, rows=None, reason=records.damage)
+            rows = iter(records)
+            while chunk := list(itertools.islice(rows, plan.batch_size)):
+                yield from _to_batches(self.path, row, chunk, plan)
+                row += len(chunk)
+        if records.damage is not None:
+            yield Damage(file=self.path, first_row=row, rows=None, reason=records.damage)
 
 
 def _to_batches(

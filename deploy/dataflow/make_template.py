@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from beam_jobs.options.jobs import score_flags
+from beam_jobs.options.flags import score_flags
 
 METADATA = Path(__file__).parent / "score_metadata.json"
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from beam_jobs.evaluation.results import EvaluateSummary
     from beam_jobs.jobs.sample import SampleSummary
     from beam_jobs.jobs.score import ScoreSummary
-    from beam_jobs.options.endpoint_options import EndpointOptions
+    from beam_jobs.options.job_options import EndpointOptions
 
 
 class JobKeywords(TypedDict, total=False):
@@ -88,7 +88,7 @@ def score(
       JobError: the job failed; nothing is left at `output`.
     """
     from beam_jobs.jobs.score import score_table  # noqa: PLC0415  # Beam: seconds
-    from beam_jobs.options.jobs import ScoreOptions  # noqa: PLC0415  # the packages above, when needed
+    from beam_jobs.options.job_options import ScoreOptions  # noqa: PLC0415  # the packages above, when needed
 
     own: dict[str, Any] = {"signature_name": "inverse" if with_inverse else "log_prob", "endpoint": endpoint}
     own |= {"keep": column_names(keep), "num_shards": num_shards, "output_table": output_table}
@@ -137,7 +137,7 @@ def sample(
       JobError: the job failed; nothing is left at `output`.
     """
     from beam_jobs.jobs.sample import sample_table  # noqa: PLC0415  # Beam: seconds
-    from beam_jobs.options.jobs import SampleOptions  # noqa: PLC0415  # the packages above, when needed
+    from beam_jobs.options.job_options import SampleOptions  # noqa: PLC0415  # the packages above, when needed
 
     own: dict[str, Any] = {"num_samples": num_samples, "seed": seed, "key_column": key_column}
     own |= {"keep": column_names(keep), "num_shards": num_shards, "output_table": output_table}
@@ -180,7 +180,7 @@ def evaluate(
       JobError: the job failed; nothing is left at `output`.
     """
     from beam_jobs.jobs.evaluate import evaluate_table  # noqa: PLC0415  # Beam: seconds
-    from beam_jobs.options.jobs import EvaluateOptions  # noqa: PLC0415
+    from beam_jobs.options.job_options import EvaluateOptions  # noqa: PLC0415
 
     own: dict[str, Any] = {"group_column": group_column, "max_groups": max_groups}
     with _job(EvaluateOptions, model, table, output, own, options, others=(group_column,)) as job_options:
@@ -235,7 +235,7 @@ def _read(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _columns(options: Any, names: Sequence[str], others: Sequence[str]) -> list[str]:
     """The columns of a table in memory that the job reads."""
-    from beam_jobs.model.location import find_model_location  # noqa: PLC0415  # Beam: seconds
+    from beam_jobs.model.saved_model import find_model_location  # noqa: PLC0415  # Beam: seconds
 
     kept = getattr(options, "keep", ())
     if kept == ("*",):

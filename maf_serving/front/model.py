@@ -239,7 +239,7 @@ def load(model: str | Path) -> Model:
       UsageError: there is no such model, or its contract cannot be read.
     """
     if "://" in str(model):
-        from beam_jobs.model.location import find_model_location  # noqa: PLC0415  # the packages above, when needed
+        from beam_jobs.model.saved_model import find_model_location  # noqa: PLC0415  # the packages above, when needed
 
         location, contract = find_model_location(str(model))
         import_quietly()

@@ -15,7 +15,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.options.jobs import ScoreOptions
+from beam_jobs.options.job_options import ScoreOptions
 from export.contract import CONTRACT_PATH, Contract, Signature, TensorSpec
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_jobs.errors import UsageError
-from beam_jobs.output import local_output
-from beam_jobs.output.shards import ShardWriter
+from beam_jobs.output import staging
 from beam_jobs.output.staging import stage_output
 from beam_jobs.output.table_format import TableFormat
+from beam_jobs.output.writing import ShardWriter
 from tests.beam_jobs.kept_file_system import KeptFileSystem  # noqa: F401  # registers itself
 
 SCHEMA = pa.schema([("value", pa.int64())])
@@ -111,5 +111,5 @@ def main(root: Path, again: str) -> None:
 if __name__ == "__main__":
     mode = sys.argv[2]
     if mode == "rename":  # as on a file system that cannot exchange names
-        local_output.exchange = lambda first, second: False
+        staging.exchange = lambda first, second: False
     main(Path(sys.argv[1]) / "store", sys.argv[3])

@@ -14,9 +14,7 @@ import pytest
 
 from beam_jobs.errors import JobError, UsageError
 from beam_jobs.jobs.sample import sample_table
-from beam_jobs.options.bigquery_table import BigQueryTable
-from beam_jobs.options.job_options import is_elsewhere
-from beam_jobs.options.jobs import SampleOptions
+from beam_jobs.options.job_options import BigQueryTable, SampleOptions, parse_place
 from beam_jobs.sources import bigquery_source
 from beam_jobs.sources.bigquery_source import ROWS_OF_A_STREAM, StorageClient
 
@@ -43,7 +41,7 @@ SERVICE = "google.cloud.bigquery.storage.v1.BigQueryRead"
 def test_names_of_tables(name, table):
     parsed = BigQueryTable.parse(name)
     assert (None if parsed is None else str(parsed)) == table
-    assert is_elsewhere(name) == (table is not None or "://" in name)
+    assert parse_place(name).is_here == (table is None and "://" not in name)
 
 
 def test_draws_need_a_key(run_job, model_base):
@@ -128,7 +126,7 @@ def table(make_columns, monkeypatch):
         transport = BigQueryReadGrpcTransport(channel=channels[-1])
         return StorageClient(api=storage.BigQueryReadClient(transport=transport), project="payer")
 
-    monkeypatch.setattr(bigquery_source, "open_client", open_client)
+    monkeypatch.setattr(bigquery_source, "open_storage", open_client)
     yield served
     for channel in channels:
         channel.close()
@@ -182,4 +180,4 @@ def test_a_table_that_is_not_there_is_refused(table, score):
 def test_without_the_extra_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "google.auth", None)
     with pytest.raises(UsageError, match=r"needs the extra gcp, but .* install maf-serving\[gcp\]"):
-        bigquery_source.open_client()
+        bigquery_source.open_storage()

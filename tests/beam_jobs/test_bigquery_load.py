@@ -17,7 +17,7 @@ from beam_jobs.jobs.running import load_results
 from beam_jobs.jobs.sample import sample_table
 from beam_jobs.jobs.score import score_table
 from beam_jobs.options import job_options
-from beam_jobs.options.jobs import SampleOptions, ScoreOptions
+from beam_jobs.options.job_options import SampleOptions, ScoreOptions
 from beam_jobs.output import bigquery_load
 from tests.beam_jobs import kept_file_system
 

@@ -15,7 +15,7 @@ from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPool
 
 from beam_jobs import boot
 from beam_jobs.jobs.score import score_table
-from beam_jobs.options.jobs import ScoreOptions
+from beam_jobs.options.job_options import ScoreOptions
 from beam_jobs.runner.options import parse_beam_flags
 
 ROOT = Path(__file__).parents[2]

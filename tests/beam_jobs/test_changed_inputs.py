@@ -12,9 +12,11 @@ import pytest
 
 from beam_jobs.errors import ChangedInputError, JobError, UsageError
 from beam_jobs.jobs import running
-from beam_jobs.sources import csv_source, parquet_source
-from beam_jobs.sources.file_state import FileState, check_unchanged, look_up
-from beam_jobs.sources.input_files import find_files
+from beam_jobs.options.job_options import Files
+from beam_jobs.sources.csv_source import CsvSource
+from beam_jobs.sources.input_files import find_sources
+from beam_jobs.sources.parquet_source import RowGroups
+from beam_jobs.sources.source import FileState, check_unchanged, look_up
 from tests.beam_jobs.kept_file_system import KeptFileSystem
 from tests.beam_jobs.write_table import write_table
 
@@ -59,11 +61,11 @@ def rewrite(path) -> None:
 
 
 CHANGES = {
-    "csv, appended to": (csv_source, "a.csv", "during", append),
-    "csv, truncated": (csv_source, "a.csv", "before", lambda path: os.truncate(path, 40_000)),
-    "csv, of the same size": (csv_source, "a.csv", "during", touch),
-    "csv, deleted": (csv_source, "a.csv", "before", Path.unlink),
-    "parquet, with more rows": (parquet_source, "a.parquet", "during", rewrite),
+    "csv, appended to": (CsvSource, "a.csv", "during", append),
+    "csv, truncated": (CsvSource, "a.csv", "before", lambda path: os.truncate(path, 40_000)),
+    "csv, of the same size": (CsvSource, "a.csv", "during", touch),
+    "csv, deleted": (CsvSource, "a.csv", "before", Path.unlink),
+    "parquet, with more rows": (RowGroups, "a.parquet", "during", rewrite),
 }
 
 
@@ -92,7 +94,7 @@ def test_a_failure_of_something_else_is_said_as_it_is(score, columns, tmp_path, 
     def fail() -> None:
         raise JobError("the network is down")
 
-    while_reading(csv_source, "during", fail)
+    while_reading(CsvSource, "during", fail)
     with pytest.raises(JobError, match="the network is down") as failure:
         score(path)
     assert not isinstance(failure.value, ChangedInputError)
@@ -102,7 +104,7 @@ def test_files_in_a_store_are_compared_with_one_listing_for_each_pattern(tmp_pat
     paths = [tmp_path / f"{name}.csv" for name in "abc"]
     for path in paths:
         path.write_text("x0\n1\n")
-    files = find_files([f"kept://{tmp_path}/*.csv"])
+    files = find_sources([Files(f"kept://{tmp_path}/*.csv")])
     planned = look_up(files)
     assert set(planned) == {f"kept://{path}" for path in paths}
     (tmp_path / "later.csv").write_text("x0\n1\n")
@@ -137,7 +139,7 @@ def test_what_is_no_regular_file_is_refused_before_it_is_opened(tmp_path):
         server.bind(str(listening))
         for pattern in (str(fifo), str(listening), "/dev/null", f"{tmp_path}/*.csv"):
             with pytest.raises(UsageError, match=r"is a pipe, a socket or a device; expected a regular file"):
-                find_files([pattern])
+                find_sources([Files(pattern)])
 
 
 def test_a_clock_that_is_set_back_gives_no_negative_time(score, columns, tmp_path, monkeypatch):

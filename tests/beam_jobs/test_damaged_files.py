@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_jobs.errors import JobError, UsageError
-from beam_jobs.sources.input_files import SOURCES
-from beam_jobs.sources.table_source import ReadPlan
+from beam_jobs.sources import input_files
+from beam_jobs.sources.source import ReadPlan
 from maf_serving.rejection import RejectedRows
 from maf_serving.table_formats import Damage
 from tests.beam_jobs.write_table import FORMATS, write_table
@@ -135,18 +135,18 @@ def test_unreadable_files_beside_good_ones(columns, score, tmp_path, write_text)
 def test_whatever_is_wrong_with_a_header_the_file_is_read_or_refused(extension, columns, tmp_path):
     path = tmp_path / f"a.{extension}"
     write_table(path, {name: values[:20] for name, values in columns.items()}, row_group_size=100)
-    source = SOURCES[extension.removesuffix(".gz")]
+    source = input_files.FORMATS[extension.removesuffix(".gz")]
     content = path.read_bytes()
     for place in range(min(len(content), 300)):
         for value in (0xFF, ord("y")):
             path.write_bytes(content[:place] + bytes([value]) + content[place + 1 :])
             try:
-                units = source.inspect(str(path)).units
+                units = source(str(path)).inspect().units
             except UsageError as error:
                 assert "\n" not in str(error)  # noqa: PT017  # most of them raise none
             else:
                 for unit in units:
-                    rows, _ = read_all(source, unit)
+                    rows, _ = read_all(unit)
                     assert len(set(rows)) == len(rows)
 
 
@@ -168,14 +168,14 @@ def test_columns_that_no_file_has_are_a_mistake_not_damage(score, write_text):
 def test_whatever_byte_is_wrong_each_row_comes_out_at_most_once(extension, columns, tmp_path):
     path = tmp_path / f"a.{extension}"
     write_table(path, columns, row_group_size=100)
-    source = SOURCES[extension.removesuffix(".gz")]
+    source = input_files.FORMATS[extension.removesuffix(".gz")]
     content = path.read_bytes()
-    (unit,) = source.inspect(str(path)).units
+    (unit,) = source(str(path)).inspect().units
     for place in np.random.default_rng(7).integers(len(content) // 20, len(content), 25):
         damaged = bytearray(content)
         damaged[place] ^= 1 + int(place) % 255
         path.write_bytes(damaged)
-        rows, lost = read_all(source, unit)
+        rows, lost = read_all(unit)
         assert len(set(rows)) == len(rows)
         if extension == "parquet" and not lost:
             assert sorted(rows) == list(range(2_000))
@@ -183,10 +183,10 @@ def test_whatever_byte_is_wrong_each_row_comes_out_at_most_once(extension, colum
             assert len(rows) <= 2_001
 
 
-def read_all(source, unit) -> tuple[list[int], bool]:
+def read_all(unit) -> tuple[list[int], bool]:
     """Numbers of the rows that were read, rejected, or said to be lost; whether their number is unknown."""
     rows, lost = [], False
-    for part in source.read(unit, PLAN):
+    for part in unit.read(PLAN):
         if isinstance(part, Damage):
             lost = lost or part.rows is None
             rows += range(part.first_row, part.first_row + (part.rows or 1))

@@ -20,8 +20,8 @@ import trustme
 
 from beam_jobs.errors import EndpointBusyError, UsageError
 from beam_jobs.model.endpoint import PredictClient, RowRate
-from beam_jobs.options.endpoint_options import EndpointOptions
-from beam_jobs.options.jobs import parse_score_flags
+from beam_jobs.options.flags import parse_score_flags
+from beam_jobs.options.job_options import EndpointOptions
 from export.contract import Signature, TensorSpec
 from maf_serving.messages import message_class
 from maf_serving.tensor_proto import to_tensor_proto

@@ -10,7 +10,7 @@ import pytest
 
 from beam_jobs.errors import JobError
 from beam_jobs.jobs.evaluate import evaluate_table
-from beam_jobs.options.jobs import EvaluateOptions
+from beam_jobs.options.job_options import EvaluateOptions
 
 ROWS = 6_000
 

@@ -12,9 +12,9 @@ import pytest
 
 from beam_jobs.errors import UsageError
 from beam_jobs.jobs.score import score_table
-from beam_jobs.options.jobs import ScoreOptions
-from beam_jobs.sources.input_files import SOURCES
-from beam_jobs.sources.table_source import ReadPlan
+from beam_jobs.options.job_options import ScoreOptions
+from beam_jobs.sources import input_files
+from beam_jobs.sources.source import ReadPlan
 from tests.beam_jobs.write_table import FORMATS, example, frame, write_table
 
 
@@ -160,7 +160,7 @@ def test_files_are_split_and_compressed_as_asked(score, write_parquet, make_colu
 def test_rows_are_counted_where_no_column_is_read(extension, columns, tmp_path):
     # Draws from an unconditional model need the rows, and nothing in them.
     path = write_table(tmp_path / f"rows.{extension}", columns)
-    source = SOURCES[extension.removesuffix(".gz")]
+    source = input_files.FORMATS[extension.removesuffix(".gz")](path)
     plan = ReadPlan(model_columns=(), kept=pa.schema([]), batch_size=100)
-    rows = [part.rows.to_pylist() for unit in source.inspect(path).units for part in source.read(unit, plan)]
+    rows = [part.rows.to_pylist() for unit in source.inspect().units for part in unit.read(plan)]
     assert sorted(number for part in rows for number in part) == list(range(1_200))

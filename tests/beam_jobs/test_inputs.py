@@ -7,7 +7,7 @@ import pytest
 
 from beam_jobs.errors import UsageError
 from beam_jobs.jobs.score import plan_score
-from beam_jobs.options.jobs import ScoreOptions
+from beam_jobs.options.job_options import ScoreOptions
 
 GOOD = {"x0": [1.0], "x1": [1.0], "c0": [1.0]}
 

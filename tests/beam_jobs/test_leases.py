@@ -12,9 +12,9 @@ from apache_beam.internal import pickler
 
 from beam_jobs.errors import JobError, UsageError
 from beam_jobs.output import lease
-from beam_jobs.output.shards import ShardWriter
 from beam_jobs.output.staging import stage_output
 from beam_jobs.output.table_format import TableFormat
+from beam_jobs.output.writing import ShardWriter
 from maf_serving.rejection import REJECTED_SCHEMA
 from tests.beam_jobs import kept_file_system
 

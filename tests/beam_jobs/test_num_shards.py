@@ -9,8 +9,8 @@ import pytest
 
 from beam_jobs.errors import UsageError
 from beam_jobs.jobs.sample import sample_table
-from beam_jobs.options.jobs import SampleOptions
-from beam_jobs.output.shards import RowRange, split_rows
+from beam_jobs.options.job_options import SampleOptions
+from beam_jobs.output.writing import RowRange, split_rows
 
 
 def test_rows_are_split_evenly_and_each_goes_to_one_shard():
@@ -28,7 +28,7 @@ def test_rows_are_split_evenly_and_each_goes_to_one_shard():
 @pytest.mark.parametrize("num_shards", [1, 7])
 def test_a_table_in_that_many_files(num_shards, score, write_parquet, make_columns, monkeypatch):
     monkeypatch.setattr("beam_jobs.sources.parquet_source.MIN_UNIT_ROWS", 1)
-    monkeypatch.setattr("beam_jobs.output.shards.ROW_GROUP_ROWS", 100)
+    monkeypatch.setattr("beam_jobs.output.writing.ROW_GROUP_ROWS", 100)
     columns = make_columns(3_000, 1)
     columns["x0"][::10] = np.nan
     kind = pa.array([f"k{row % 5}" for row in range(3_000)]).dictionary_encode()

@@ -21,13 +21,12 @@ from beam_jobs.errors import UsageError
 from beam_jobs.jobs.evaluate import evaluate_table
 from beam_jobs.jobs.sample import sample_table
 from beam_jobs.jobs.score import score_table
-from beam_jobs.options.job_options import COMPRESSIONS, OUTPUT_FORMATS
-from beam_jobs.options.jobs import EvaluateOptions, SampleOptions, ScoreOptions
+from beam_jobs.options.job_options import COMPRESSIONS, OUTPUT_FORMATS, EvaluateOptions, SampleOptions, ScoreOptions
 from beam_jobs.output.avro import avro_schema, encode_rows
 from beam_jobs.output.byte_columns import contents
 from beam_jobs.output.table_format import TableFormat
-from beam_jobs.sources.input_files import SOURCES
-from beam_jobs.sources.table_source import ReadPlan
+from beam_jobs.sources.input_files import FORMATS
+from beam_jobs.sources.source import ReadPlan
 
 DAY = dt.date(1969, 12, 30)
 NOON = dt.datetime(1950, 1, 2, 12, 0, 0, 123456)
@@ -76,10 +75,9 @@ def write(path, table, **more) -> str:
 
 
 def read(path: str) -> pa.Table:
-    source = SOURCES[path.removesuffix(".gz").rpartition(".")[2]]
-    file = source.inspect(path)
+    file = FORMATS[path.removesuffix(".gz").rpartition(".")[2]](path).inspect()
     plan = ReadPlan(model_columns=(), kept=file.schema, batch_size=1000)
-    batches = [part.columns for unit in file.units for part in source.read(unit, plan)]
+    batches = [part.columns for unit in file.units for part in unit.read(plan)]
     return pa.Table.from_batches(batches, file.schema)
 
 

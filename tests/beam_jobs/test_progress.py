@@ -6,7 +6,7 @@ import io
 import sys
 import time
 
-from beam_jobs.runner import progress
+from beam_jobs.jobs import summary
 
 
 class Terminal(io.StringIO):
@@ -24,10 +24,10 @@ def shown(terminal, what):
 def test_a_terminal_shows_rows_and_how_many_were_rejected(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "__stderr__", terminal)
-    progress.count_rejected(5)  # of a job before
-    with progress.progress_bar(1_000):
-        progress.count_rows(250)
-        progress.count_rejected(1_234)
+    summary.count_rejected(5)  # of a job before
+    with summary.progress_bar(1_000):
+        summary.count_rows(250)
+        summary.count_rejected(1_234)
         shown(terminal, "1,234 rejected")
         shown(terminal, "25%")
 
@@ -35,6 +35,6 @@ def test_a_terminal_shows_rows_and_how_many_were_rejected(monkeypatch):
 def test_a_file_shows_nothing(monkeypatch):
     file = io.StringIO()
     monkeypatch.setattr(sys, "__stderr__", file)
-    with progress.progress_bar(10):
-        progress.count_rows(10)
+    with summary.progress_bar(10):
+        summary.count_rows(10)
     assert file.getvalue() == ""

@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
+from beam_jobs.command import MainThreadStream, configure_logs
 from beam_jobs.errors import UsageError
-from beam_jobs.runner.logs import MainThreadStream, configure_logs
 from tests.docs.commands import ROOT
 
 
@@ -30,7 +30,7 @@ def test_the_main_thread_alone_is_heard():
 def test_a_logger_of_its_own_level_and_a_thread(level, heard):
     script = f"""
 import logging, sys, threading
-from beam_jobs.runner.logs import configure_logs
+from beam_jobs.command import configure_logs
 configure_logs({level})
 logger = logging.getLogger("a_runner")
 logger.setLevel(logging.INFO)

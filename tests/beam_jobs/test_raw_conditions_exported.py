@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_jobs.jobs.score import score_table
-from beam_jobs.options.jobs import ScoreOptions
+from beam_jobs.options.job_options import ScoreOptions
 from tests.shop_model import BIG_STORE, COLUMNS, ENCODED, encode
 
 ROWS = [

@@ -23,7 +23,7 @@ from beam_jobs.errors import JobError, UsageError
 from beam_jobs.jobs.evaluate import evaluate_table
 from beam_jobs.jobs.sample import sample_table
 from beam_jobs.jobs.score import score_table
-from beam_jobs.options.jobs import EvaluateOptions, SampleOptions, ScoreOptions
+from beam_jobs.options.job_options import EvaluateOptions, SampleOptions, ScoreOptions
 from beam_jobs.runner.options import parse_beam_flags
 
 boto3 = pytest.importorskip("boto3", reason="boto3 and moto are in the extra dev")
@@ -233,7 +233,7 @@ def test_large_objects_are_copied_in_parts(bucket):
 
 
 def test_a_model_that_changes_or_is_none_fails_the_job(bucket, model, columns, tmp_path, monkeypatch):
-    from beam_jobs.model.location import ModelLocation, find_model_location  # noqa: PLC0415
+    from beam_jobs.model.saved_model import ModelLocation, find_model_location  # noqa: PLC0415
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     source = bucket.put("a.parquet", parquet(columns))

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_jobs.jobs.sample import sample_table
-from beam_jobs.options.jobs import SampleOptions
+from beam_jobs.options.job_options import SampleOptions
 from beam_jobs.runner.options import parse_beam_flags
 
 RUNNERS = {

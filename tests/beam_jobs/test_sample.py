@@ -13,7 +13,7 @@ import pytest
 
 from beam_jobs.errors import UsageError
 from beam_jobs.jobs.sample import sample_table
-from beam_jobs.options.jobs import SampleOptions
+from beam_jobs.options.job_options import SampleOptions
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from beam_jobs.errors import JobError, UsageError
-from beam_jobs.output.shards import ShardWriter
 from beam_jobs.output.staging import stage_output
 from beam_jobs.output.table_format import TableFormat
+from beam_jobs.output.writing import ShardWriter
 from maf_serving.rejection import REJECTED_SCHEMA
 
 PARQUET = TableFormat(name="parquet", compression="snappy", rows_per_file=None)

@@ -14,8 +14,8 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
     WorkerHandler,
 )
 
-from beam_jobs.runner import worker_processes
-from beam_jobs.runner.worker_processes import LOST_WORKER, WatchedExternalHandler, watched_workers
+from beam_jobs.runner import submission
+from beam_jobs.runner.submission import LOST_WORKER, WatchedExternalHandler, watched_workers
 
 URNS = (python_urns.SUBPROCESS_SDK, common_urns.environments.EXTERNAL.urn)
 
@@ -31,7 +31,7 @@ def test_beams_own_handlers_are_back_after_a_job():
 
 
 def test_work_fails_that_waits_for_a_connection_that_has_ended(monkeypatch):
-    monkeypatch.setattr(worker_processes, "_TRIED_AGAIN_AFTER", 0.01)
+    monkeypatch.setattr(submission, "_TRIED_AGAIN_AFTER", 0.01)
     monkeypatch.setattr(ExternalWorkerHandler, "__init__", lambda self, connection: None)
     monkeypatch.setattr(ExternalWorkerHandler, "start_worker", lambda self: None)
     monkeypatch.setattr(ExternalWorkerHandler, "close", lambda self: None)

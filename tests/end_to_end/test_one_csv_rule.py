@@ -14,7 +14,7 @@ import pytest
 
 import maf_serving as ms
 from beam_jobs.jobs.score import score_table
-from beam_jobs.options.jobs import ScoreOptions
+from beam_jobs.options.job_options import ScoreOptions
 from maf.errors import DataError
 from maf.table import CategoryCodes, open_table
 from maf_serving.saved_model import LoadedModel

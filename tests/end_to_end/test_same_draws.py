@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_jobs.jobs.sample import sample_table
-from beam_jobs.options.jobs import SampleOptions
+from beam_jobs.options.job_options import SampleOptions
 from maf_serving.row_seeds import draw_seeds, row_keys
 from serving_config.client import Client
 from serving_config.client.options import parse_call

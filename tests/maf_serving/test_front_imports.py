@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import maf_serving as ms
-from beam_jobs.options.jobs import evaluate_flags
+from beam_jobs.options.flags import evaluate_flags
 from maf.arguments import flag_of
 from maf.config import DataConfig, FlowConfig, TrainingConfig
 

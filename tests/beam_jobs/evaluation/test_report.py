@@ -14,7 +14,7 @@ import pytest
 from beam_jobs.evaluation.report import make_report, verdict
 from beam_jobs.evaluation.results import EvaluateSummary, make_result
 from beam_jobs.evaluation.statistics import Statistics
-from beam_jobs.rows.steps import Grouping
+from beam_jobs.rows import Grouping
 from export.contract import TrainingSummary
 from maf_serving.page_style import STYLE
 from tests.maf.report.browser import find_browser, view
