@@ -30,7 +30,7 @@ Options = TypeVar("Options", bound="JobOptions")
 _LOG_LEVEL_FLAG = "--default_sdk_harness_log_level"
 
 
-def run_command(
+def run_job_command(
     arguments: Sequence[str] | None,
     *,
     parse: Callable[[Sequence[str]], tuple[Options, list[str]]],

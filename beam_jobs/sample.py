@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from beam_jobs.command import run_command
+from beam_jobs.command import run_job_command
 from beam_jobs.options.flags import parse_sample_flags, sample_flags
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0, 1 for a failed job, 2 for usage."""
-    return run_command(arguments, parse=parse_sample_flags, flags=sample_flags, plan=_plan)
+    return run_job_command(arguments, parse=parse_sample_flags, flags=sample_flags, plan=_plan)
 
 
 def _plan(options: SampleOptions) -> SampleJob:
-    from beam_jobs.jobs.sample import plan_sample  # noqa: PLC0415  # Beam and Arrow: see `run_command`
+    from beam_jobs.jobs.sample import plan_sample  # noqa: PLC0415  # Beam and Arrow: see `run_job_command`
 
     return plan_sample(options)
 

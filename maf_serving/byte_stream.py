@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import pyarrow as pa
 
+from maf_serving.errors import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -20,11 +22,6 @@ CHUNK_BYTES = 1 << 20
 _COMPRESSED_BYTES = 1 << 18
 _SMALLEST_BYTES = 64
 _GZIP = zlib.MAX_WBITS | 16
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error of a reader, without its line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def decompress(stream: BinaryIO, compression: str | None) -> Iterator[bytes]:

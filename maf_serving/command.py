@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from maf_serving.errors import MafServingError
+from maf_serving.errors import MafServingError, one_line
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _STUCK_SECONDS = 0.7  # a main thread that has not heard of a signal by then is in C code
@@ -101,11 +101,6 @@ def say(text: str) -> None:
 
 def silent(_: str) -> None:
     """Takes a line of progress that nobody is to be told."""
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error, without line breaks."""
-    return " ".join(str(error).split())
 
 
 def open_stderr() -> None:

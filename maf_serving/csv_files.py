@@ -27,9 +27,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from maf_serving.arrow_columns import clean_text, is_boolean, is_number
-from maf_serving.byte_stream import CHUNK_BYTES, ENDS_WITHIN_A_ROW, UNREADABLE, WholeLines, one_line
-from maf_serving.csv_text import RaggedRows, escape, is_marked, is_utf8, restore
+from maf_serving.byte_stream import CHUNK_BYTES, ENDS_WITHIN_A_ROW, UNREADABLE, WholeLines
+from maf_serving.csv_text import (
+    FALSE_WORDS,
+    NULLS,
+    TRUE_WORDS,
+    RaggedRows,
+    are_numbers,
+    convert_cells,
+    decode_cells,
+    empty_to_null,
+    escape,
+    exact_type,
+    is_utf8,
+    restore_cells,
+    spelled_to_null,
+)
+from maf_serving.errors import one_line
 from maf_serving.rejection import WRONG_TYPE, RejectedRows, reject
 from maf_serving.table_formats import Damage, InputBatch
 
@@ -39,20 +53,16 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from maf_serving.arrow_columns import Mask
-
     OpenChunks = Callable[[], AbstractContextManager[Iterator[bytes]]]
 
 NUMBER, INTEGER, STRING = "number", "integer", "string"
+
 NOT_UTF8 = "not UTF-8"
+
 BLOCK_BYTES = 4 << 20
-# Arrow's own list, without the spellings of NaN: that is a number.
-NULLS = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "1.#IND", "1.#QNAN", "N/A", "NA", "NULL", "n/a", "null")
-_TRUE, _FALSE = ("true", "True", "TRUE", "1"), ("false", "False", "FALSE", "0")
-# An integer that is written in no other way: 007 is a text.
-_CANONICAL_INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
-_NOT_KEPT_BY_A_FLOAT = r"^[+-]?(0[0-9]|[0-9]{16,}$)"
+
 _HEAD_ROWS = 100  # of them it is seen whether a column spells its numbers true and false
+
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -140,28 +150,10 @@ def _guess(head: bytes, names: list[str], has_rows: bool) -> tuple[pa.Schema, pa
         else:
             types = {name: guessed.schema.field(name).type for name in names}
             mixed = [name for name in names if pa.types.is_string(types[name])]
-            types |= {name: pa.float64() for name in mixed if _are_numbers(texts.column(name).combine_chunks())}
+            types |= {name: pa.float64() for name in mixed if are_numbers(texts.column(name).combine_chunks())}
             columns = {name: column.combine_chunks() for name, column in zip(names, texts.columns, strict=True)}
-    exact = {name: _exact_type(columns[name]) if name in columns else pa.string() for name in names}
+    exact = {name: exact_type(columns[name]) if name in columns else pa.string() for name in names}
     return pa.schema(list(types.items())), pa.schema(list(exact.items()))
-
-
-def _are_numbers(column: pa.Array) -> bool:
-    """Whether all values are numbers, or true or false."""
-    text = clean_text(_spelled_to_null(column)).drop_null()
-    return bool(len(text)) and pc.all(pc.or_(is_number(text), is_boolean(text))).as_py()
-
-
-def _exact_type(column: pa.Array) -> pa.DataType:
-    text = clean_text(_spelled_to_null(column)).drop_null()
-    if not len(text):
-        return pa.string()
-    if pc.all(pc.match_substring_regex(text, _CANONICAL_INTEGER)).as_py():
-        return pa.int64()
-    if pc.all(is_boolean(text)).as_py():
-        return pa.bool_()
-    lossy = pc.match_substring_regex(text, _NOT_KEPT_BY_A_FLOAT)
-    return pa.float64() if pc.all(pc.and_not(is_number(text), lossy)).as_py() else pa.string()
 
 
 def read_rows(
@@ -269,9 +261,9 @@ class _Reader:
         for name, kind in self.columns.items():
             column = block.column(name)
             if pa.types.is_string(column.type):
-                column = _empty_to_null(column)
+                column = empty_to_null(column)
             if not isinstance(kind, str) and kind == pa.int64():
-                column, wrong = _convert(column, kind)
+                column, wrong = convert_cells(column, kind)
                 if wrong.any():
                     raise _Unusual
             columns.append(column)
@@ -284,13 +276,13 @@ class _Reader:
         not_utf8: dict[int, str] = {}
         wrong_type: dict[int, str] = {}
         for name, kind in self.columns.items():
-            column = _restore(block.column(name))
+            column = restore_cells(block.column(name))
             if isinstance(kind, str):
-                column = _empty_to_null(column) if kind == STRING else _spelled_to_null(column)
+                column = empty_to_null(column) if kind == STRING else spelled_to_null(column)
             else:
-                column, broken = _decode(column)
+                column, broken = decode_cells(column)
                 not_utf8 |= {index: f"{name}: {NOT_UTF8}" for index in broken if index not in not_utf8}
-                column, wrong = _convert(_empty_to_null(column), kind)
+                column, wrong = convert_cells(empty_to_null(column), kind)
                 for index in np.flatnonzero(wrong).tolist():
                     shown = block.column(name)[index].as_py().decode(errors="backslashreplace")
                     wrong_type.setdefault(index, f"{name}: {WRONG_TYPE}: expected {kind}, got {shown!r}")
@@ -328,7 +320,7 @@ def _plain_types(columns: Mapping[str, str | pa.DataType], first: bytes) -> dict
     for name in (name for name, kind in columns.items() if isinstance(kind, str) and kind == NUMBER and name in header):
         place = header.index(name)
         cells = {row[place] for row in rows if len(row) > place} - set(NULLS)
-        if cells <= {*_TRUE, *_FALSE} and not cells <= {"1", "0"}:
+        if cells <= {*TRUE_WORDS, *FALSE_WORDS} and not cells <= {"1", "0"}:
             types[name] = pa.bool_()
     return types
 
@@ -348,8 +340,8 @@ def _open(
             include_columns=list(types or ()),
             column_types=types,
             null_values=list(NULLS),
-            true_values=list(_TRUE),
-            false_values=list(_FALSE),
+            true_values=list(TRUE_WORDS),
+            false_values=list(FALSE_WORDS),
             strings_can_be_null=False,
         ),
     )
@@ -369,57 +361,7 @@ def _describe(error: Exception) -> str:
     return text
 
 
-def _restore(column: pa.BinaryArray) -> pa.BinaryArray:
-    """The column with the bytes of the file."""
-    buffer = column.buffers()[2]
-    marked = buffer is not None and is_marked(memoryview(buffer))
-    return pa.array(map(restore, column.to_pylist()), pa.binary()) if marked else column
-
-
 def _number_rows(first: int, count: int, ragged: list[int]) -> npt.NDArray[np.int64]:
     """The first `count` row numbers from `first` on that are not in `ragged`; int64 `[count]`."""
     candidates = np.arange(first, first + count + len(ragged))
     return candidates[~np.isin(candidates, ragged)][:count]
-
-
-def _empty_to_null(column: pa.Array) -> pa.Array:
-    """Text, or bytes, with null for what is empty."""
-    empty = pc.equal(pc.binary_length(column), 0)
-    return pc.if_else(empty, pa.scalar(None, column.type), column) if pc.any(empty).as_py() else column
-
-
-def _spelled_to_null(column: pa.Array) -> pa.Array:
-    """Cells of a column of numbers, with null for those that spell it."""
-    null = pc.is_in(clean_text(column), pa.array(NULLS, pa.string()))
-    return pc.if_else(null, pa.scalar(None, column.type), column)
-
-
-def _decode(column: pa.BinaryArray) -> tuple[pa.StringArray, list[int]]:
-    """The column as text, null where bytes are none; and where that is."""
-    try:
-        return column.cast(pa.string()), []
-    except pa.ArrowInvalid:
-        values = column.to_pylist()
-    broken = [index for index, value in enumerate(values) if not is_utf8(value)]
-    return pa.array([value if is_utf8(value) else None for value in values], pa.string()), broken
-
-
-def _convert(text: pa.StringArray, kind: pa.DataType) -> tuple[pa.Array, Mask]:
-    """The values of a column that is carried through, and where there is text that is none: a mask `[B]`."""
-    if kind == pa.string():
-        return text, np.zeros(len(text), bool)
-    text = clean_text(_spelled_to_null(text))
-    if kind == pa.bool_():
-        right = is_boolean(text)
-        values = pc.is_in(text, pa.array(_TRUE, pa.string()))
-        column = pc.if_else(right, values, pa.scalar(None, pa.bool_()))
-    else:
-        integer = pc.match_substring_regex(text, _CANONICAL_INTEGER)
-        right = (
-            integer
-            if kind == pa.int64()
-            else pc.and_not(is_number(text), pc.match_substring_regex(text, _NOT_KEPT_BY_A_FLOAT))
-        )
-        column = pc.if_else(right, text, pa.scalar(None, pa.string())).cast(kind)
-    wrong = pc.invert(right).fill_null(fill_value=False)
-    return column, wrong.to_numpy(zero_copy_only=False)

@@ -1,8 +1,14 @@
-"""What Arrow's CSV reader does not bear: rows of more or fewer fields than the header, and bytes that are not UTF-8.
+r"""The text of CSV cells: what Arrow's reader does not bear, and what cells mean.
 
-It names such a row to a handler, on a thread of its own, but fails on one whose text it cannot decode. So bytes that
-are not UTF-8 go through it as characters for private use: the byte 0xNN as U+F7NN. Characters from U+F780 to U+F7FF
-that were there before become their three bytes, each escaped, so that nothing is lost or mistaken.
+Arrow names a row of more or fewer fields than the header to a handler, on a thread of its own, but fails on one whose
+text it cannot decode. So bytes that are not UTF-8 go through it as characters for private use: the byte 0xNN as U+F7NN.
+Characters from U+F780 to U+F7FF that were there before become their three bytes, each escaped, so that nothing is lost
+or mistaken.
+
+>>> escape(b"caf\xe9")
+b'caf\xef\x9f\xa9'
+>>> unescape(escape(b"caf\xe9"))
+b'caf\xe9'
 """
 
 from __future__ import annotations
@@ -11,13 +17,20 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
+from maf_serving.arrow_columns import Mask, clean_text, is_boolean, is_number
+from maf_serving.byte_stream import WholeLines
 from maf_serving.rejection import RejectedRows, reject
 
 if TYPE_CHECKING:
-    from maf_serving.byte_stream import WholeLines
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    OpenChunks = Callable[[], AbstractContextManager[Iterator[bytes]]]
 
 RAGGED = "ragged row"
 _MARKED = re.compile(rb"\xef\x9e|\xef\x9f")  # how U+F780 to U+F7FF begin
@@ -25,6 +38,12 @@ _PRIVATE = re.compile("[\uf780-\uf7ff]")
 # Python decodes the byte 0xNN that is not UTF-8 as U+DCNN.
 _ESCAPED = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
 _RESTORED = {private: surrogate for surrogate, private in _ESCAPED.items()}
+# Arrow's own list, without the spellings of NaN: that is a number.
+NULLS = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "1.#IND", "1.#QNAN", "N/A", "NA", "NULL", "n/a", "null")
+TRUE_WORDS, FALSE_WORDS = ("true", "True", "TRUE", "1"), ("false", "False", "FALSE", "0")
+# An integer that is written in no other way: 007 is a text.
+_CANONICAL_INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
+_NOT_KEPT_BY_A_FLOAT = r"^[+-]?(0[0-9]|[0-9]{16,}$)"
 
 
 class RaggedRows:
@@ -92,7 +111,7 @@ def _describe(row: pyarrow.csv.InvalidRow) -> str:
 
 
 def escape(data: bytes) -> bytes:
-    """Valid UTF-8; the same bytes if they are that already and hold nothing that `restore` would take for escaped."""
+    """Valid UTF-8; the same bytes if they are that already and hold nothing that `unescape` would take for escaped."""
     if not _MARKED.search(data) and is_utf8(data):
         return data
     text = data.decode("utf-8", "surrogateescape")
@@ -100,7 +119,7 @@ def escape(data: bytes) -> bytes:
     return text.translate(_ESCAPED).encode()
 
 
-def restore(data: bytes) -> bytes:
+def unescape(data: bytes) -> bytes:
     """What `escape` was given."""
     if not _MARKED.search(data):
         return data
@@ -108,7 +127,7 @@ def restore(data: bytes) -> bytes:
 
 
 def is_marked(data: memoryview) -> bool:
-    """Whether there is anything to restore."""
+    """Whether there is anything to unescape."""
     return _MARKED.search(data) is not None
 
 
@@ -119,3 +138,72 @@ def is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def are_numbers(column: pa.Array) -> bool:
+    """Whether all values are numbers, or true or false."""
+    text = clean_text(spelled_to_null(column)).drop_null()
+    return bool(len(text)) and pc.all(pc.or_(is_number(text), is_boolean(text))).as_py()
+
+
+def exact_type(column: pa.Array) -> pa.DataType:
+    """As what the cells can be carried through, so that nothing is lost; see `CsvHead.exact`."""
+    text = clean_text(spelled_to_null(column)).drop_null()
+    if not len(text):
+        return pa.string()
+    if pc.all(pc.match_substring_regex(text, _CANONICAL_INTEGER)).as_py():
+        return pa.int64()
+    if pc.all(is_boolean(text)).as_py():
+        return pa.bool_()
+    lossy = pc.match_substring_regex(text, _NOT_KEPT_BY_A_FLOAT)
+    return pa.float64() if pc.all(pc.and_not(is_number(text), lossy)).as_py() else pa.string()
+
+
+def restore_cells(column: pa.BinaryArray) -> pa.BinaryArray:
+    """The column with the bytes of the file."""
+    buffer = column.buffers()[2]
+    marked = buffer is not None and is_marked(memoryview(buffer))
+    return pa.array(map(unescape, column.to_pylist()), pa.binary()) if marked else column
+
+
+def empty_to_null(column: pa.Array) -> pa.Array:
+    """Text, or bytes, with null for what is empty."""
+    empty = pc.equal(pc.binary_length(column), 0)
+    return pc.if_else(empty, pa.scalar(None, column.type), column) if pc.any(empty).as_py() else column
+
+
+def spelled_to_null(column: pa.Array) -> pa.Array:
+    """Cells of a column of numbers, with null for those that spell it."""
+    null = pc.is_in(clean_text(column), pa.array(NULLS, pa.string()))
+    return pc.if_else(null, pa.scalar(None, column.type), column)
+
+
+def decode_cells(column: pa.BinaryArray) -> tuple[pa.StringArray, list[int]]:
+    """The column as text, null where bytes are none; and where that is."""
+    try:
+        return column.cast(pa.string()), []
+    except pa.ArrowInvalid:
+        values = column.to_pylist()
+    broken = [index for index, value in enumerate(values) if not is_utf8(value)]
+    return pa.array([value if is_utf8(value) else None for value in values], pa.string()), broken
+
+
+def convert_cells(text: pa.StringArray, kind: pa.DataType) -> tuple[pa.Array, Mask]:
+    """The values of a column that is carried through, and where there is text that is none: a mask `[B]`."""
+    if kind == pa.string():
+        return text, np.zeros(len(text), bool)
+    text = clean_text(spelled_to_null(text))
+    if kind == pa.bool_():
+        right = is_boolean(text)
+        values = pc.is_in(text, pa.array(TRUE_WORDS, pa.string()))
+        column = pc.if_else(right, values, pa.scalar(None, pa.bool_()))
+    else:
+        integer = pc.match_substring_regex(text, _CANONICAL_INTEGER)
+        right = (
+            integer
+            if kind == pa.int64()
+            else pc.and_not(is_number(text), pc.match_substring_regex(text, _NOT_KEPT_BY_A_FLOAT))
+        )
+        column = pc.if_else(right, text, pa.scalar(None, pa.string())).cast(kind)
+    wrong = pc.invert(right).fill_null(fill_value=False)
+    return column, wrong.to_numpy(zero_copy_only=False)

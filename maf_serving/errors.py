@@ -112,3 +112,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     same = [each for each in known if each.casefold() == name.casefold()]
     close = same or difflib.get_close_matches(name, known, n=1)
     return close[0] if close else None
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error of a library without its line breaks; its class if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

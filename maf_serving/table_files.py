@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from maf_serving.byte_stream import decompress, one_line
+from maf_serving.byte_stream import decompress
 from maf_serving.csv_files import CsvError, RepeatedNameError, read_head, read_rows
-from maf_serving.errors import UsageError
+from maf_serving.errors import UsageError, one_line
 from maf_serving.table_formats import Damage, InputBatch, find_compression, find_format, list_suffixes
 
 if TYPE_CHECKING:

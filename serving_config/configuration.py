@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from maf_serving.messages import message_text
-from serving_config.command_line import (
-    BATCHING_PARAMETERS,
-    MODELS_CONFIG,
-    MONITORING_CONFIG,
-    SCRIPT,
-    SSL_CONFIG,
-    serve_script,
-)
 from serving_config.deployment import kubernetes
 from serving_config.deployment.compose import compose_file
 from serving_config.deployment.kubernetes import inference_service, service_name
 from serving_config.deployment.monitoring import PROMETHEUS_FILE, grafana_dashboard, prometheus_file
 from serving_config.errors import UsageError
-from serving_config.server_files import model_server_config, monitoring_text, ssl_text
+from serving_config.server_files import (
+    BATCHING_PARAMETERS,
+    MODELS_CONFIG,
+    MONITORING_CONFIG,
+    SCRIPT,
+    SSL_CONFIG,
+    model_server_config,
+    monitoring_text,
+    serve_script,
+    ssl_text,
+)
 
 if TYPE_CHECKING:
     from serving_config.spec import ServedModel, ServingSpec

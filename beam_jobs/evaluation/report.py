@@ -28,9 +28,22 @@ from maf_serving.page import (
     table,
     tile,
 )
-from maf_serving.page_calibration import calibration_tiles, coverage_figures, distance_note, nll_tile
 from maf_serving.page_numbers import fixed, level, nats, percent, plural, with_error
-from maf_serving.page_plots import WIDTH, Axis, bars, bottom_axis, line, polyline, svg, text, widen
+from maf_serving.page_plots import (
+    WIDTH,
+    Axis,
+    bars,
+    bottom_axis,
+    calibration_tiles,
+    coverage_figures,
+    distance_note,
+    line,
+    nll_tile,
+    polyline,
+    svg,
+    text,
+    widen,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

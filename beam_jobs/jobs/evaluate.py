@@ -30,7 +30,7 @@ from beam_jobs.evaluation.statistics import MergeStatistics, Statistics, finite_
 from beam_jobs.jobs.job import JobPlan, plan_job
 from beam_jobs.jobs.running import run_job
 from beam_jobs.jobs.summary import Tally
-from beam_jobs.model.saved_model import ModelLocation, SavedModelHandler, find_model
+from beam_jobs.model.saved_model import ModelLocation, SavedModelHandler, plan_model
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, at_end, create_file, naming_failures
 from beam_jobs.rows import REJECTED_TAG, Grouping, ReadTable, count_groups, group_names
@@ -72,7 +72,7 @@ def evaluate_table(options: EvaluateOptions, pipeline_options: PipelineOptions |
 
 def plan_evaluate(options: EvaluateOptions) -> EvaluateJob:
     """Finds the model and the files, and checks that they fit. Raises `UsageError`."""
-    model = find_model(options, signature_name=INVERSE)
+    model = plan_model(options, signature_name=INVERSE)
     extra = {} if options.group_column is None else {options.group_column: "--group_column"}
     return EvaluateJob(
         plan=plan_job(options, model, find_sources(options.inputs, input_format=options.input_format), extra=extra),

@@ -24,7 +24,7 @@ from beam_jobs.errors import JobError, UsageError
 from beam_jobs.jobs.job import JobPlan, plan_job
 from beam_jobs.jobs.running import run_job
 from beam_jobs.jobs.summary import Summary, Tally
-from beam_jobs.model.saved_model import SavedModelHandler, find_model
+from beam_jobs.model.saved_model import SavedModelHandler, plan_model
 from beam_jobs.options.job_options import SampleOptions
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, WriteTable, at_end
@@ -65,7 +65,7 @@ def sample_table(options: SampleOptions, pipeline_options: PipelineOptions | Non
 
 def plan_sample(options: SampleOptions) -> SampleJob:
     """Finds the model and the files, and checks that they fit. Raises `UsageError`."""
-    model = find_model(options, signature_name=SIGNATURE_NAME)
+    model = plan_model(options, signature_name=SIGNATURE_NAME)
     number = pa.from_numpy_dtype(model.contract.dtype)
     drawn = [(name, number) for name in (*model.event_columns, "log_prob")]
     reserved = [name for name, _ in (*IDENTITY_FIELDS, *drawn)]

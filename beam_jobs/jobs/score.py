@@ -22,7 +22,7 @@ from beam_jobs.jobs.job import JobPlan, plan_job
 from beam_jobs.jobs.running import run_job
 from beam_jobs.jobs.summary import Summary, Tally
 from beam_jobs.model.endpoint import EndpointHandler
-from beam_jobs.model.saved_model import PlannedModel, SavedModelHandler, find_model
+from beam_jobs.model.saved_model import PlannedModel, SavedModelHandler, plan_model
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, WriteTable
 from beam_jobs.rows import REJECTED_TAG, ReadTable, ToScoredRows, score_schema
@@ -57,7 +57,7 @@ def plan_score(options: ScoreOptions) -> ScoreJob:
       UsageError: they do not.
       EndpointBusyError: the model server cannot be reached.
     """
-    model = find_model(options, signature_name=options.signature_name)
+    model = plan_model(options, signature_name=options.signature_name)
     own = score_schema(model.contract, model.signature_name)
     plan = plan_job(
         options,

@@ -119,7 +119,7 @@ def _is_busy(error: Exception) -> bool:
 
 def _zeros(spec: TensorSpec) -> npt.NDArray[Any]:
     """A row of zeros, or of empty text."""
-    shape = shape_of(spec, 1)
+    shape = spec_shape(spec, 1)
     return np.full(shape, b"", object) if spec.dtype == "string" else np.zeros(shape, spec.dtype)
 
 
@@ -153,7 +153,7 @@ class PredictClient:
         with _named_as_endpoint():
             parts = self._limit.in_parts(send, slice(0, len(next(iter(inputs.values())))))
         if not parts:
-            return {name: np.empty(shape_of(spec, 0), spec.dtype) for name, spec in signature.outputs.items()}
+            return {name: np.empty(spec_shape(spec, 0), spec.dtype) for name, spec in signature.outputs.items()}
         return {name: np.concatenate([part[name] for part in parts]) for name in signature.outputs}
 
     def close(self) -> None:
@@ -161,7 +161,7 @@ class PredictClient:
         self._channel.close()
 
     def _check(self, answer: Arrays, outputs: Mapping[str, TensorSpec], rows: int) -> None:
-        expected = {name: (spec.dtype, shape_of(spec, rows)) for name, spec in outputs.items()}
+        expected = {name: (spec.dtype, spec_shape(spec, rows)) for name, spec in outputs.items()}
         got = {name: (array.dtype.name, array.shape) for name, array in answer.items()}
         if got != expected:
             raise EndpointError(
@@ -170,7 +170,7 @@ class PredictClient:
             )
 
 
-def shape_of(spec: TensorSpec, rows: int) -> tuple[int, ...]:
+def spec_shape(spec: TensorSpec, rows: int) -> tuple[int, ...]:
     """The shape of an input or output of so many rows."""
     return (rows, *(size for size in spec.shape[1:] if size is not None))
 

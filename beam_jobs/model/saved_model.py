@@ -124,7 +124,7 @@ def _download(url: str, path: Path, size: int) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedModel:
-    """What `find_model` found.
+    """What `plan_model` found.
 
     Attributes:
       location: the model version to use.
@@ -141,7 +141,7 @@ class PlannedModel:
     event_columns: tuple[str, ...]
 
 
-def find_model(options: JobOptions, *, signature_name: str) -> PlannedModel:
+def plan_model(options: JobOptions, *, signature_name: str) -> PlannedModel:
     """The model that the options name. Raises as `match_model`."""
     return match_model(
         options.model,

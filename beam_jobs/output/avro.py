@@ -22,13 +22,13 @@ import pyarrow.compute as pc
 from beam_jobs.errors import UsageError
 from beam_jobs.output.byte_columns import (
     ByteColumn,
-    as_bytes,
     constant,
     contents,
     fixed_width,
-    join,
+    join_columns,
     join_runs,
     lengths,
+    text_bytes,
     varints,
 )
 
@@ -52,10 +52,10 @@ _HINT = "expected parquet or jsonl, or another --keep"
 _BLOCK_ROWS = 4096
 
 
-def encode_rows(batch: pa.RecordBatch) -> ByteColumn:
+def encode_records(batch: pa.RecordBatch) -> ByteColumn:
     """A record for each row, of the schema that `avro_schema` gives."""
     columns = zip(batch.schema, batch.columns, strict=True)
-    return join(*(_encode(column, nullable=field.nullable) for field, column in columns))
+    return join_columns(*(_encode(column, nullable=field.nullable) for field, column in columns))
 
 
 def _encode(column: pa.Array, *, nullable: bool) -> ByteColumn:
@@ -64,7 +64,7 @@ def _encode(column: pa.Array, *, nullable: bool) -> ByteColumn:
     if pa.types.is_null(column.type):
         return fixed_width(np.empty((len(column), 0), np.uint8))
     content = _encode_values(column)
-    return pc.if_else(column.is_valid(), join(_VALUE, content), _NULL) if nullable else content
+    return pc.if_else(column.is_valid(), join_columns(_VALUE, content), _NULL) if nullable else content
 
 
 def _encode_values(column: pa.Array) -> ByteColumn:
@@ -79,7 +79,7 @@ def _encode_values(column: pa.Array) -> ByteColumn:
         return _encode_decimals(column)
     if pa.types.is_temporal(kind) or pa.types.is_integer(kind):
         return _zigzag(_count_time(column) if pa.types.is_temporal(kind) else column.cast(pa.int64()))
-    return _with_length(as_bytes(column))
+    return _with_length(text_bytes(column))
 
 
 def _count_time(column: pa.Array) -> pa.Int64Array:
@@ -93,13 +93,13 @@ def _count_time(column: pa.Array) -> pa.Int64Array:
 
 
 def _encode_structs(column: pa.StructArray) -> ByteColumn:
-    return join(*(_encode(child, nullable=True) for child in column.flatten()))
+    return join_columns(*(_encode(child, nullable=True) for child in column.flatten()))
 
 
 def _encode_lists(column: pa.Array) -> ByteColumn:
     sizes: npt.NDArray[np.int64] = pc.fill_null(pc.list_value_length(column), 0).cast(pa.int64()).to_numpy()
     items = join_runs(_encode(column.flatten(), nullable=True), sizes)
-    block = join(_zigzag(pa.array(sizes)), items, _END)
+    block = join_columns(_zigzag(pa.array(sizes)), items, _END)
     return pc.if_else(pa.array(sizes > 0), block, _END)
 
 
@@ -113,7 +113,7 @@ def _encode_decimals(column: pa.Array) -> ByteColumn:
 
 
 def _with_length(column: ByteColumn) -> ByteColumn:
-    return join(varints(lengths(column) << np.uint64(1)), column)
+    return join_columns(varints(lengths(column) << np.uint64(1)), column)
 
 
 def _zigzag(column: pa.Int64Array) -> ByteColumn:
@@ -199,7 +199,7 @@ class AvroWriter:
     def write_table(self, table: pa.Table) -> None:
         """See `TableWriter`."""
         for batch in table.to_batches(max_chunksize=_BLOCK_ROWS):
-            rows = io.BytesIO(contents(encode_rows(batch)))
+            rows = io.BytesIO(contents(encode_records(batch)))
             self._writer.write_block(SimpleNamespace(num_records=batch.num_rows, bytes_=rows))
 
     def close(self) -> None:

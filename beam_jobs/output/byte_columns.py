@@ -38,7 +38,7 @@ def varints(values: npt.NDArray[np.uint64]) -> ByteColumn:
     return _column(np.concatenate([[0], np.cumsum(sizes)]), groups[place < sizes[:, None]])
 
 
-def as_bytes(column: pa.Array) -> ByteColumn:
+def text_bytes(column: pa.Array) -> ByteColumn:
     """A column of text or bytes, of whatever width."""
     large = pa.large_string() if _is_text(column.type) else pa.large_binary()
     if pa.types.is_fixed_size_binary(column.type):
@@ -52,7 +52,7 @@ def lengths(column: ByteColumn) -> npt.NDArray[np.uint64]:
     return sizes.astype(np.uint64)
 
 
-def join(*pieces: ByteColumn | pa.LargeBinaryScalar) -> ByteColumn:
+def join_columns(*pieces: ByteColumn | pa.LargeBinaryScalar) -> ByteColumn:
     """The pieces of each row, one after the other; null where one of them is."""
     return pc.binary_join_element_wise(*pieces, constant(b""))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_jobs.output.byte_columns import ByteColumn, as_bytes, constant, contents, join
+from beam_jobs.output.byte_columns import ByteColumn, constant, contents, join_columns, text_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,14 +21,14 @@ _ROWS_AT_ONCE = 16384
 def encode_lines(batch: pa.RecordBatch) -> ByteColumn:
     """An object for each row, each with its line break."""
     pieces = list(_pieces(batch))
-    return join(*pieces, constant(b"}\n")) if pieces else pa.array([b"{}\n"] * len(batch), pa.large_binary())
+    return join_columns(*pieces, constant(b"}\n")) if pieces else pa.array([b"{}\n"] * len(batch), pa.large_binary())
 
 
 def _pieces(batch: pa.RecordBatch) -> Iterator[ByteColumn | pa.LargeBinaryScalar]:
     opening = b"{"
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         yield constant(opening + f"{_dump(name)}: ".encode())
-        yield as_bytes(pc.fill_null(_encode(column), "null"))
+        yield text_bytes(pc.fill_null(_encode(column), "null"))
         opening = b", "
 
 

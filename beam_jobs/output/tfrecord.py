@@ -15,7 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_jobs.errors import UsageError
-from beam_jobs.output.byte_columns import ByteColumn, as_bytes, constant, contents, fixed_width, join, lengths, varints
+from beam_jobs.output.byte_columns import (
+    ByteColumn,
+    constant,
+    contents,
+    fixed_width,
+    join_columns,
+    lengths,
+    text_bytes,
+    varints,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,7 +50,7 @@ def check_features(schema: pa.Schema) -> None:
 def encode_examples(batch: pa.RecordBatch) -> ByteColumn:
     """A serialized `tf.Example` for each row."""
     columns = zip(batch.schema.names, batch.columns, strict=True)
-    entries = join(*(_encode_feature(name, column) for name, column in columns))
+    entries = join_columns(*(_encode_feature(name, column) for name, column in columns))
     return _wrap(entries, lambda size: _FEATURES + _varint(size))
 
 
@@ -66,7 +75,7 @@ def _encode_feature(name: str, column: pa.Array) -> ByteColumn:
 
 def _encode_values(column: pa.Array, kind: bytes) -> ByteColumn:
     if kind == _BYTES_LIST:
-        return as_bytes(column)
+        return text_bytes(column)
     if kind == _FLOAT_LIST:
         return fixed_width(column.cast(pa.float32()).fill_null(0.0).to_numpy())
     return varints(column.cast(pa.int64()).fill_null(0).to_numpy().view(np.uint64))
@@ -76,7 +85,7 @@ def _wrap(column: ByteColumn, head: Callable[[int], bytes]) -> ByteColumn:
     """The rows, each after a head that depends on its size alone."""
     sizes, which = np.unique(lengths(column), return_inverse=True)
     heads = pa.array([head(int(size)) for size in sizes], pa.large_binary())
-    return join(heads.take(pa.array(which)), column)
+    return join_columns(heads.take(pa.array(which)), column)
 
 
 def _varint(value: int) -> bytes:
@@ -120,9 +129,9 @@ class TFRecordWriter:
 
 def _frame(records: ByteColumn) -> ByteColumn:
     sizes, which = np.unique(lengths(records), return_inverse=True)
-    headers = pa.array([header(int(size)) for size in sizes], pa.large_binary()).take(pa.array(which))
+    headers = pa.array([frame_header(int(size)) for size in sizes], pa.large_binary()).take(pa.array(which))
     checksums = np.fromiter(_checksums(records), np.dtype("<u4"), len(records))
-    return join(headers, records, fixed_width(checksums))
+    return join_columns(headers, records, fixed_width(checksums))
 
 
 def _checksums(records: ByteColumn) -> Iterable[int]:
@@ -135,7 +144,7 @@ def masked_checksum(data: bytes) -> int:
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def header(length: int) -> bytes:
+def frame_header(length: int) -> bytes:
     """What comes before a record of so many bytes; `CHECKSUM` of them comes after it."""
     size = struct.pack("<Q", length)
     return size + CHECKSUM.pack(masked_checksum(size))

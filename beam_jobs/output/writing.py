@@ -185,14 +185,14 @@ class MergeShards(beam.PTransform):  # type: ignore[misc]  # Beam is untyped her
             tallies
             | "ListFiles" >> beam.FlatMap(lambda tally: [(path, tally.rows_written) for path in tally.files])
             | "AllFiles" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "SplitRows" >> beam.FlatMap(split_rows, num_shards=self._num_shards)
+            | "SplitRows" >> beam.FlatMap(share_rows, num_shards=self._num_shards)
             | "SpreadShards" >> beam.Reshuffle()
             | "MergeRows" >> beam.ParDo(_MergeRows(*self._where))
         )
         return (counted, merged) | "AllTallies" >> beam.Flatten()
 
 
-def split_rows(files: Iterable[tuple[str, int]], *, num_shards: int) -> Iterator[list[RowRange]]:
+def share_rows(files: Iterable[tuple[str, int]], *, num_shards: int) -> Iterator[list[RowRange]]:
     """The rows of each of so many shards, which differ by one row at most.
 
     Args:

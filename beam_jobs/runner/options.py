@@ -26,6 +26,7 @@ from apache_beam.utils.subprocess_server import JavaHelper
 
 from beam_jobs.errors import UsageError
 from beam_jobs.options.job_options import JobOptions
+from maf_serving.errors import one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -106,7 +107,7 @@ def make_pipeline(options: PipelineOptions) -> Pipeline:
     try:
         return Pipeline(runner=runner, options=options)
     except ValueError as error:
-        raise UsageError(" ".join(str(error).split())) from error
+        raise UsageError(one_line(error)) from error
 
 
 def check_places(options: JobOptions, pipeline_options: PipelineOptions) -> None:
@@ -204,6 +205,6 @@ def prepare_flink(options: PipelineOptions) -> None:
         server.local_jar(server.path_to_jar(), options.view_as(JobServerOptions).jar_cache_dir)
     except (ValueError, RuntimeError, OSError) as error:
         raise UsageError(
-            f"Flink's job server is not to be had: {' '.join(str(error).split())}; download the jar for Flink "
+            f"Flink's job server is not to be had: {one_line(error)}; download the jar for Flink "
             f"{flink.flink_version} elsewhere and name it with --flink_job_server_jar"
         ) from error

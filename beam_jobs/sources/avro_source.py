@@ -15,7 +15,7 @@ from fastavro.schema import SchemaParseException
 from beam_jobs.errors import UnreadableFileError
 from beam_jobs.sources.records import to_batches
 from beam_jobs.sources.source import InputFile, ReadPlan, WholeFile
-from maf_serving.byte_stream import one_line
+from maf_serving.errors import one_line
 from maf_serving.table_formats import Damage, InputBatch
 
 if TYPE_CHECKING:

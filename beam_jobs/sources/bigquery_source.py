@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from beam_jobs.errors import JobError, UnreadableFileError, UsageError
 from beam_jobs.sources.source import InputFile, ReadPlan, Source
-from maf_serving.byte_stream import one_line
+from maf_serving.errors import one_line
 from maf_serving.table_formats import Damage, InputBatch
 
 if TYPE_CHECKING:

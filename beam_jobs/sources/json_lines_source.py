@@ -16,7 +16,8 @@ from beam_jobs.errors import UnreadableFileError
 from beam_jobs.sources.records import GUESSED_FROM, guess_file, to_batches
 from beam_jobs.sources.source import InputFile, ReadPlan, WholeFile
 from beam_jobs.storage import open_chunks
-from maf_serving.byte_stream import UNREADABLE, WholeLines, one_line
+from maf_serving.byte_stream import UNREADABLE, WholeLines
+from maf_serving.errors import one_line
 from maf_serving.rejection import RejectedRows, reject
 from maf_serving.table_formats import Damage, InputBatch
 

@@ -13,7 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs.errors import UnreadableFileError
 from beam_jobs.sources.source import InputFile, ReadPlan, Source
-from maf_serving.byte_stream import one_line
+from maf_serving.errors import one_line
 from maf_serving.table_formats import Damage, InputBatch
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from beam_jobs.output.tfrecord import CHECKSUM, HEADER, masked_checksum
 from beam_jobs.sources.records import GUESSED_FROM, guess_file, to_batches
 from beam_jobs.sources.source import InputFile, ReadPlan, WholeFile
 from beam_jobs.storage import open_chunks
-from maf_serving.byte_stream import UNREADABLE, one_line
+from maf_serving.byte_stream import UNREADABLE
+from maf_serving.errors import one_line
 from maf_serving.messages import message_class
 from maf_serving.rejection import RejectedRows, reject
 from maf_serving.table_formats import Damage, InputBatch

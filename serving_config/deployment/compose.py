@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from serving_config.command_line import server_flags
 from serving_config.deployment.kubernetes import probe_command
 from serving_config.deployment.monitoring import PROMETHEUS_FILE, SERVICE
+from serving_config.server_files import server_flags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

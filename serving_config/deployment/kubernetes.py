@@ -11,8 +11,8 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from serving_config.command_line import SSL_CONFIG, server_flags, thread_flags
 from serving_config.deployment.monitoring import scrape_annotations
+from serving_config.server_files import SSL_CONFIG, server_flags, thread_flags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

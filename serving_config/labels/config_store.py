@@ -12,10 +12,9 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from maf_serving.messages import message_text
-from serving_config.command_line import MODELS_CONFIG
 from serving_config.configuration import yaml_text
 from serving_config.errors import JobError, UsageError
-from serving_config.server_files import read_config
+from serving_config.server_files import MODELS_CONFIG, read_config
 
 
 class ConfigFile:

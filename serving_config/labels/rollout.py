@@ -19,7 +19,7 @@ from serving_config.client.retry import RetryPolicy
 from serving_config.client.transport import AVAILABLE, OK, VersionStatus
 from serving_config.errors import InvalidArgumentError, JobError, ModelNotFoundError, UnavailableError, UsageError
 from serving_config.labels.config_store import ConfigFile, ConfigMapManifest
-from serving_config.server_files import find_model
+from serving_config.server_files import model_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ class Rollout:
         self._store = _open_store(options)
         self._message = self._store.read()
         self._text = message_text(self._message)
-        self._config = find_model(self._message, options.model_name, self._store.path)
+        self._config = model_entry(self._message, options.model_name, self._store.path)
 
     def run(self) -> LabelMove:
         """Does what the options say, and returns what has moved.

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from maf_serving.codes import Code
+from serving_config.local_server.apis import dtype_name
 from serving_config.local_server.errors import RequestError, invalid_argument
-from serving_config.local_server.examples import dtype_name
 
 if TYPE_CHECKING:
     from maf_serving.batching import BatchingParameters
@@ -75,7 +75,7 @@ class BatchingRunner:
         if rows == 0:
             return self._runner.run(feeds, fetches, timeout)
         limits = self._parameters
-        if rows > limits.max_batch_size:  # whether or not large requests are split
+        if rows > limits.max_batch_size:  # whether or not large requests are split_answers
             raise invalid_argument(f"Task size {rows} is larger than maximum input batch size {limits.max_batch_size}")
         if not limits.enable_large_batch_splitting:
             return self._join(feeds, rows, fetches, timeout)
@@ -152,7 +152,7 @@ class BatchingRunner:
         try:
             feeds = merged([task.feeds for task in batch.tasks], padding=padding)
             values = self._runner.run(feeds, fetches, longest)
-            answers = split(values, [task.rows for task in batch.tasks], padding=padding)
+            answers = split_answers(values, [task.rows for task in batch.tasks], padding=padding)
         except RequestError as error:
             for task in batch.tasks:
                 task.error = error
@@ -209,7 +209,7 @@ def _concatenated(name: str, parts: list[Array], padding: int) -> Array:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def split(values: Sequence[Array], rows: Sequence[int], *, padding: int) -> list[list[Array]]:
+def split_answers(values: Sequence[Array], rows: Sequence[int], *, padding: int) -> list[list[Array]]:
     """The outputs of one run for each request, which had that many `rows`. Raises `RequestError`."""
     for value in values:
         if value.ndim == 0:

@@ -17,10 +17,9 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from maf_serving.codes import Code
 from serving_config.errors import UsageError
-from serving_config.local_server.apis import multi_inference
+from serving_config.local_server.apis import classify, multi_inference, regress
 from serving_config.local_server.batching import BatchingRunner
 from serving_config.local_server.errors import RequestError
-from serving_config.local_server.examples import classify, regress
 from serving_config.local_server.predict import predict
 from serving_config.local_server.servable import Array, Runner, Servable
 

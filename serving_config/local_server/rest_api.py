@@ -13,8 +13,15 @@ from tensorflow_serving.apis import classification_pb2, get_model_status_pb2, mo
 from maf_serving.codes import Code
 from serving_config.local_server.apis import Apis, servable_for, signature_map
 from serving_config.local_server.errors import RequestError, invalid_argument
-from serving_config.local_server.json_answer import classification_json, error_json, predict_json, regression_json
-from serving_config.local_server.json_requests import fill_examples, parse_request, predict_inputs
+from serving_config.local_server.json_bodies import (
+    classification_json,
+    error_json,
+    fill_examples,
+    parse_request,
+    predict_inputs,
+    predict_json,
+    regression_json,
+)
 from serving_config.local_server.predict import DEFAULT_SIGNATURE, run_signature
 
 JSON = "application/json"

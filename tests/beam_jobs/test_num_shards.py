@@ -10,19 +10,19 @@ import pytest
 from beam_jobs.errors import UsageError
 from beam_jobs.jobs.sample import sample_table
 from beam_jobs.options.job_options import SampleOptions
-from beam_jobs.output.writing import RowRange, split_rows
+from beam_jobs.output.writing import RowRange, share_rows
 
 
 def test_rows_are_split_evenly_and_each_goes_to_one_shard():
     files = [("b", 5), ("a", 4), ("c", 0), ("d", 1)]
-    shards = list(split_rows(files, num_shards=3))
+    shards = list(share_rows(files, num_shards=3))
     assert shards == [
         [RowRange(path="a", start=0, stop=3)],
         [RowRange(path="a", start=3, stop=4), RowRange(path="b", start=0, stop=2)],
         [RowRange(path="b", start=2, stop=5), RowRange(path="d", start=0, stop=1)],
     ]
-    assert list(split_rows([("a", 1)], num_shards=2)) == [[], [RowRange(path="a", start=0, stop=1)]]
-    assert list(split_rows([], num_shards=2)) == [[], []]
+    assert list(share_rows([("a", 1)], num_shards=2)) == [[], [RowRange(path="a", start=0, stop=1)]]
+    assert list(share_rows([], num_shards=2)) == [[], []]
 
 
 @pytest.mark.parametrize("num_shards", [1, 7])

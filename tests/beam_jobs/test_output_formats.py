@@ -22,7 +22,7 @@ from beam_jobs.jobs.evaluate import evaluate_table
 from beam_jobs.jobs.sample import sample_table
 from beam_jobs.jobs.score import score_table
 from beam_jobs.options.job_options import COMPRESSIONS, OUTPUT_FORMATS, EvaluateOptions, SampleOptions, ScoreOptions
-from beam_jobs.output.avro import avro_schema, encode_rows
+from beam_jobs.output.avro import avro_schema, encode_records
 from beam_jobs.output.byte_columns import contents
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.sources.input_files import FORMATS
@@ -121,7 +121,7 @@ def test_avro_rows_are_those_that_fastavro_writes(rows):
     kinds = {**NUMBERS, "text": pa.string(), "bytes": pa.binary(), "list": pa.list_(pa.string())}
     schema = pa.schema({name: kinds[name] for name in ("int", "long", "text", "bytes", "list", "float")})
     batch = pa.RecordBatch.from_pylist(rows, schema)
-    encoded = encode_rows(batch)
+    encoded = encode_records(batch)
     assert b"".join(encoded.to_pylist()) == bytes(contents(encoded))
     record = fastavro.parse_schema(avro_schema(schema))
     for data, row in zip(encoded.to_pylist(), rows, strict=True):

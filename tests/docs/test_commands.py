@@ -33,9 +33,9 @@ PARSERS = {
     "serving_config.client": ("serving_config.client.options", "parse_call"),
     "serving_config.rollout": ("serving_config.labels.options", "parse_rollout"),
     "serving_config.tune": ("serving_config.tuning.options", "parse_tune"),
-    "beam_jobs.score": ("beam_jobs.options.job_options", "parse_score_flags"),
-    "beam_jobs.sample": ("beam_jobs.options.job_options", "parse_sample_flags"),
-    "beam_jobs.evaluate": ("beam_jobs.options.job_options", "parse_evaluate_flags"),
+    "beam_jobs.score": ("beam_jobs.options.flags", "parse_score_flags"),
+    "beam_jobs.sample": ("beam_jobs.options.flags", "parse_sample_flags"),
+    "beam_jobs.evaluate": ("beam_jobs.options.flags", "parse_evaluate_flags"),
 }
 ABOUT = {page.name: [*in_blocks(page)] for page in PAGES}
 OURS = sorted({command for found in ABOUT.values() for command in found if command.startswith(commands.OURS)})

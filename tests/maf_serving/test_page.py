@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from maf_serving.calibration import Finding
-from maf_serving.page import density_of, element, figure, header, listed, make_page, section, short, table, tile
-from maf_serving.page_style import STYLE
+from maf_serving.page import STYLE, density_of, element, figure, header, listed, make_page, section, short, table, tile
 
 KNOWN = {"lang", "charset", "name", "content", "class", "aria-hidden", "aria-label", "tabindex", "role", "scope"}
 HOSTILE = "<script>alert('x')</script> & \"more\""
@@ -80,7 +79,7 @@ def luminance(colour):
 
 
 def test_the_page_kit_needs_the_standard_library_alone():
-    code = """import sys, maf_serving.page, maf_serving.page_plots, maf_serving.page_calibration
+    code = """import sys, maf_serving.page, maf_serving.page_plots, maf_serving.page_plots
 others = {"numpy", "pyarrow", "tensorflow", "maf", "beam_jobs"}
 print(sorted({name.partition(".")[0] for name in sys.modules} & others))"""
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,7 +17,7 @@ from serving_config import (
     VersionPolicy,
     build_files,
 )
-from serving_config.command_line import server_flags
+from serving_config.server_files import server_flags
 
 
 def _parse(text, kind):

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from maf.report.drawing.heading import REGION
 from maf_serving.calibration import LEVELS, column_verdict
 from maf_serving.page import Element, after, card, element, figure, grid, note, section, table
-from maf_serving.page_calibration import coverage_figures, distance_note
 from maf_serving.page_numbers import SPACE, fixed, level, plural
-from maf_serving.page_plots import WIDTH, Axis, bars, bottom_axis, line, svg
+from maf_serving.page_plots import WIDTH, Axis, bars, bottom_axis, coverage_figures, distance_note, line, svg
 
 if TYPE_CHECKING:
     from maf.report.calibration import Calibration, ColumnCalibration

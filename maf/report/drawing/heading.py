@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from maf_serving.calibration import Finding, findings_of
 from maf_serving.page import Element, density_of, header, listed, tile
-from maf_serving.page_calibration import calibration_tiles, nll_tile
 from maf_serving.page_numbers import SPACE, difference, fixed, nats, plural, with_error
+from maf_serving.page_plots import calibration_tiles, nll_tile
 
 if TYPE_CHECKING:
     from maf.report.likelihoods import Likelihood

@@ -16,7 +16,7 @@ from beam_jobs.evaluation.results import EvaluateSummary, make_result
 from beam_jobs.evaluation.statistics import Statistics
 from beam_jobs.rows import Grouping
 from export.contract import TrainingSummary
-from maf_serving.page_style import STYLE
+from maf_serving.page import STYLE
 from tests.maf.report.browser import find_browser, view
 
 HOSTILE = "<script>alert('x')</script> & \"more\""

@@ -8,8 +8,8 @@ from maf.report.drawing.heading import verdict
 from maf.report.drawing.page import commands, make_page
 from maf.run_directory import load_run
 from maf_serving.calibration import LEVELS
+from maf_serving.page import STYLE
 from maf_serving.page_numbers import with_error
-from maf_serving.page_style import STYLE
 from tests.maf.report.conftest import HOSTILE, KINDS
 
 VOID = {"meta"}
