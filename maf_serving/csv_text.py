@@ -22,15 +22,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from maf_serving.arrow_columns import Mask, clean_text, is_boolean, is_number
-from maf_serving.byte_stream import WholeLines
+from maf_serving.arrow_columns import clean_text, is_boolean, is_number
 from maf_serving.rejection import RejectedRows, reject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
+    from maf_serving.arrow_columns import Mask
+    from maf_serving.byte_stream import WholeLines
 
-    OpenChunks = Callable[[], AbstractContextManager[Iterator[bytes]]]
 
 RAGGED = "ragged row"
 _MARKED = re.compile(rb"\xef\x9e|\xef\x9f")  # how U+F780 to U+F7FF begin

@@ -9,8 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from maf_serving.calibration import Fit, joint_verdict
 from maf_serving.page import Element, element, figure, table, tile
@@ -25,6 +24,9 @@ from maf_serving.page_numbers import (
     tick_labels,
     with_error,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 WIDTH = 360.0  # of a card on a phone, where letters have their own size
 LETTER = 6.6  # width of a digit of the labels, at most

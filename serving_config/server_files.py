@@ -6,8 +6,6 @@ Files are built as messages and printed by protobuf: models, monitoring, TLS.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tensorflow_serving.config import model_server_config_pb2
@@ -16,6 +14,9 @@ from maf_serving.messages import message_class, message_text, read_text_message
 from serving_config.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from serving_config.spec import ServedModel, ServingSpec, TlsFiles
 
 MODEL_PLATFORM = "tensorflow"
