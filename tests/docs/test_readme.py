@@ -46,7 +46,7 @@ def test_from_a_table_to_answers(tmp_path):
         write(name, 300)
     write("new.parquet", 20)
 
-    run(tmp_path, *command("train"), "--max_epochs", "1", "--num_layers", "1")
+    run(tmp_path, *command("train"), "--max_epochs", "1", "--num_layers", "1", "--jit_compile", "off")
     run(tmp_path, *command("report"))
     assert (tmp_path / "sales.html").stat().st_size > 10_000
     assert run(tmp_path, *command("export")[:7]).endswith("version: models/sales/1\n")

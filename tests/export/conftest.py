@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import functools
+import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -181,28 +184,45 @@ def make_flow() -> Callable[..., tfd.Distribution]:
     return make
 
 
+def shared_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One directory of this run of the tests for all processes that run them."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@contextlib.contextmanager
+def once_for_all_workers(made: Path) -> Iterator[None]:
+    """While it is open, no other process of this run of the tests makes the same."""
+    with made.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def export_here(make_flow: Callable[..., tfd.Distribution], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Exports a named flow, each once; one loader, in this process, verifies it: that saves seconds."""
+    """Exports a named flow, each once for all workers; one loader, in this process, verifies it: that saves seconds."""
     done: dict[str, Exported] = {}
 
     def export_flow(name: str) -> Exported:
         if name not in done:
             condition_size = CONDITION_SIZES.get(name, 1)
             distribution = make_flow(name)
-            with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+            base = shared_directory(tmp_path_factory) / f"exported-{name}"
+            version_dir = base / "1"
+            with once_for_all_workers(base), pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
                 if name == "spline":  # known to a closure alone: it runs as TFP's graph
                     warnings.simplefilter("ignore", ExportWarning)
                 patch.setattr(verification, "LOADERS", ("object",))
                 patch.setattr(
                     verification, "replay", lambda path, requests: Replies(answer_object(str(path), requests))
                 )
-                version_dir = saved_model.export_saved_model(
-                    distribution,
-                    tmp_path_factory.mktemp(name),
-                    event_columns=columns("x", distribution.event_shape[0]),
-                    conditional_columns=columns("c", condition_size),
-                )
+                if not version_dir.exists():
+                    saved_model.export_saved_model(
+                        distribution,
+                        base,
+                        event_columns=columns("x", distribution.event_shape[0]),
+                        conditional_columns=columns("c", condition_size),
+                    )
             loaded = tf.saved_model.load(str(version_dir))
             done[name] = Exported(distribution, version_dir, condition_size, loaded)
         return done[name]

@@ -13,7 +13,18 @@ from maf.errors import RunError
 from maf.fit import evaluate
 from maf.run_directory import load_run
 
-SMALL = ["--num_layers", "1", "--condition_units", "8", "--batch_size", "64", "--checkpoint_seconds", "0.05"]
+SMALL = [
+    "--num_layers",
+    "1",
+    "--jit_compile",
+    "off",
+    "--condition_units",
+    "8",
+    "--batch_size",
+    "64",
+    "--checkpoint_seconds",
+    "0.05",
+]
 
 
 def maf(*arguments):

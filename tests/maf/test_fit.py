@@ -45,7 +45,7 @@ def test_spline_fits_two_modes_that_affine_layers_cannot(transform, least, most)
 def test_masks_hold_after_training():
     flow = build_flow(FlowConfig(event_size=3, condition_size=1, num_layers=2, hidden_units=(8, 8)), seed=0)
     rows = np.random.default_rng(0).normal(size=(2_000, 4)).astype(np.float32)
-    fit(flow, rows[500:], rows[:500], event_size=3, config=TrainingConfig(max_epochs=2))
+    fit(flow, rows[500:], rows[:500], event_size=3, config=TrainingConfig(max_epochs=2, jit_compile="off"))
     masked = [variable for variable in flow.trainable_variables if variable.constraint is not None]
     assert len(masked) == 6
     for variable in masked:
@@ -66,7 +66,7 @@ def test_constraints_of_the_users_own_layers_hold_too():
 
 def test_an_interrupted_fit_goes_on_as_if_nothing_had_happened(tmp_path):
     rows = bimodal_rows(6_000, 0)
-    config = TrainingConfig(max_epochs=3, checkpoint_seconds=0)
+    config = TrainingConfig(max_epochs=3, checkpoint_seconds=0, jit_compile="off")
 
     def new_flow():
         return build_flow(FlowConfig(event_size=1, condition_size=1, num_layers=1), seed=0)
@@ -101,7 +101,7 @@ def test_early_stopping_keeps_the_best_weights():
     rng = np.random.default_rng(0)
     rows = np.stack([rng.normal(size=300), rng.normal(size=300)], axis=1).astype(np.float32)
     flow = build_flow(FlowConfig(event_size=1, condition_size=1), seed=0)
-    config = TrainingConfig(max_epochs=100, patience=3, batch_size=32, learning_rate=0.02)
+    config = TrainingConfig(max_epochs=100, patience=3, batch_size=32, learning_rate=0.02, jit_compile="off")
     history = fit(flow, rows[:100], rows[100:], event_size=1, config=config)
     best = min(history, key=lambda record: record.validation_nll)
     assert len(history) <= best.epoch + 3 + 1 < 100
@@ -115,12 +115,12 @@ def test_a_loss_that_is_no_number_is_an_error():
     for variable in flow.trainable_variables:
         variable.assign(variable * np.nan)
     with pytest.raises(TrainingError, match="lower --learning_rate"):
-        train(flow, bimodal_rows(2_000, 0), TrainingConfig(max_epochs=2))
+        train(flow, bimodal_rows(2_000, 0), TrainingConfig(max_epochs=2, jit_compile="off"))
 
 
 def test_one_extreme_row_does_not_break_the_fit():
     rows = bimodal_rows(5_000, 0)
     rows[17, 0] = 1e30
     flow = build_flow(FlowConfig(event_size=1, condition_size=1, num_layers=1), seed=0)
-    history = train(flow, rows, TrainingConfig(max_epochs=2))
+    history = train(flow, rows, TrainingConfig(max_epochs=2, jit_compile="off"))
     assert math.isfinite(history[-1].validation_nll)

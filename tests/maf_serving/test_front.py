@@ -15,7 +15,7 @@ import maf_serving as ms
 from tests.serving_config.served_flow import write_flow
 from tests.shop_model import save_shop_model
 
-OPTIONS = {"max_epochs": 1, "num_layers": 1, "hidden_units": [8], "announce": list}
+OPTIONS = {"max_epochs": 1, "num_layers": 1, "hidden_units": [8], "jit_compile": "off", "announce": list}
 
 
 def table(rows=400, seed=0):
