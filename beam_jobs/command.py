@@ -87,8 +87,7 @@ def _run(
         if not submission.goes_on:
             staged.discard()
         raise
-    text: str = summary.to_text(options.output).rstrip("\n")
-    return text if options.output_table is None else f"{text}\nloaded into   {options.output_table}"
+    return str(summary.to_text(options.output).rstrip("\n"))
 
 
 def _log_level(beam_flags: Sequence[str]) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from maf_serving.batching import BatchingParameters
 from maf_serving.flags import CommandParser, integers
 from serving_config.errors import UsageError
-from serving_config.spec import ClusterSpec, ServedModel, ServingSpec, TlsFiles, VersionPolicy
+from serving_config.spec import ClusterSpec, ServedModel, ServingSpec, TlsFiles, VersionPolicy, split_version
 
 Action = Literal["write", "overwrite", "check"]
 
@@ -83,6 +83,13 @@ def _models(given: dict[str, Any]) -> tuple[ServedModel, ...]:
             f"--model came {len(bases)} and --model_name {len(names)} times; expected one of each for every "
             "model, or --spec FILE"
         )
+    parts = [split_version(base) for base in bases]
+    for base, (_, version) in zip(bases, parts, strict=True):
+        if version is not None and "version_policy" in given:
+            raise UsageError(
+                f"--model {base} is one version, and --version_policy {given['version_policy']} came too; expected the "
+                "directory that holds versions with it"
+            )
     alone = [name for name in ("version_policy", "version_labels") if name in given]
     if alone and len(names) > 1:
         raise UsageError(f"--{alone[0]} with {len(names)} models does not say for which; expected --spec FILE")
@@ -90,10 +97,12 @@ def _models(given: dict[str, Any]) -> tuple[ServedModel, ...]:
         ServedModel(
             name=name,
             base_path=base,
-            version_policy=VersionPolicy.parse(given.get("version_policy", "latest")),
+            version_policy=VersionPolicy.parse(given.get("version_policy", "latest"))
+            if version is None
+            else VersionPolicy(kind="specific", versions=(version,)),
             version_labels=given.get("version_labels", {}),
         )
-        for name, base in zip(names, bases, strict=True)
+        for name, (base, version) in zip(names, parts, strict=True)
     )
 
 
@@ -141,7 +150,12 @@ def _parser() -> argparse.ArgumentParser:
         how.add_argument(f"--{action}", dest="action", action="store_const", const=action, help=text)
     model = parser.add_argument_group("models (or a file that says it all)").add_argument
     model("--spec", type=Path, metavar="FILE", help="YAML or JSON; see examples/serving/spec.yaml")
-    model("--model", action="append", metavar="DIR", help="directory of a model's versions, or gs://, s3://")
+    model(
+        "--model",
+        action="append",
+        metavar="DIR",
+        help="directory of a model's versions, or gs://, s3://; or one version",
+    )
     model("--model_name", action="append", metavar="NAME", help="the name of the model in requests")
     model("--version_policy", metavar="POLICY", help="latest (the default), latest=N, all, specific=N,N")
     model("--version_labels", type=_labels, metavar="LABEL=N,...", help="such as stable=1,canary=2")

@@ -5,14 +5,18 @@ A real server takes this process over, and so gets its signals and gives its exi
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from maf_serving.command import run_command, show
 from serving_config.errors import UsageError
-from serving_config.serve_options import ServeOptions, parse_serve_flags
+from serving_config.serve_options import ServeOptions, absolute, parse_serve_flags
 from serving_config.serving_backend import PROGRAM, Backend, choose_backend, docker_command
+from serving_config.spec import ServedModel, ServingSpec, VersionPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +39,8 @@ def _serve(arguments: Sequence[str] | None) -> int:
 
 def _become(backend: Backend, options: ServeOptions) -> NoReturn:
     """Replaces this process by the real server's."""
+    if options.version is not None:
+        options = _with_config_file(options, options.version)
     if backend.kind == "docker":
         command = docker_command(backend.program, options, _base_paths(options))
         what, address = f"{PROGRAM} in Docker ({options.docker_image})", options.listens_on
@@ -46,6 +52,22 @@ def _become(backend: Backend, options: ServeOptions) -> NoReturn:
     rest = f", REST on {address}:{options.rest_api_port}" if options.rest_api_port else ", no REST"
     show(f"starting {what}: gRPC on {address}:{options.port}{rest}, because {backend.reason}")
     os.execv(command[0], command)  # noqa: S606
+
+
+def _with_config_file(options: ServeOptions, version: int) -> ServeOptions:
+    """The same, by a file: no flag of a real server says which version to serve. It outlives this process."""
+    from maf_serving.messages import message_text  # noqa: PLC0415  # protocol messages: --help must not wait
+    from serving_config.server_files import model_server_config  # noqa: PLC0415
+
+    base = absolute(str(options.model_base_path))
+    policy = VersionPolicy(kind="specific", versions=(version,))
+    model = ServedModel(name=options.model_name, base_path=base, version_policy=policy)
+    path = Path(tempfile.mkdtemp(prefix="maf-serving-"), "models.config")
+    path.write_text(
+        message_text(model_server_config(ServingSpec(models=(model,)), {model.name: base})), encoding="utf-8"
+    )
+    show(f"version {version} of {base} alone: see {path}")
+    return dataclasses.replace(options, model_base_path=None, version=None, model_config_file=str(path))
 
 
 def _base_paths(options: ServeOptions) -> list[str]:

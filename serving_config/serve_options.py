@@ -14,6 +14,7 @@ from typing import Any
 
 from maf_serving.flags import CommandParser
 from serving_config.errors import UsageError
+from serving_config.spec import split_version
 
 DEFAULT_IMAGE = "tensorflow/serving:2.19.1"
 LOCAL_HOST = "127.0.0.1"
@@ -65,6 +66,7 @@ class ServeOptions:
       rest_api_port: of REST; 0 is none.
       model_name: of the single model.
       model_base_path: of the single model.
+      version: of it, the only one to serve; `None` for the newest.
       model_config_file: of several.
       flags: the other flags of TF Serving that were given, by name, as text.
       extra: arguments that are not known here; the real server may know them.
@@ -79,6 +81,7 @@ class ServeOptions:
     rest_api_port: int = 8501
     model_name: str = "default"
     model_base_path: str | None = None
+    version: int | None = None
     model_config_file: str | None = None
     flags: dict[str, str] = dataclasses.field(default_factory=dict)
     extra: tuple[str, ...] = ()
@@ -136,6 +139,8 @@ def parse_serve_flags(arguments: Sequence[str]) -> ServeOptions:
             raise UsageError(f"unexpected argument {argument!r}; flags of the real server are written --name=value")
     values = vars(known)
     flags = {name: values.pop(name) for name in TF_SERVING_FLAGS}
+    if values["model_base_path"] is not None:
+        values["model_base_path"], values["version"] = split_version(values["model_base_path"])
     return ServeOptions(
         **{name: value for name, value in values.items() if value is not None},
         flags={name: value for name, value in flags.items() if value is not None},
@@ -160,7 +165,7 @@ def _parser() -> CommandParser:
         "--model",
         dest="model_base_path",
         metavar="DIR",
-        help="directory that holds the versions of one model (TF Serving: --model_base_path)",
+        help="directory that holds the versions of one model, or one version (TF Serving: --model_base_path)",
     )
     add("--model_name", metavar="NAME", help="name of that model (default: default)")
     add("--model_config_file", metavar="FILE", help="ModelServerConfig: several models, version policies, labels")

@@ -6,11 +6,13 @@ With it, which versions of each model a server loads.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
+from export.contract import is_version
 from maf_serving.batching import BatchingParameters
 from serving_config.errors import UsageError
 
@@ -66,6 +68,25 @@ class VersionPolicy:
         if text == "all":
             return cls(kind="all")
         raise UsageError(f"version policy is {text!r}; expected latest, latest=N, all or specific=N,N")
+
+
+def split_version(path: str) -> tuple[str, int | None]:
+    """A version directory on this machine as its base directory and its number; any other path as it is, and `None`.
+
+    So `models/demo/3` becomes `("models/demo", 3)` if it holds a SavedModel, and `models/demo` stays.
+
+    Raises:
+      UsageError: it holds a SavedModel, but its name is no version number, which servers ask for.
+    """
+    if "://" in path or not (Path(path) / "saved_model.pb").is_file():
+        return path, None
+    directory = Path(path) if Path(path).name not in ("", "..") else Path(os.path.abspath(path))  # noqa: PTH100
+    if not is_version(directory.name):
+        raise UsageError(
+            f"--model is {path}, which holds a saved_model.pb; expected a version, whose directory has a number for "
+            f"its name, as in {directory}/1, or the directory that holds versions"
+        )
+    return str(directory.parent), int(directory.name)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

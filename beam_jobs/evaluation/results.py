@@ -269,3 +269,7 @@ class EvaluateSummary(Summary):
         if covered:
             lines.append(f"coverage      {', '.join(covered)}")
         return lines
+
+    def next_step(self, output: str) -> str:
+        """See `Summary.next_step`."""
+        return f"open {output}/{self.output_files[0]} in a browser"

@@ -99,12 +99,21 @@ class Summary:
             *self._unknown_lines(),
             f"model version {self.model_version} ({self.model})",
             f"written to    {output}: {_listing(self.output_files)}, _summary.json",
+            *([f"loaded into   {table}"] if (table := self.options.get("output_table")) else []),
+            f"next          {self.next_step(output)}",
         ]
         return "\n".join(lines) + "\n"
 
     def result_lines(self) -> list[str]:
         """What the job is there for, in a line or a few."""
         return [f"rows scored   {self.rows_scored:>12,}"]
+
+    def next_step(self, output: str) -> str:
+        """What to look at now: the first result file; or if rows were rejected, the first file that says why."""
+        rejected = [name for name in self.output_files if name.startswith("_rejected")]
+        if self.rows_rejected and rejected:
+            return f"see {output}/{rejected[0]}: why rows were rejected"
+        return f"see {output}/{self.output_files[0]}"
 
     def _rejection_lines(self) -> list[str]:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.rejected_by_kind.items())

@@ -16,6 +16,7 @@ from serving_config.local_server.rest_door import BodyLimits
 from serving_config.local_server.server import METRICS_PATH, ServerOptions
 from serving_config.local_server.tls import TlsConfig, read_tls_config
 from serving_config.serve_options import ServeOptions, absolute, is_true
+from serving_config.spec import VersionPolicy
 
 if TYPE_CHECKING:
     from serving_config.local_server.servable import Servable
@@ -32,7 +33,11 @@ def models(options: ServeOptions) -> tuple[ModelConfig, ...]:
                     "no directory; expected one that holds versions"
                 )
         return configs
-    return (ModelConfig(name=options.model_name, base_path=absolute(str(options.model_base_path))),)
+    policy = VersionPolicy()
+    if options.version is not None:
+        policy = VersionPolicy(kind="specific", versions=(options.version,))
+    base_path = absolute(str(options.model_base_path))
+    return (ModelConfig(name=options.model_name, base_path=base_path, policy=policy),)
 
 
 def session_threads(options: ServeOptions) -> SessionThreads:

@@ -17,7 +17,9 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from maf_serving.codes import Code
 from maf_serving.messages import read_text_message
+from serving_config.errors import UsageError
 from serving_config.local_server.errors import invalid_argument
+from serving_config.spec import VersionPolicy
 
 _PLATFORM = "tensorflow"
 
@@ -33,35 +35,12 @@ class State(enum.IntEnum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class VersionStatus:
+class ServableStatus:
     """Where a version is in its life, and what went wrong if something did."""
 
     state: State
     code: Code = Code.OK
     message: str = ""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class VersionPolicy:
-    """Which of the versions found are wanted.
-
-    Attributes:
-      kind: the newest `latest` ones, all, or those in `specific`.
-      latest: how many, for the kind `latest`.
-      specific: their numbers, for the kind `specific`.
-    """
-
-    kind: Literal["latest", "all", "specific"] = "latest"
-    latest: int = 1
-    specific: tuple[int, ...] = ()
-
-    def wanted(self, found: Collection[int]) -> frozenset[int]:
-        """The wanted versions among those found."""
-        if self.kind == "all":
-            return frozenset(found)
-        if self.kind == "specific":
-            return frozenset(self.specific) & frozenset(found)
-        return frozenset(sorted(found, reverse=True)[: max(self.latest, 1)])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -168,8 +147,11 @@ def _policy(name: str, policy: Any) -> VersionPolicy:
             raise invalid_argument(
                 f"model {name} has the version policy specific without versions; expected versions: N"
             )
-        return VersionPolicy(kind="specific", specific=tuple(policy.specific.versions))
-    return VersionPolicy(latest=max(policy.latest.num_versions, 1))
+        try:
+            return VersionPolicy(kind="specific", versions=tuple(dict.fromkeys(policy.specific.versions)))
+        except UsageError as error:
+            raise invalid_argument(f"model {name}: {error}") from error
+    return VersionPolicy(num_versions=max(policy.latest.num_versions, 1))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

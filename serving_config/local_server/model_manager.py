@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from maf_serving.codes import Code
 from maf_serving.errors import MafServingError
 from serving_config.local_server.errors import RequestError, invalid_argument
-from serving_config.local_server.model_config import LoadPolicy, ModelConfig, VersionStatus, read_model_configs
-from serving_config.local_server.version_lifecycle import Loader, ServedModel, Serving, VersionLifecycle
+from serving_config.local_server.model_config import LoadPolicy, ModelConfig, ServableStatus, read_model_configs
+from serving_config.local_server.version_lifecycle import Loader, ManagedModel, Serving, VersionLifecycle
 
 if TYPE_CHECKING:
     from serving_config.local_server.servable import Servable
@@ -41,7 +41,7 @@ class ModelManager:
         self._policy = policy or LoadPolicy()
         self._log = log
         self._changed = threading.Condition()  # guards the models
-        self._models: dict[str, ServedModel] = {}
+        self._models: dict[str, ManagedModel] = {}
         self._lifecycle = VersionLifecycle(load, policy=self._policy, changed=self._changed, log=log)
         self._configuring = threading.Lock()
 
@@ -64,7 +64,7 @@ class ModelManager:
                     if name not in {config.name for config in configs}:
                         model.config, model.labels = None, {}
                 for config in configs:
-                    self._models.setdefault(config.name, ServedModel(config)).config = config
+                    self._models.setdefault(config.name, ManagedModel(config)).config = config
             self.poll()
             self._await_available(new, deadline)
             self._assign_labels(configs)
@@ -111,7 +111,7 @@ class ModelManager:
                 if not serving.requests:
                     self._changed.notify_all()
 
-    def statuses(self, model: str, version: int | None = None) -> list[tuple[int, VersionStatus]]:
+    def statuses(self, model: str, version: int | None = None) -> list[tuple[int, ServableStatus]]:
         """Versions and their statuses, newest first.
 
         Raises:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from serving_config.local_server.errors import RequestError
-from serving_config.local_server.model_config import LoadPolicy, ModelConfig, State, Step, VersionStatus, next_step
+from serving_config.local_server.model_config import LoadPolicy, ModelConfig, ServableStatus, State, Step, next_step
 from serving_config.local_server.servable import Servable
 
 Loader = Callable[[str, int, Path], Servable]
@@ -36,15 +36,15 @@ class VersionLifecycle:
         self._loading = threading.Semaphore(policy.at_once)
         self.stopping = threading.Event()
 
-    def advance(self, name: str, model: ServedModel) -> None:
+    def advance(self, name: str, model: ManagedModel) -> None:
         """Starts every step that can be taken now. The lock is held."""
         while (step := model.next_step()) is not None:
             if step.kind == "load":
-                model.statuses[step.version] = VersionStatus(State.START)
+                model.statuses[step.version] = ServableStatus(State.START)
                 model.released.discard(step.version)
                 self._start(self._bring_up, name, model, step.version, model.found[step.version])
             else:
-                model.statuses[step.version] = VersionStatus(State.UNLOADING)
+                model.statuses[step.version] = ServableStatus(State.UNLOADING)
                 self._start(self._take_down, name, model, step.version, model.serving.pop(step.version))
         self._changed.notify_all()
 
@@ -61,8 +61,8 @@ class VersionLifecycle:
         self._threads.add(thread)
         thread.start()
 
-    def _bring_up(self, name: str, model: ServedModel, version: int, path: Path) -> None:
-        self._set_status(model, version, VersionStatus(State.LOADING))
+    def _bring_up(self, name: str, model: ManagedModel, version: int, path: Path) -> None:
+        self._set_status(model, version, ServableStatus(State.LOADING))
         for attempt in range(self._policy.retries + 1):
             try:
                 with self._loading:
@@ -71,12 +71,12 @@ class VersionLifecycle:
                 failure = error
                 with self._changed:
                     model.failed.add(version)
-                    model.statuses[version] = VersionStatus(State.LOADING, error.code, error.message)
+                    model.statuses[version] = ServableStatus(State.LOADING, error.code, error.message)
                     self._changed.notify_all()
             else:
                 with self._changed:
                     model.failed.discard(version)
-                    model.statuses[version] = VersionStatus(State.AVAILABLE)
+                    model.statuses[version] = ServableStatus(State.AVAILABLE)
                     model.serving[version] = Serving(servable)
                     self.advance(name, model)
                 self._log(f"version {version} of {name} is available")
@@ -87,24 +87,24 @@ class VersionLifecycle:
             if not again or not self._wait_to_retry(model, version):
                 break
         with self._changed:
-            model.statuses[version] = VersionStatus(State.END, failure.code, failure.message)
+            model.statuses[version] = ServableStatus(State.END, failure.code, failure.message)
             if version not in model.wanted:
                 model.released.add(version)
             self.advance(name, model)
 
-    def _wait_to_retry(self, model: ServedModel, version: int) -> bool:
+    def _wait_to_retry(self, model: ManagedModel, version: int) -> bool:
         """False if the version is no longer wanted."""
         with self._changed:
             return not self._changed.wait_for(
                 lambda: self.stopping.is_set() or version not in model.wanted, self._policy.retry_seconds
             )
 
-    def _take_down(self, name: str, model: ServedModel, version: int, serving: Serving) -> None:
+    def _take_down(self, name: str, model: ManagedModel, version: int, serving: Serving) -> None:
         with self._changed:
             self._changed.wait_for(lambda: not serving.requests)
         serving.servable.close()
         with self._changed:
-            model.statuses[version] = VersionStatus(State.END)
+            model.statuses[version] = ServableStatus(State.END)
             if version not in model.wanted:
                 model.released.add(version)
             self.advance(name, model)
@@ -121,7 +121,7 @@ class VersionLifecycle:
             for thread in threads:
                 thread.join()
 
-    def _set_status(self, model: ServedModel, version: int, status: VersionStatus) -> None:
+    def _set_status(self, model: ManagedModel, version: int, status: ServableStatus) -> None:
         with self._changed:
             model.statuses[version] = status
             self._changed.notify_all()
@@ -136,7 +136,7 @@ class Serving:
 
 
 @dataclasses.dataclass(slots=True)
-class ServedModel:
+class ManagedModel:
     """One model, guarded by the manager's lock.
 
     Attributes:
@@ -154,7 +154,7 @@ class ServedModel:
     config: ModelConfig | None
     found: dict[int, Path] = dataclasses.field(default_factory=dict)
     wanted: frozenset[int] = frozenset()
-    statuses: dict[int, VersionStatus] = dataclasses.field(default_factory=dict)
+    statuses: dict[int, ServableStatus] = dataclasses.field(default_factory=dict)
     serving: dict[int, Serving] = dataclasses.field(default_factory=dict)
     failed: set[int] = dataclasses.field(default_factory=set)
     released: set[int] = dataclasses.field(default_factory=set)
@@ -164,7 +164,7 @@ class ServedModel:
     def see(self, found: dict[int, Path]) -> None:
         """Takes note of the version directories that are there now."""
         self.found = found
-        self.wanted = self.config.policy.wanted(found) if self.config is not None else frozenset()
+        self.wanted = frozenset(self.config.policy.loaded(found)) if self.config is not None else frozenset()
         ended = {version for version, status in self.statuses.items() if status.state is State.END}
         self.released |= ended - self.wanted
 

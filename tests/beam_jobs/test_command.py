@@ -27,6 +27,8 @@ def test_command_scores_and_prints_the_counts(model_base, write_parquet, tmp_pat
     assert "rows read                2" in done.stdout
     assert "rows rejected            1  (1 null)" in done.stdout
     assert str(output) in done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert last == f"next          see {output}/_rejected-00000-of-00001.parquet: why rows were rejected"
     assert (output / "_summary.json").is_file()
 
 
@@ -120,3 +122,4 @@ def test_samples_and_a_report_from_the_command_line(model_base, write_parquet, m
     assert done.stderr == ""
     assert "mean NLL" in done.stdout
     assert "report.html, _summary.json" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("/report.html in a browser")

@@ -67,8 +67,8 @@ COMMANDS = {
         "beam_jobs.score --model {model} --input {here} --output {here}/out"
     ),
     "cannot be read (…); expected a version written by": "export.verify --version_dir {here}/bare",
-    "is a version; expected the directory it is in": (
-        "serving_config --model_base {model} --model_name m --output {here}/out"
+    "is one version, and --version_policy … came too": (
+        "serving_config --model {model} --model_name m --version_policy all --output {here}/out"
     ),
     "cannot be reached: …": "serving_config.client status --rest_url http://localhost:1 --model_name m",
 }

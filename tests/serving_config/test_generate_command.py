@@ -38,6 +38,21 @@ def test_the_examples_hold_nothing_else():
     assert sorted(listed) == sorted(str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file())
 
 
+def test_a_version_is_served_alone(tmp_path):
+    for version in (1, 3, 5):
+        write_version(tmp_path / "demo", version)
+    run = _command("--model", "demo/3", "--model_name", "demo", "--output", "serving", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[0] == "demo: demo version(s) 3 (without a contract)"
+    text = (tmp_path / "serving" / "models.config").read_text()
+    assert f'base_path: "{tmp_path}/demo"' in text
+    assert "specific {\n        versions: 3\n      }" in text
+    both = ["--model", "demo/3", "--model_name", "demo", "--version_policy", "all", "--output", "serving"]
+    run = _command(*both, "--overwrite", cwd=tmp_path)
+    assert run.returncode == 2
+    assert "--model demo/3 is one version, and --version_policy all came too; expected the directory" in run.stderr
+
+
 def test_write_check_change_check_overwrite(tmp_path):
     write_version(tmp_path / "demo", 1)
     flags = ["--model_base", "demo", "--model_name", "demo", "--output", "serving"]

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from serving_config.local_server.model_config import read_model_configs
+from serving_config.spec import VersionPolicy
 from tests.serving_config.local_server.support import write_model
 from tests.serving_config.serve_command import COMMAND, environment, run
 
@@ -43,6 +45,18 @@ def test_the_real_server_takes_over(base, real_server):
     assert started == f"starting tensorflow_model_server ({real_server}): {doors}, because it is on PATH"
     flags = ["--port=8500", "--rest_api_port=8501", "--model_name=m", f"--model_base_path={base}"]
     assert arguments == str(flags)
+
+
+def test_a_version_reaches_the_real_server_by_a_file(base, real_server, tmp_path):
+    write_model(base / "2", 1.0)
+    done = run(f"--model={base}/1", "--model_name=m", PATH=str(real_server.parent), TMPDIR=str(tmp_path))
+    assert done.returncode == 7
+    said, _, arguments = done.stdout.splitlines()
+    (config,) = tmp_path.glob("maf-serving-*/models.config")
+    assert said == f"version 1 of {base} alone: see {config}"
+    assert arguments == str(["--port=8500", "--rest_api_port=8501", f"--model_config_file={config}"])
+    (model,) = read_model_configs(str(config))
+    assert (model.name, model.base_path, model.policy) == ("m", str(base), VersionPolicy.parse("specific=1"))
 
 
 def test_signals_reach_the_real_server(base, real_server):

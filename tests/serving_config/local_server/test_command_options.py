@@ -9,8 +9,9 @@ from serving_config.errors import UsageError
 from serving_config.local_server import command_options
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.loading import replay_warmup
-from serving_config.local_server.model_config import ModelConfig, VersionPolicy
+from serving_config.local_server.model_config import ModelConfig
 from serving_config.serve_options import parse_serve_flags
+from serving_config.spec import VersionPolicy
 
 
 @pytest.fixture
@@ -42,6 +43,22 @@ def test_defaults(flags, tmp_path):
     assert loading.batching(tmp_path) is None
     assert loading.warm_up is replay_warmup
     assert command_options.tls(options) is None
+
+
+def test_a_version_is_served_alone(tmp_path, monkeypatch):
+    for name in ("1", "3", "draft"):
+        (tmp_path / "m" / name).mkdir(parents=True)
+        (tmp_path / "m" / name / "saved_model.pb").touch()
+    expected = (
+        ModelConfig(
+            name="default", base_path=str(tmp_path / "m"), policy=VersionPolicy(kind="specific", versions=(3,))
+        ),
+    )
+    monkeypatch.chdir(tmp_path / "m" / "3")
+    for path in (str(tmp_path / "m" / "3"), f"{tmp_path}/m/3/", ".", "../3"):
+        assert command_options.models(parse_serve_flags(["--model", path])) == expected
+    with pytest.raises(UsageError, match=r"draft, which holds a saved_model\.pb; expected a version, whose directory"):
+        parse_serve_flags(["--model", "../draft"])
 
 
 def test_flags_reach_the_server(flags, write):
@@ -115,9 +132,9 @@ def test_a_configuration_of_several_models(write, tmp_path):
         "model_version_policy { latest { num_versions: 2 } } } }"
     )
     first, second = command_options.models(parse_serve_flags(["--model_config_file", path]))
-    assert (first.name, first.policy) == ("a", VersionPolicy(kind="specific", specific=(3, 4)))
+    assert (first.name, first.policy) == ("a", VersionPolicy(kind="specific", versions=(3, 4)))
     assert first.labels == {"stable": 3}
-    assert second.policy == VersionPolicy(latest=2)
+    assert second.policy == VersionPolicy(num_versions=2)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 
 from maf_serving.batching import BatchingParameters
 from serving_config.local_server.loading import LoadOptions
-from serving_config.local_server.model_config import LoadPolicy, ModelConfig, VersionPolicy
+from serving_config.local_server.model_config import LoadPolicy, ModelConfig
+from serving_config.spec import VersionPolicy
 from tests.serving_config.local_server.support import Running, ask, running
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -44,7 +45,7 @@ def golden_servers() -> Iterator[Callable[[str], Running]]:
     golden = ModelConfig(
         name="golden_flow",
         base_path=str(GOLDEN / "models" / "golden_flow"),
-        policy=VersionPolicy(kind="specific", specific=(1, 2)),
+        policy=VersionPolicy(kind="specific", versions=(1, 2)),
         labels={"stable": 1, "canary": 2},
     )
     batching = {"plain": None, "batching": BATCHING}

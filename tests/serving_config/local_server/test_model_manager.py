@@ -8,7 +8,8 @@ import pytest
 
 from maf_serving.codes import Code
 from serving_config.local_server.errors import RequestError
-from serving_config.local_server.model_config import ModelConfig, State, VersionPolicy
+from serving_config.local_server.model_config import ModelConfig, State
+from serving_config.spec import VersionPolicy
 from tests.serving_config.local_server.shelf import states, until, used
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from serving_config.local_server.model_config import State, Step, VersionPolicy, next_step
+from serving_config.local_server.model_config import State, Step, next_step
 from serving_config.local_server.model_manager import found_versions
+from serving_config.spec import VersionPolicy
 
 START, LOADING, AVAILABLE, UNLOADING, END = State
 
@@ -14,14 +15,14 @@ START, LOADING, AVAILABLE, UNLOADING, END = State
     ("policy", "wanted"),
     [
         (VersionPolicy(), {7}),
-        (VersionPolicy(latest=2), {5, 7}),
-        (VersionPolicy(latest=9), {1, 5, 7}),
+        (VersionPolicy(num_versions=2), {5, 7}),
+        (VersionPolicy(num_versions=9), {1, 5, 7}),
         (VersionPolicy(kind="all"), {1, 5, 7}),
-        (VersionPolicy(kind="specific", specific=(1, 9)), {1}),
+        (VersionPolicy(kind="specific", versions=(1, 9)), {1}),
     ],
 )
 def test_a_policy_chooses_among_the_versions_found(policy, wanted):
-    assert policy.wanted([5, 1, 7]) == wanted
+    assert policy.loaded([5, 1, 7]) == wanted
 
 
 @pytest.mark.parametrize(
