@@ -1,4 +1,25 @@
-"""A sign of life beside the files of a job, where no directory can be locked."""
+"""A sign of life beside the files of a job, where no directory can be locked.
+
+    launcher                 writes lease.json: this process, on this machine     rewritten every minute by a thread
+        | hand_over()
+        v
+    queued                   lease.json: nobody's, queued                         kept for a day without a renewal
+        | a worker reads its first batch: renew_lease()
+        v
+    workers                  lease.json: nobody's                                 rewritten each minute of work
+        | the last step: held()
+        v
+    worker that publishes    rewritten every minute by a thread, until the output is published and the directory deleted
+
+The next job with the same output deletes the directories that are abandoned. One is abandoned if the process that its
+lease names ran on this machine and is gone; or if its lease is a quarter of an hour old (a day, while it is queued).
+Ages are taken by the clock of the file system, which is the same for all: "now" is when the asking job's own lease was
+last written. Files without a lease are what stragglers wrote after their job had deleted it; they are left for a quarter
+of an hour too.
+
+Once it was handed over, a renewal never creates the file: it rewrites one that is there. So a job whose directory was
+deleted, because it was cancelled or taken for left over, sees that in `held`, and publishes nothing.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +59,9 @@ _writes = threading.Lock()  # so that a renewal that began before it does not un
 
 
 class Lease:
-    """The file `lease.json` in a remote directory: it says which process the directory belongs to, and is renewed.
+    """The file `lease.json` in a remote directory, and the thread that renews it. See the module for its life.
 
-    A directory is abandoned when its process is known to be gone, which a job on the same machine can see at once, or
-    when its lease has not been renewed for a quarter of an hour, by the clock of the file system. A lease that was
-    handed to the workers belongs to no process: they renew it as they go (`renew_lease`). Until the first of them does,
-    the job waits in the queue of its runner, for a day at most.
+    It can be pickled: the copy on a worker has no thread until `held` starts one.
     """
 
     def __init__(self, directory: str) -> None:

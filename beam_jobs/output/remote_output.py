@@ -1,4 +1,18 @@
-"""An output at a URL: it is there when its `_summary.json` is."""
+"""An output at a URL: it is there when its `_summary.json` is.
+
+    <output>.staging-<run>/     workers write here; a lease says whose it is (`lease.py`)
+             | publish()
+             v
+    1. copy every file to       <output>/<name>-<run>...     nobody reads it yet: no summary lists it
+    2. compare the sizes
+    3. write                    <output>/_summary.json       one object, in place of the earlier one: the moment
+    4. delete                   the files that the earlier summary listed, then the staging directory
+
+Whoever reads the files that `_summary.json` lists sees the earlier output until step 3, and the new one from then on. A
+worker that publishes may be killed anywhere, and run again: before step 3 it copies once more, after that it finds
+its own run in the summary and deletes what is left. A job that is killed leaves its staging directory and files that no
+summary lists; the next job with the same output deletes both, before it starts.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +48,6 @@ _COPIERS = 8
 
 class RemoteOutput:
     """See `StagedOutput`. For object stores, which rename no directory and lock nothing.
-
-    Workers write to `<output>.staging-<run>/`. To publish, the files are copied to `<output>/` under names that hold
-    the run, and then `_summary.json` is written, which lists them: as one object appears at once, the output is the
-    earlier one until then and the new one from then on, for whoever reads the files that `_summary.json` lists. The
-    files of the earlier one are deleted last.
-
-    A killed job leaves its staging directory, and perhaps some files that `_summary.json` does not list. The next job
-    with the same output deletes both, before it starts.
 
     It can be pickled, and published by a worker, several times if need be: until the staging directory is deleted,
     which comes last, each time does the same.

@@ -1,8 +1,14 @@
 """The steps of a rollout: load the version, wait, move the label, wait until the server answers for it.
 
-TensorFlow Serving takes a label only on a version that is loaded, and refuses the whole configuration otherwise.
+    read models.config or the manifest, and what the server has loaded -> LabelMove, or `UsageError`
+    1. add the version to a policy of specific versions, if it is not loaded;  write, and let the server take it
+    2. wait until the version is AVAILABLE                                     (its load may fail: `JobError`)
+    3. put the label on it;                                                    write, and let the server take it
+    4. ask the server by the label until that version answers
 
-A move of a label is first a change of the `ModelServerConfig`, a value: nothing is read, written or asked for it.
+The order is what makes it safe: TensorFlow Serving takes a label only on a version that is loaded, and refuses the
+whole configuration otherwise. If the version does not load, the configuration is put back as it was. Whatever step fails,
+the file is whole, and no label is on a version that is not loaded.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A TensorFlow Serving for development: its APIs, answers and errors, in one Python process.
 
 Read first: `server.py`, which puts the parts together; then, downwards, `grpc_door.py` and `rest_api.py` (the two
-doors), `predict.py`, `apis.py`, `apis.py` (what a request means), `model_manager.py` and `model_config.py`
+doors), `apis.py`, `predict.py` (what a request means), `model_manager.py` and `model_config.py`
 (which versions are served), `servable.py` (one loaded version).
 
 It answers what a real tensorflow_model_server answers, in the same words where clients may look at them. It is for a

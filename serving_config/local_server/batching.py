@@ -1,6 +1,14 @@
 """Gathers requests for the same tensors into batches, as `--enable_batching` does.
 
-There is no thread of its own: the first request of a batch waits for others, runs the batch, and hands out the answers.
+    first request:  opens a batch, waits until it is full or batch_timeout_micros are over, waits for a free
+                    "thread", closes the batch, runs it, hands out the answers, says that it is done
+    later ones:     join the open batch of their tensors, and sleep until it is done
+    one too large:  closes the open batch, and opens the next
+
+There is no thread of its own: the first request of a batch leads it, on the thread that it came on. A lock
+guards the open batches; once a batch is closed, its leader alone touches it. The leader sets `done` however its run
+ends, so nobody sleeps for ever. The semaphore stands for `num_batch_threads`.
+
 As in the real server, a request of another type or inner shape fails all those of its batch. Unlike there, a request of
 no rows runs alone: the real server never answers it, or ends.
 """
@@ -75,7 +83,7 @@ class BatchingRunner:
         if rows == 0:
             return self._runner.run(feeds, fetches, timeout)
         limits = self._parameters
-        if rows > limits.max_batch_size:  # whether or not large requests are split_answers
+        if rows > limits.max_batch_size:  # whether or not large requests are split
             raise invalid_argument(f"Task size {rows} is larger than maximum input batch size {limits.max_batch_size}")
         if not limits.enable_large_batch_splitting:
             return self._join(feeds, rows, fetches, timeout)

@@ -1,7 +1,16 @@
 """Brings versions up and takes them down, each in a thread of its own, while requests go on.
 
-A new version answers before an old one goes; a version that goes takes no new request, finishes those it has, and then
-frees its session.
+    found on disk -> START -> LOADING -> AVAILABLE -> UNLOADING -> END        wanted, loaded, unwanted, idle, freed
+                                 |  ^
+                                 |  +-- tried again after retry_seconds
+                                 +----> END, with the error                   retries are over, or nobody wants it now
+
+`advance` is called whenever something has changed, and starts every step that `model_config.next_step` allows by then.
+A step runs in its thread without the lock, takes the lock to note how it ended, and calls `advance` again. So the order
+follows from the states alone: a new version answers before an old one goes.
+
+A version that goes takes no new request, as it is no longer in `serving`. Its thread waits until the requests that use
+it are done, and then frees its session.
 """
 
 from __future__ import annotations
