@@ -14,8 +14,7 @@
 The next job with the same output deletes the directories that are abandoned. One is abandoned if the process that its
 lease names ran on this machine and is gone; or if its lease is a quarter of an hour old (a day, while it is queued).
 Ages are taken by the clock of the file system, which is the same for all: "now" is when the asking job's own lease was
-last written. Files without a lease are what stragglers wrote after their job had deleted it; they are left for a quarter
-of an hour too.
+last written. Files without a lease are what stragglers wrote after their job had deleted it; they stay as long.
 
 Once it was handed over, a renewal never creates the file: it rewrites one that is there. So a job whose directory was
 deleted, because it was cancelled or taken for left over, sees that in `held`, and publishes nothing.

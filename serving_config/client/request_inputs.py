@@ -5,22 +5,23 @@ TensorFlow Serving does not check shapes, and broadcasts.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving_config.errors import InputError
+from maf_serving.errors import one_line
+from maf_serving.model_inputs import CONDITIONAL_INPUT, make_inputs
+from serving_config.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pyarrow as pa
 
     from export.contract import ConditionColumn
     from serving_config.client.transport import Array, Arrays, SignatureInfo, TensorInfo
 
 _EXPECTED = {"string": "text", "bool": "truth values"}
-_EXPECTED_COLUMNS = {"number": "a number", "string": "text", "integer": "a whole number of 64 bits"}
 
 
 def request_inputs(signature_name: str, signature: SignatureInfo, given: Mapping[str, npt.ArrayLike]) -> Arrays:
@@ -94,97 +95,66 @@ def _array(name: str, value: npt.ArrayLike, info: TensorInfo) -> Array:
 
 
 def raw_condition_inputs(
-    columns: Mapping[str, Sequence[Any] | Array], condition_columns: Sequence[ConditionColumn], *, first_row: int = 0
-) -> Arrays:
-    """The inputs of `encode_condition` for B rows.
+    columns: Mapping[str, Sequence[Any] | Array], condition_columns: Sequence[ConditionColumn]
+) -> Mapping[str, Array]:
+    """The inputs of `encode_condition` for B rows, by the rule that batch jobs and the client's tables go by.
 
     Args:
       columns: by name, B values each: text, whole numbers or numbers; `None`, or NaN, where there is none.
       condition_columns: what the model's contract says of them.
-      first_row: number of the first row, for errors.
 
     Raises:
       InputError: a column is missing or unknown, or a value is of another kind, or null where none may be.
     """
+    import pyarrow as pa  # noqa: PLC0415  # who sends arrays alone needs no columns
+
+    from maf_serving.validation import check_columns, validate  # noqa: PLC0415
+
     names = [column.name for column in condition_columns]
     if set(columns) != set(names):
         raise InputError(
             f"the condition is made of {', '.join(names) or 'no raw columns: give conditional_input'}; "
             f"given: {', '.join(columns) or 'none'}"
         )
-    values = {column.name: _values(column, columns[column.name], first_row) for column in condition_columns}
-    rows = {name: len(column) for name, column in values.items()}
+    rows = {name: len(columns[name]) for name in names}
     if len(set(rows.values())) > 1:
         counts = ", ".join(f"{name} has {count}" for name, count in rows.items())
         raise InputError(f"columns differ in their rows: {counts}; expected as many of each")
-    numbers = [values[column.name] for column in condition_columns if not column.is_category]
-    categories = [column for column in condition_columns if column.is_category]
-    inputs: Arrays = {}
-    if numbers:
-        inputs["numbers"] = np.array(numbers, np.float64).T
-    if categories:
-        inputs["categories"] = _texts([["" if v is None else str(v) for v in values[c.name]] for c in categories])
-    if any(column.nullable for column in categories):
-        inputs["null_categories"] = np.array([[v is None for v in values[c.name]] for c in categories], np.bool_).T
-    return inputs
-
-
-def _values(column: ConditionColumn, values: Sequence[Any] | Array, first_row: int) -> list[Any]:
-    """The values, those of NumPy as Python's own; a null is `None`, or NaN in a column of numbers."""
-    listed = values.tolist() if isinstance(values, np.ndarray) else list(values)
-    read = {"number": _number, "string": _string, "integer": _integer}[column.kind]
+    batch = pa.RecordBatch.from_arrays([_arrow(name, columns[name]) for name in names], names)
+    inputs = make_inputs((CONDITIONAL_INPUT,), event=(), condition=condition_columns, encodes=True, dtype="float64")
     try:
-        return [_read(read, value, column) for value in listed]
-    except (TypeError, ValueError, OverflowError):
-        row = next(row for row, value in enumerate(listed) if not _is_readable(read, value, column))
-        value = listed[row]
-        told = "null, which the model does not know there" if _is_null(value) else f"{value!r}"
+        check_columns(batch.schema, inputs, where="the condition")
+    except UsageError as error:
+        raise InputError(str(error)) from error
+    numbers = pa.array(range(batch.num_rows), pa.int64())
+    good, bad = validate(batch, rows=numbers, file="the condition", inputs=inputs)
+    if bad is not None:
+        row, reason = bad.table["row"][0].as_py(), bad.table["reason"][0].as_py()
+        more = f"; and {len(bad) - 1:,} more rows" if len(bad) > 1 else ""
+        raise InputError(f"row {row} of the condition cannot be used: {reason}{more}")
+    if good is None or good.condition is None:
+        return _no_rows(condition_columns)
+    return good.condition.inputs
+
+
+def _arrow(name: str, values: Sequence[Any] | Array) -> pa.Array:
+    import pyarrow as pa  # noqa: PLC0415  # see `raw_condition_inputs`
+
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f"row {first_row + row} has the {column.name} {told}; expected {_EXPECTED_COLUMNS[column.kind]}"
-        ) from None
+            f"column {name} of the condition: {one_line(error)}; expected text, or numbers of at most 64 bits, alone"
+        ) from error
 
 
-def _read(read: Callable[[Any], Any], value: Any, column: ConditionColumn) -> Any:
-    if not _is_null(value):
-        return read(value)
-    if value is None and not column.nullable:
-        raise ValueError
-    # NaN is a number, and makes NaN of a row that may have no null.
-    return math.nan if column.kind == "number" else None if column.nullable else read(value)
-
-
-def _is_readable(read: Callable[[Any], Any], value: Any, column: ConditionColumn) -> bool:
-    try:
-        _read(read, value, column)
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return True
-
-
-def _is_null(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, (str, bytes)):
-        raise TypeError
-    return float(value)
-
-
-def _string(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _integer(value: Any) -> int:
-    if isinstance(value, (bool, str, bytes)) or int(value) != value or not -(2**63) <= value < 2**63:
-        raise TypeError
-    return int(value)
-
-
-def _texts(columns: list[list[str]]) -> Array:
-    array = np.empty((len(columns[0]), len(columns)), object)
-    for index, values in enumerate(columns):
-        array[:, index] = [value.encode() for value in values]
-    return array
+def _no_rows(condition_columns: Sequence[ConditionColumn]) -> dict[str, Array]:
+    """What `validate` makes of no rows, which no model is asked about."""
+    categories = [column for column in condition_columns if column.is_category]
+    numbers = len(condition_columns) - len(categories)
+    inputs: dict[str, Array] = {"numbers": np.empty((0, numbers))} if numbers else {}
+    if categories:
+        inputs["categories"] = np.empty((0, len(categories)), object)
+    if any(column.nullable for column in categories):
+        inputs["null_categories"] = np.empty((0, len(categories)), np.bool_)
+    return inputs

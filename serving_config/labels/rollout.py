@@ -7,8 +7,8 @@
     4. ask the server by the label until that version answers
 
 The order is what makes it safe: TensorFlow Serving takes a label only on a version that is loaded, and refuses the
-whole configuration otherwise. If the version does not load, the configuration is put back as it was. Whatever step fails,
-the file is whole, and no label is on a version that is not loaded.
+whole configuration otherwise. If the version does not load, the configuration is put back as it was. Whatever step
+fails, the file is whole, and no label is on a version that is not loaded.
 """
 
 from __future__ import annotations
