@@ -180,7 +180,7 @@ def read_contract(version_dir: str | Path) -> Contract:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ContractError(
-            f"{path} cannot be read ({error.strerror}); expected a version written by `python -m export`"
+            f"{path} cannot be read ({error.strerror}); expected a version written by `maf-serving export`"
         ) from error
     except UnicodeDecodeError as error:
         raise ContractError(f"{path}: the contract is not JSON: {error}") from error

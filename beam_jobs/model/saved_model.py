@@ -95,7 +95,7 @@ def find_model_location(model: str) -> tuple[ModelLocation, Contract]:
         if CONTRACT_PATH not in (location.files or ()):
             raise UsageError(
                 f"--model {model}: {location.path} has no {CONTRACT_PATH}; "
-                "expected a version written by `python -m export`"
+                "expected a version written by `maf-serving export`"
             )
         return location, Contract.from_json(read_file(f"{location.path}/{CONTRACT_PATH}").decode())
 

@@ -102,7 +102,7 @@ def format_proposal(proposal: Proposal, *, latency_ms: float) -> str:
         f"  wait {wait:.3g} ms + batch before {chosen.p99_ms:.3g} ms + own batch {chosen.p99_ms:.3g} ms "
         f"<= {latency_ms:g} ms; {chosen.rows_per_second:,.0f} rows/s when busy\n\n"
         f"{batching.to_text()}\n"
-        f"python -m serving_config ... {' '.join(_flags(proposal))}"
+        f"maf-serving config ... {' '.join(_flags(proposal))}"
     )
 
 

@@ -59,7 +59,7 @@ def test_the_table_lines_up_and_the_parameters_are_shown():
     assert len({len(line) for line in lines}) == 1
     text = format_proposal(propose(TABLE, latency_ms=10), latency_ms=10)
     assert "allowed_batch_sizes: 8\nallowed_batch_sizes: 64\n" in text
-    flags = text.partition("python -m serving_config ... ")[2].split()
+    flags = text.partition("maf-serving config ... ")[2].split()
     spec = parse_config(["--model_base", "gs://b/m", "--model_name", "m", "--output", "o", *flags]).spec
     assert spec.batching == propose(TABLE, latency_ms=10).batching
     assert (spec.intra_op_threads, spec.inter_op_threads) == (1, 2)
