@@ -113,9 +113,11 @@ def read_head(open_chunks: OpenChunks) -> CsvHead:
             text = io.TextIOWrapper(
                 io.BufferedReader(stream), encoding="utf-8-sig", errors="surrogateescape", newline=""
             )
+            if first.startswith(_UTF16):  # its zero bytes are an error to the parser of Python 3.10
+                raise CsvError(f"its header is {NOT_UTF8}: it is UTF-16; write the file as UTF-8")
             lines = (line for line in csv.reader(text) if line)
             header, first_row = next(lines, []), next(lines, None)
-            damage = _fault_of_header(header, first) if header else stream.damage
+            damage = stream.damage if not header else None if _is_utf8(header) else f"its header is {NOT_UTF8}"
     except (*UNREADABLE, csv.Error) as error:
         damage = one_line(error)
     if damage is not None:
@@ -129,11 +131,8 @@ def read_head(open_chunks: OpenChunks) -> CsvHead:
     return CsvHead(names=tuple(header), types=types, exact=exact, has_rows=has_rows)
 
 
-def _fault_of_header(header: list[str], first: bytes) -> str | None:
-    if is_utf8("".join(header).encode(errors="surrogateescape")):
-        return None
-    utf16 = ": it is UTF-16; write the file as UTF-8" if first.startswith(_UTF16) else ""
-    return f"its header is {NOT_UTF8}{utf16}"
+def _is_utf8(header: list[str]) -> bool:
+    return is_utf8("".join(header).encode(errors="surrogateescape"))
 
 
 def _guess(head: bytes, names: list[str], has_rows: bool) -> tuple[pa.Schema, pa.Schema]:  # noqa: FBT001
