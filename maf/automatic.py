@@ -59,6 +59,11 @@ def size_training(config: TrainingConfig, rows: int, condition_size: int) -> Tra
     return dataclasses.replace(config, **_missing(config, automatic))
 
 
+def size_all(flow: FlowConfig, training: TrainingConfig, rows: int) -> tuple[FlowConfig, TrainingConfig]:
+    """Both with nothing automatic left, for a table of `rows` training rows."""
+    return size_flow(flow, rows), size_training(training, rows, flow.condition_size)
+
+
 def chosen(value: T | None) -> T:
     """`value` of an option that is no longer automatic."""
     if value is None:

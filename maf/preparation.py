@@ -20,7 +20,7 @@ from maf.starting_point import start_at_identity, start_at_regression
 from maf_serving.columns import number_entries
 
 if TYPE_CHECKING:
-    from maf.config import RunConfig
+    from maf.config import DataConfig, FlowConfig, RunConfig
     from maf.rows import Rows
 
 Array = np.ndarray[Any, Any]
@@ -58,7 +58,7 @@ def prepare(config: RunConfig, rows: Rows) -> Prepared:
     config = describe_columns(config, rows)
     logarithmic = config.flow.logarithmic
     if logarithmic is None:
-        logarithmic = _find_logarithmic(config, rows, sample)
+        logarithmic = _find_logarithmic(config.data, config.flow, rows, sample)
     event = _on_log_scale(sample[:, :d], logarithmic)
     heavy, median, middle = find_heavy_tails(event)
     if config.flow.heavy_tailed is not None:
@@ -86,22 +86,22 @@ def prepare(config: RunConfig, rows: Rows) -> Prepared:
     return Prepared(dataclasses.replace(config, flow=flow, training=training), distribution)
 
 
-def _find_logarithmic(config: RunConfig, rows: Rows, sample: Array) -> tuple[int, ...]:
+def _find_logarithmic(data: DataConfig, flow: FlowConfig, rows: Rows, sample: Array) -> tuple[int, ...]:
     """The columns that `find_logarithmic` finds, but those with noise, or with a value that is too small in any row.
 
     The rows of all splits are asked for their sign, since a single zero among them would leave no likelihood.
     """
-    event, condition_size = config.data.event, config.flow.condition_size
+    event, condition_size = data.event, flow.condition_size
     few = sample[:: -(-len(sample) // REGRESSION_ROWS)]
     regressors = np.empty((len(few), 0))
     if 0 < condition_size <= MOST_REGRESSORS:
         loc, scale = rows.standardization.condition_loc, rows.standardization.condition_scale
         regressors = np.clip((_encoded(rows, few[:, len(event) :]) - loc) / scale, -FARTHEST, FARTHEST)
-    least = least_positive(config.flow.dtype)
+    least = least_positive(flow.dtype)
     return tuple(
         index
         for index in find_logarithmic(few[:, : len(event)], regressors)
-        if event[index] not in config.data.dequantization_widths
+        if event[index] not in data.dequantization_widths
         and all(split[:, index].min(initial=np.inf) >= least for split in (rows.training, rows.validation, rows.test))
     )
 
@@ -129,17 +129,17 @@ def describe_columns(config: RunConfig, rows: Rows) -> RunConfig:
     return dataclasses.replace(config, flow=flow, data=dataclasses.replace(config.data, condition_columns=rows.columns))
 
 
-def warn_of_rows(config: RunConfig, rows: Rows, announce: Callable[[str], object]) -> None:
+def warn_of_rows(data: DataConfig, rows: Rows, announce: Callable[[str], object]) -> None:
     """Says what is odd about the training rows, a line each."""
-    names = [*config.data.event, *config.data.condition]
+    names = [*data.event, *data.condition]
     for finding in rows.findings:
         announce(finding)
     if rows.dropped:
         announce(f"warning: {rows.dropped:,} rows dropped: a value is missing, NaN or infinite")
     for name in rows.constant:
         announce(f"warning: column {name!r} is the same in every training row; the model learns nothing from it")
-    widths = config.data.dequantization_widths
-    event = [name for name in config.data.event if name not in widths]
+    widths = data.dequantization_widths
+    event = [name for name in data.event if name not in widths]
     condition = [column.name for column in rows.columns if not column.is_category]
     columns = [names.index(name) for name in (*event, *condition)]
     for line in describe_degeneracies(rows.training[:, columns], event, condition):

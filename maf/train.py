@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maf.arguments import Arguments, flag_of
-from maf.config import RunConfig
+from maf.config import DataConfig, RunConfig
 from maf.dequantization import noise_widths
 from maf.errors import RunError, TrainingError
 from maf.fit import Observer, evaluate, fit
@@ -66,7 +66,7 @@ def start_run(
     try:
         with when_interrupted(lambda _: directory.remove_unstarted()):
             write_tables(directory)
-            rows = _split(config, directory, announce)
+            rows = _split(config.data, directory, announce, dtype=config.flow.dtype, seed=config.training.seed)
     except BaseException:
         directory.remove_unstarted()
         raise
@@ -86,7 +86,8 @@ def resume_run(path: str | Path, *, announce: Callable[[str], object] = print) -
         announce(f"run {path} is finished: nothing to resume")
         return load_run(path)
     with when_interrupted(lambda _: directory.describe_unfinished()):
-        return train_on(_split(config, directory, announce), config, directory, announce=announce)
+        rows = _split(config.data, directory, announce, dtype=config.flow.dtype, seed=config.training.seed)
+        return train_on(rows, config, directory, announce=announce)
 
 
 def check_same(config: RunConfig, path: str | Path) -> None:
@@ -104,13 +105,13 @@ def check_same(config: RunConfig, path: str | Path) -> None:
                 )
 
 
-def _split(config: RunConfig, directory: RunDirectory, announce: Callable[[str], object]) -> Rows:
+def _split(
+    data: DataConfig, directory: RunDirectory, announce: Callable[[str], object], *, dtype: str, seed: int
+) -> Rows:
     with reading_progress() as on_rows:
-        rows = split_rows(
-            config.data, directory.rows, dtype=config.flow.dtype, seed=config.training.seed, on_rows=on_rows
-        )
+        rows = split_rows(data, directory.rows, dtype=dtype, seed=seed, on_rows=on_rows)
     announce(f"rows: {len(rows.training):,} training, {len(rows.validation):,} validation, {len(rows.test):,} test")
-    warn_of_rows(config, rows, announce)
+    warn_of_rows(data, rows, announce)
     return rows
 
 

@@ -37,7 +37,14 @@ def make_report(options: ReportOptions, *, announce: Callable[[str], object]) ->
     history = _read_history(directory)
     run = load_run(options.run)
     model = Model(run.distribution, run.condition_columns)
-    rows = read_rows(options, config, run.training_summary)
+    rows = read_rows(
+        options,
+        config.data,
+        run.training_summary,
+        dtype=config.flow.dtype,
+        seed=config.training.seed,
+        logarithmic=config.flow.logarithmic or (),
+    )
     announce(f"rows: {rows.test_rows:,} test" + _sampled(rows))
     likelihoods = compare_likelihoods(model.log_prob(rows.x, rows.c), rows)
     announce("ranking test rows among the model's draws")
@@ -46,7 +53,9 @@ def make_report(options: ReportOptions, *, announce: Callable[[str], object]) ->
     neighbourhoods = choose_neighbourhoods(rows)
     return Report(
         options=options,
-        config=config,
+        data=config.data,
+        flow=config.flow,
+        seed=config.training.seed,
         summary=run.training_summary,
         history=history,
         conditional_columns=tuple(column.name for column in run.condition_columns),

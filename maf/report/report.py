@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from maf.config import RunConfig
+    from maf.config import DataConfig, FlowConfig
     from maf.report.calibration import Calibration
     from maf.report.likelihoods import Likelihoods
     from maf.report.options import ReportOptions
@@ -22,7 +22,9 @@ class Report:
 
     Attributes:
       options: what was asked for.
-      config: of the run.
+      data: where the run's rows came from, and what its columns are.
+      flow: what its model is.
+      seed: of its training.
       summary: outcome of its training.
       history: its epochs.
       conditional_columns: names of the raw columns of the condition.
@@ -33,7 +35,9 @@ class Report:
     """
 
     options: ReportOptions
-    config: RunConfig
+    data: DataConfig
+    flow: FlowConfig
+    seed: int
     summary: TrainingSummary
     history: tuple[EpochRecord, ...]
     conditional_columns: tuple[str, ...]

@@ -17,7 +17,7 @@ from maf.observers import reading_progress
 from maf.rows import Rows, split_rows
 
 if TYPE_CHECKING:
-    from maf.config import RunConfig
+    from maf.config import DataConfig
     from maf.raw_condition import RawCondition
     from maf.report.options import ReportOptions
     from maf.run_directory import TrainingSummary
@@ -73,26 +73,41 @@ def encode(condition: RawCondition | None, c: Array) -> Array:
     return encoded
 
 
-def read_rows(options: ReportOptions, config: RunConfig, summary: TrainingSummary) -> ReportRows:
+def read_rows(
+    options: ReportOptions,
+    data: DataConfig,
+    summary: TrainingSummary,
+    *,
+    dtype: str,
+    seed: int,
+    logarithmic: tuple[int, ...],
+) -> ReportRows:
     """Reads the run's table again, split as it was for training, and the test rows asked for.
+
+    Args:
+      options: of the report.
+      data: of the run: its files and columns.
+      summary: of the run: how many rows it had.
+      dtype: of the run's rows.
+      seed: of the run's split.
+      logarithmic: indices of the event columns that the model has on a log scale.
 
     Raises:
       DataError: if a table cannot be read, is not the one of the run any more, or there are no test rows.
     """
-    event_size = len(config.data.event)
-    with _split(options, config) as rows:
+    event_size = len(data.event)
+    with _split(options, data, dtype, seed) as rows:
         came = (len(rows.training), len(rows.validation), len(rows.test))
         expected = (summary.training_rows, summary.validation_rows, summary.test_rows)
         if not options.test and came != expected:
             raise DataError(
-                f"{', '.join(config.data.data)} is split into {came[0]:,} training, {came[1]:,} validation and "
+                f"{', '.join(data.data)} is split into {came[0]:,} training, {came[1]:,} validation and "
                 f"{came[2]:,} test rows, for the run it was {expected[0]:,}, {expected[1]:,} and {expected[2]:,}: "
                 "the table has changed; name test rows of their own with --test_input"
             )
         if not len(rows.test):
             raise DataError(f"run {options.run} held out no test rows; name some with --test_input")
         sample = _sample(rows.test, options.max_rows, options.seed)
-        logarithmic = config.flow.logarithmic or ()
         training = _moments(rows.training, rows.standardization.event_scale, rows.condition)
         return ReportRows(
             x=sample[:, :event_size],
@@ -107,13 +122,11 @@ def read_rows(options: ReportOptions, config: RunConfig, summary: TrainingSummar
 
 
 @contextlib.contextmanager
-def _split(options: ReportOptions, config: RunConfig) -> Iterator[Rows]:
-    data = dataclasses.replace(config.data, test_data=options.test) if options.test else config.data
+def _split(options: ReportOptions, data: DataConfig, dtype: str, seed: int) -> Iterator[Rows]:
+    data = dataclasses.replace(data, test_data=options.test) if options.test else data
     with tempfile.TemporaryDirectory() as directory, reading_progress() as on_rows:
         try:
-            rows = split_rows(
-                data, Path(directory) / "rows", dtype=config.flow.dtype, seed=config.training.seed, on_rows=on_rows
-            )
+            rows = split_rows(data, Path(directory) / "rows", dtype=dtype, seed=seed, on_rows=on_rows)
         except DataError as error:
             raise DataError(f"run {options.run} and its test rows cannot be read again: {error}") from error
         yield rows

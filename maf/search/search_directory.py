@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maf.config import RunConfig
+from maf.config import DataConfig, RunConfig
 from maf.errors import SearchError
 from maf.observers import reading_progress
 from maf.preparation import warn_of_rows
@@ -89,22 +89,16 @@ class SearchDirectory:
         partial.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
         partial.replace(self._config)
 
-    def split(self, config: RunConfig, announce: Callable[[str], object]) -> Rows:
+    def split(self, data: DataConfig, announce: Callable[[str], object], *, dtype: str, seed: int) -> Rows:
         """The rows, read once for all trials; a table that cannot be used leaves no directory."""
         try:
             with reading_progress() as on_rows:
-                rows = split_rows(
-                    config.data,
-                    self.path / "rows",
-                    dtype=config.flow.dtype,
-                    seed=config.training.seed,
-                    on_rows=on_rows,
-                )
+                rows = split_rows(data, self.path / "rows", dtype=dtype, seed=seed, on_rows=on_rows)
         except BaseException:
             if not self.journal.exists():
                 shutil.rmtree(self.path)
             raise
-        warn_of_rows(config, rows, announce)
+        warn_of_rows(data, rows, announce)
         return rows
 
     def count_trials(self) -> int:

@@ -13,18 +13,16 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from maf.automatic import chosen, size_flow, size_training
+from maf.automatic import chosen
 
 if TYPE_CHECKING:
-    from maf.config import RunConfig
+    from maf.config import FlowConfig, RunConfig, TrainingConfig
 
 Values = dict[str, Any]
 
 
-def defaults(config: RunConfig, rows: int) -> Values:
-    """The values that stand for the default settings on `rows` training rows."""
-    flow = size_flow(config.flow, rows)
-    training = size_training(config.training, rows, flow.condition_size)
+def defaults(flow: FlowConfig, training: TrainingConfig) -> Values:
+    """The values that stand for the settings, of which none is automatic any more."""
     units = chosen(flow.condition_units)
     values = {
         "num_layers": flow.num_layers,
@@ -40,21 +38,19 @@ def defaults(config: RunConfig, rows: int) -> Values:
         "weight_decay": training.weight_decay,
         "dropout": training.dropout,
     }
-    return {name: values[name] for name in space(config, (), rows)}
+    return {name: values[name] for name in space(flow, training)}
 
 
-def space(config: RunConfig, fixed: Collection[str], rows: int) -> dict[str, BaseDistribution]:
+def space(flow: FlowConfig, training: TrainingConfig, fixed: Collection[str] = ()) -> dict[str, BaseDistribution]:
     """The distribution of each parameter that is searched, by name: what lies around the default settings.
 
     Those come from many tables; what is far from them is rarely better, and trials are few.
 
     Args:
-      config: what the trials have in common.
+      flow: the default settings of the model, of which none is automatic any more.
+      training: those of the fit.
       fixed: options that are not searched.
-      rows: number of training rows.
     """
-    training = size_training(config.training, rows, config.flow.condition_size)
-    flow = size_flow(config.flow, rows)
     epochs, decay, rate = chosen(training.max_epochs), chosen(training.weight_decay), training.learning_rate
     layers, units = chosen(flow.num_layers), chosen(flow.condition_units)
     several = flow.event_size > 1
@@ -80,13 +76,13 @@ def space(config: RunConfig, fixed: Collection[str], rows: int) -> dict[str, Bas
     return {name: distribution for name, (option, distribution) in candidates.items() if option not in fixed}
 
 
-def first_values(config: RunConfig, fixed: Collection[str], rows: int) -> list[Values]:
+def first_values(flow: FlowConfig, training: TrainingConfig, fixed: Collection[str] = ()) -> list[Values]:
     """The trials to begin with: the default settings, then these with one choice changed at a time.
 
     What may help most comes first: what a table needs differs most in how strongly the network is regularised and how
     wide it is.
     """
-    start, distributions = defaults(config, rows), space(config, fixed, rows)
+    start, distributions = defaults(flow, training), space(flow, training, fixed)
     start = {name: start[name] for name in distributions}
     changes: list[tuple[str, Callable[[Any], Any]]] = [
         ("dropout", lambda dropout: min(0.9, 3 * dropout) or 0.2),

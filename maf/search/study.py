@@ -16,7 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from maf.automatic import chosen, size_training
+from maf.automatic import chosen, size_all, size_training
 from maf.errors import DataError, TrainingError
 from maf.likelihood import RowsLikelihood
 from maf.preparation import describe_columns
@@ -53,14 +53,16 @@ def search(
     """
     directory = SearchDirectory(arguments.output)
     directory.open(arguments)
-    rows = directory.split(arguments.config, announce)
-    arguments = dataclasses.replace(arguments, config=describe_columns(arguments.config, rows))
+    config = arguments.config
+    rows = directory.split(config.data, announce, dtype=config.flow.dtype, seed=config.training.seed)
+    config = describe_columns(config, rows)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    distributions = space(arguments.config, arguments.fixed, len(rows.training))
-    first = first_values(arguments.config, arguments.fixed, len(rows.training))
-    study = _open_study(directory, arguments.config.training.seed)
+    sized = size_all(config.flow, config.training, len(rows.training))
+    distributions = space(*sized, arguments.fixed)
+    first = first_values(*sized, arguments.fixed)
+    study = _open_study(directory, config.training.seed)
     count = count_folds(rows, arguments.folds)
-    folds = [rows, *other_folds(rows, count, seed=arguments.config.training.seed)]
+    folds = [rows, *other_folds(rows, count, seed=config.training.seed)]
     if count > 1:
         announce(f"each trial is trained on {count} splits, and judged by the validation rows of all")
     table = TrialTable(distributions)
@@ -71,7 +73,7 @@ def search(
         while len(_finished(study)) < arguments.max_trials and _seconds_used(study) < arguments.time_budget:
             _enqueue(study, first)
             left = arguments.time_budget - _seconds_used(study)
-            _run_trial(study, distributions, arguments.config, folds, directory, left=left, clock=clock)
+            _run_trial(study, distributions, config, folds, directory, left=left, clock=clock)
             announce(_line(table, directory, _finished(study)[-1]))
     return _describe(study, directory)
 

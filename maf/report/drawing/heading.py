@@ -21,7 +21,7 @@ def heading(report: Report) -> Element:
     """Title, origin, verdict, tiles."""
     return header(
         "Report of a run",
-        density_of(report.config.data.event, report.conditional_columns),
+        density_of(report.data.event, report.conditional_columns),
         _origin(report),
         findings=verdict(report),
         tiles=_tiles(report),
@@ -29,7 +29,7 @@ def heading(report: Report) -> Element:
 
 
 def _origin(report: Report) -> str:
-    data, summary = report.config.data, report.summary
+    data, summary = report.data, report.summary
     dropped = report.rows.dropped
     left_out = f" {plural(dropped, 'row')} of the tables left out: a value is missing." if dropped else ""
     looked, total = len(report.rows.x), report.rows.test_rows

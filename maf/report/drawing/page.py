@@ -47,10 +47,10 @@ def model_section(report: Report) -> Element:
 
 
 def _columns(report: Report) -> Element:
-    moments, event = report.rows.training, report.config.data.event
+    moments, event = report.rows.training, report.data.event
     rows = [_number(report, name, f"x[{i}]", i) for i, name in enumerate(event)]
     place = 0
-    for column in report.config.data.columns:
+    for column in report.data.columns:
         size, first = len(column.encoded_names), len(event) + place
         where = f"conditional_input[{place}]" if size == 1 else f"conditional_input[{place}:{place + size}]"
         null_share = float(moments.mean[first + size - 1]) if column.nullable else 0.0
@@ -76,9 +76,9 @@ def _name(column: ConditionColumn, null_share: float) -> str:
 
 def _categories(report: Report) -> list[Element]:
     """The values of each category and how frequent they are."""
-    moments, first = report.rows.training, len(report.config.data.event)
+    moments, first = report.rows.training, len(report.data.event)
     values = {}
-    for column in report.config.data.columns:
+    for column in report.data.columns:
         if column.is_category:
             shares = moments.mean[first : first + len(column.vocabulary) + 1]
             values[f"{column.name}: {len(column.vocabulary):,} {column.kind} categories"] = categories_of(
@@ -89,13 +89,13 @@ def _categories(report: Report) -> list[Element]:
 
 
 def _facts(report: Report) -> Element:
-    flow, summary = report.config.flow, report.summary
+    flow, summary = report.flow, report.summary
     dropped = f", {summary.dropped_rows:,} dropped" if summary.dropped_rows else ""
     spline = f", {flow.num_bins} bins" if flow.transform == "spline" else ""
     condition = f"{_entries(report)}: {listed(report.conditional_columns)}" if flow.condition_size else "none"
     hidden = flow.hidden_units if flow.event_size > 1 else ()  # one column has nothing to depend on
     values = {
-        "event size D": f"{len(report.config.data.event)}: {listed(report.config.data.event)}",
+        "event size D": f"{len(report.data.event)}: {listed(report.data.event)}",
         "condition size C": condition,
         "dtype": flow.dtype,
         "layers": f"{flow.num_layers} {flow.transform}{spline}",
@@ -104,20 +104,20 @@ def _facts(report: Report) -> Element:
         "parameters": f"{report.parameters:,}",
         "rows": f"{summary.training_rows:,} training, {summary.validation_rows:,} validation, "
         f"{summary.test_rows:,} test{dropped}",
-        "seed": str(report.config.training.seed),
+        "seed": str(report.seed),
     }
     if flow.heavy_tailed:
-        values["on an asinh scale"] = listed(tuple(report.config.data.event[i] for i in flow.heavy_tailed))
+        values["on an asinh scale"] = listed(tuple(report.data.event[i] for i in flow.heavy_tailed))
     if flow.logarithmic:
-        values["on a log scale"] = listed(tuple(report.config.data.event[i] for i in flow.logarithmic))
-    if report.config.data.dequantize:
-        values["uniform noise on"] = listed(report.config.data.dequantize)
+        values["on a log scale"] = listed(tuple(report.data.event[i] for i in flow.logarithmic))
+    if report.data.dequantize:
+        values["uniform noise on"] = listed(report.data.dequantize)
     return facts(values)
 
 
 def _entries(report: Report) -> str:
     """How long `conditional_input` is, and of how many raw columns it is made where it is longer."""
-    size, columns = report.config.flow.condition_size, len(report.conditional_columns)
+    size, columns = report.flow.condition_size, len(report.conditional_columns)
     return str(size) if size == columns else f"{size} entries for {columns} column{'s' if columns > 1 else ''}"
 
 
@@ -139,7 +139,7 @@ def commands(report: Report) -> dict[str, str]:
     run = report.options.run
     name = run.resolve().name
     base = shlex.quote(f"models/{name}")
-    tables = shlex.quote(format_names(report.options.test or report.config.data.data))
+    tables = shlex.quote(format_names(report.options.test or report.data.data))
     body = json.dumps({"instances": [_instance(report)]})
     return {
         "Export the next version, checked against the model": f"maf-serving export --run {shlex.quote(str(run))} "

@@ -66,7 +66,7 @@ def _explanation(report: Report) -> str:
 
 
 def _picture(report: Report, picture: Picture, index: int) -> Element:
-    columns = report.config.data.event
+    columns = report.data.event
     title, detail = _captions(report, picture)
     charts = [curve_chart(curve, columns[curve.column]) for curve in picture.curves]
     if picture.cloud is not None:
@@ -81,7 +81,7 @@ def _captions(report: Report, picture: Picture) -> tuple[str, str]:
         return "All rows", rows
     shown = np.argsort(-np.array(report.influence), kind="stable")[:MAX_CONDITIONS]
     around = report.rows.c[picture.neighbourhood.rows]
-    columns = report.config.data.columns
+    columns = report.data.columns
     title = ", ".join(f"{names[i]} = {value_of(columns[i], condition[i])}" for i in shown)
     ranges = [values_of(columns[i], around[:, i], condition[i]) for i in shown]
     hidden = len(names) - len(shown)
@@ -92,7 +92,7 @@ def _captions(report: Report, picture: Picture) -> tuple[str, str]:
 def _pairs(report: Report) -> list[Element]:
     if report.pairs is None:
         return []
-    columns = report.config.data.event
+    columns = report.data.event
     shown = len(report.pairs.ranges)
     first = f" The first {shown} of {len(columns)} event columns." if shown < len(columns) else ""
     names, told = columns[:shown], ""

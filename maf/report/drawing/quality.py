@@ -58,7 +58,7 @@ def quality_section(report: Report) -> Element:
 def _likelihood_explanation(report: Report) -> str:
     lost = report.likelihoods.rows_without_density
     left_out = f" {plural(lost, 'row')} left out: the model gives them no density." if lost else ""
-    logarithmic = [report.config.data.event[index] for index in report.rows.logarithmic]
+    logarithmic = [report.data.event[index] for index in report.rows.logarithmic]
     scale = f", of {' and '.join(logarithmic)} on a log scale as the model is" if logarithmic else ""
     return (
         "The mean negative log-likelihood (NLL) says how much probability density the model put where the rows turned "

@@ -11,6 +11,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from maf.automatic import size_all
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.errors import ConfigError, DataError, SearchError
 from maf.run_directory import load_run
@@ -206,9 +207,10 @@ def test_the_defaults_are_in_the_space_and_mean_themselves(event, condition, row
         flow=FlowConfig(event_size=event, condition_size=condition),
         training=TrainingConfig(),
     )
-    values, distributions = defaults(config, rows), space(config, (), rows)
+    sized = size_all(config.flow, config.training, rows)
+    values, distributions = defaults(*sized), space(*sized)
     assert values.keys() == distributions.keys()
-    first, *changed = first_values(config, (), rows)
+    first, *changed = first_values(*sized)
     assert first == values
     for trial in (first, *changed):
         for name, distribution in distributions.items():
@@ -236,7 +238,7 @@ def test_options_that_were_given_are_not_searched():
         "--num_bins",
     ]
     parsed = parse_arguments([*argv, "4"])
-    searched = space(parsed.config, parsed.fixed, 1_000)
+    searched = space(*size_all(parsed.config.flow, parsed.config.training, 1_000), parsed.fixed)
     assert not {"condition_width", "condition_depth", "num_bins"} & set(searched)
     assert {"learning_rate", "dropout"} <= set(searched)
     assert configure(parsed.config, {"learning_rate": 0.01}).flow.condition_units == (8,)
