@@ -35,7 +35,7 @@ class KnownDensity:
 
 def train_on_density(density: KnownDensity, *, rows: int = ROWS, max_epochs: int | None = None) -> tuple[float, float]:
     """Test NLL of a flow with default settings, and of the truth on the same test rows, nats."""
-    from maf.fit import evaluate  # noqa: PLC0415  # TensorFlow takes seconds to import
+    from maf.fit import mean_nll  # noqa: PLC0415  # TensorFlow takes seconds to import
     from maf.train import start_run  # noqa: PLC0415
 
     x, c = density.sample(rows, np.random.default_rng(0))
@@ -51,7 +51,7 @@ def train_on_density(density: KnownDensity, *, rows: int = ROWS, max_epochs: int
         )
         run = start_run(config, Path(directory) / "run", announce=lambda _: None)
     x, c = density.sample(TEST_ROWS, np.random.default_rng(1))
-    nll, _ = evaluate(run.distribution, np.concatenate([x, c], axis=1).astype(np.float32), event_size=len(event))
+    nll, _ = mean_nll(run.distribution, np.concatenate([x, c], axis=1).astype(np.float32), event_size=len(event))
     return nll, float(-density.log_prob(x, c).mean())
 
 

@@ -19,7 +19,7 @@ from tensorflow_probability import distributions as tfd
 
 from export import export_saved_model
 from maf.config import TrainingConfig
-from maf.fit import evaluate, fit
+from maf.fit import fit, mean_nll
 from maf.layers import create_named_maf
 from maf.routing import make_bijector_kwargs
 
@@ -44,7 +44,7 @@ def train(distribution: tfd.TransformedDistribution, *, max_epochs: int = 10) ->
     """Fits the model to rows of `make_rows` and returns its test NLL in nats."""
     config = TrainingConfig(max_epochs=max_epochs, batch_size=128, learning_rate_schedule="cosine")
     fit(distribution, make_rows(20_000, 0), make_rows(2_000, 1), event_size=1, config=config)
-    return evaluate(distribution, make_rows(10_000, 2), event_size=1)[0]
+    return mean_nll(distribution, make_rows(10_000, 2), event_size=1)[0]
 
 
 def sample(distribution: tfd.TransformedDistribution, conditional_input: Array, seed: int) -> Array:

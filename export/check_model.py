@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from export.builder import is_kind
-from export.contract import DTYPES, check_columns
+from export.contract import DTYPES, check_column_names
 from export.errors import ModelError
 from export.tfp_density import TfpDensity
 from maf.condition_encoder import ConditionEncoder
@@ -34,7 +34,7 @@ def check_model(distribution: Any, event_columns: Sequence[str], conditional_col
       RoutingError: if the condition cannot be routed to every layer that needs it.
       ModelError: saying in one line what came and what was expected.
     """
-    check_columns(event_columns, conditional_columns)
+    check_column_names(event_columns, conditional_columns)
     if not is_kind(distribution, "TransformedDistribution"):
         raise ModelError(f"distribution is a {type(distribution).__name__}; expected a tfd.TransformedDistribution")
     if distribution.dtype not in [tf.as_dtype(name) for name in DTYPES]:

@@ -24,6 +24,7 @@ from export.builder import Built, build
 from export.check_model import check_masks, check_model, check_weights
 from export.errors import CheckpointError, ModelError, OptionError
 from maf.routing import make_bijector_kwargs
+from maf_serving.errors import one_line
 
 MAX_NAMED = 4
 SUFFIX = ".weights.h5"
@@ -37,7 +38,7 @@ def load_checkpoint(builder: str, path: Path, event_columns: Sequence[str], cond
     built = build(builder)
     check_model(built.distribution, event_columns, conditional_columns)  # layers have no variables before their call
     used = used_variables(built.distribution, len(event_columns), len(conditional_columns))
-    restore(built, path, used)
+    restore_weights(built, path, used)
     check_weights(used)
     check_masks(used)
     return built.distribution
@@ -70,7 +71,7 @@ def check_checkpoint(path: Path) -> None:
         )
 
 
-def restore(built: Built, path: Path, used: Sequence[tf.Variable]) -> None:
+def restore_weights(built: Built, path: Path, used: Sequence[tf.Variable]) -> None:
     """Assigns the values of the checkpoint at `path` to the variables of a model.
 
     Args:
@@ -187,7 +188,7 @@ def restore_keras_weights(model: Any, path: Path, used: Sequence[tf.Variable]) -
     try:
         model.load_weights(str(path))
     except (ValueError, KeyError, OSError, TypeError) as error:
-        message = " ".join(str(error).split())
+        message = one_line(error)
         raise CheckpointError(f"checkpoint {path} does not fit the builder's model: {message}") from error
     lost = [variable.name for variable in used if _is_untouched(variable)]
     if lost:

@@ -28,7 +28,7 @@ __all__ = [
     "Signature",
     "TensorSpec",
     "TrainingSummary",
-    "check_columns",
+    "check_column_names",
     "encoded_columns",
     "find_version",
     "is_version",
@@ -114,9 +114,9 @@ class Contract:
     condition_columns: tuple[ConditionColumn, ...] = ()
 
     def __post_init__(self) -> None:
-        check_columns(self.event_columns, self.conditional_columns)
+        check_column_names(self.event_columns, self.conditional_columns)
         if self.condition_columns:
-            check_columns(self.event_columns, [column.name for column in self.condition_columns])
+            check_column_names(self.event_columns, [column.name for column in self.condition_columns])
             encoded = encoded_columns(self.condition_columns)
             if encoded != self.conditional_columns:
                 raise ContractError(
@@ -160,7 +160,7 @@ class Contract:
         return parse_dataclass(cls, text, "contract", error=ContractError)
 
 
-def check_columns(event_columns: Sequence[str], conditional_columns: Sequence[str]) -> None:
+def check_column_names(event_columns: Sequence[str], conditional_columns: Sequence[str]) -> None:
     """Raises `ContractError` unless there is an event column and every name is a text that occurs once."""
     if not event_columns:
         raise ContractError("event_columns is empty; expected the name of at least one column")
@@ -173,9 +173,25 @@ def check_columns(event_columns: Sequence[str], conditional_columns: Sequence[st
             raise ContractError(f"column {name!r} is named {count} times; name every column once")
 
 
-def read_contract(version_dir: str | Path) -> Contract:
-    """The contract of an exported version. Raises `ContractError` if it is missing or unreadable."""
-    path = Path(version_dir) / CONTRACT_PATH
+def read_contract(model: str | Path) -> Contract:
+    """What an exported model promises: its columns, signatures, versions of the tools, and how it was trained.
+
+        >>> contract = ms.read_contract("models/sales")
+        >>> contract.event_columns, contract.dtype
+        (('price',), 'float32')
+        >>> [column.name for column in contract.raw_condition_columns]
+        ['season', 'region']
+
+    Args:
+      model: a version directory, or a directory of versions, of which the newest is taken.
+
+    Raises:
+      ContractError: a `UsageError`: there is none, or its contract is missing or cannot be read.
+    """
+    directory = Path(model)
+    if not (directory / CONTRACT_PATH).exists() and (not directory.is_dir() or list_versions(directory)):
+        directory = find_version(directory)
+    path = directory / CONTRACT_PATH
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

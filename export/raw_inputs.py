@@ -17,7 +17,7 @@ Parsed = Mapping[str, Any]
 _FEATURE_DTYPES = {"number": tf.float32, "string": tf.string, "integer": tf.int64}
 
 
-class RawCondition(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
+class ConditionGraph(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     """Encodes rows of raw columns: `numbers` `[B, Kn]`, `categories` `[B, Kc]` and `null_categories` `[B, Kc]`.
 
     A category's place in its vocabulary comes from a static hash table, which a SavedModel holds and every loader
@@ -87,7 +87,7 @@ class RawExamples:
       condition: encodes the raw columns of the condition.
     """
 
-    def __init__(self, event_columns: Sequence[str], condition: RawCondition, dtype: Any) -> None:
+    def __init__(self, event_columns: Sequence[str], condition: ConditionGraph, dtype: Any) -> None:
         self.condition = condition
         self._event = tuple(event_columns)
         self._dtype = tf.as_dtype(dtype)

@@ -42,7 +42,7 @@ class Request:
 
 def write_requests(path: Path, requests: Sequence[Request]) -> None:
     """Writes what `read_requests` reads."""
-    write_arrays(path, {array_key(r.name, r.signature, k): _written(v) for r in requests for k, v in r.inputs.items()})
+    write_replies(path, {array_key(r.name, r.signature, k): _written(v) for r in requests for k, v in r.inputs.items()})
 
 
 def read_requests(path: Path) -> list[Request]:
@@ -55,7 +55,7 @@ def read_requests(path: Path) -> list[Request]:
     return [Request(name, signature, tensors) for (name, signature), tensors in inputs.items()]
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+def write_replies(path: Path, arrays: Mapping[str, Array]) -> None:
     """Writes what `np.load` reads."""
     entries: Any = arrays  # NumPy's stubs take every keyword for `allow_pickle`
     np.savez(path, **entries)

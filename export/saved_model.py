@@ -16,18 +16,19 @@ from export.check_model import check_model, check_weights, null_values
 from export.compiled.compile_density import compile_density
 from export.contract import CONTRACT_PATH, ConditionColumn, Contract, ContractError, TrainingSummary
 from export.errors import ExportWarning, ModelError, PublishError
-from export.raw_inputs import RawCondition, RawExamples
+from export.raw_inputs import ConditionGraph, RawExamples
 from export.remote import LocalBase, RemoteBase, open_base
 from export.requests import check_batch_sizes, warmup_requests, write_warmup
 from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
 from export.signatures import ENCODE_CONDITION, make_signatures, sampling_signatures, write_method_names
 from export.source import ExportOptions, TrainedModel
-from export.verification.inputs import make_inputs
+from export.verification.inputs import draw_inputs
 from export.verification.references import LiveModel
 from export.verification.verification import VerificationReport, verify
 from maf_serving.batching import BATCHING_PATH, BatchingParameters
 from maf_serving.columns import as_condition_columns
 from maf_serving.command import sigterm_raises, silent
+from maf_serving.errors import one_line
 
 IN_PROCESS = ("log_prob", "inverse", "forward", "sample_with_seed", ENCODE_CONDITION)
 
@@ -138,7 +139,7 @@ def export_model(
     concrete_functions = trace(functions, contract.signatures)
     check_weights(captured_variables(concrete_functions))
     live = LiveModel(distribution)
-    inputs = make_inputs(
+    inputs = draw_inputs(
         live,
         condition_size=contract.condition_size,
         seed=0,
@@ -206,7 +207,7 @@ def _open_base(model_base: str | Path, version: int | None) -> LocalBase | Remot
 
 
 def _cannot_take(model_base: str | Path, error: Exception) -> PublishError:
-    message = " ".join(str(error).split())
+    message = one_line(error)
     return PublishError(f"model base {str(model_base)!r} cannot take the version, nothing is published: {message}")
 
 
@@ -244,7 +245,7 @@ def _raw_examples(distribution: Any, contract: Contract) -> RawExamples | None:
     columns = contract.condition_columns
     if not columns:
         return None
-    condition = RawCondition(columns, null_values(distribution, columns), contract.dtype)
+    condition = ConditionGraph(columns, null_values(distribution, columns), contract.dtype)
     return RawExamples(contract.event_columns, condition, contract.dtype)
 
 

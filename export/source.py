@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.builder import parse_builder
-from export.contract import ConditionColumn, TrainingSummary, check_columns, encoded_columns
+from export.contract import ConditionColumn, TrainingSummary, check_column_names, encoded_columns
 from export.errors import OptionError
-from maf.run_directory import RunDirectory, load_run
+from maf.run_directory import RunDirectory, read_run
 from maf_serving.columns import as_condition_columns
 from maf_serving.errors import ContractError
 from maf_serving.strict_json import parse_json, read_value
 
 if TYPE_CHECKING:
-    from maf.run_directory import Run
+    from maf.run_directory import TrainedRun
     from maf_serving.batching import BatchingParameters
 
 
@@ -47,7 +47,7 @@ class TrainedModel:
     training: TrainingSummary | None = None
 
     def __post_init__(self) -> None:
-        check_columns(self.event_columns, [column.name for column in self.condition_columns])
+        check_column_names(self.event_columns, [column.name for column in self.condition_columns])
 
     @property
     def conditional_columns(self) -> tuple[str, ...]:
@@ -85,10 +85,10 @@ class RunSource:
 
     def load(self) -> TrainedModel:
         """The trained model; TensorFlow is loaded here. Raises `RunError` if the run is damaged."""
-        return model_of_run(load_run(self.run))
+        return model_of_run(read_run(self.run))
 
 
-def model_of_run(run: Run) -> TrainedModel:
+def model_of_run(run: TrainedRun) -> TrainedModel:
     """The model of a finished run, and how training went."""
     summary = run.training_summary
     return TrainedModel(
@@ -130,7 +130,7 @@ class CheckpointSource:
 
     def __post_init__(self) -> None:
         parse_builder(self.builder)
-        check_columns(self.event_columns, [column.name for column in self.condition_columns])
+        check_column_names(self.event_columns, [column.name for column in self.condition_columns])
 
     def load(self) -> TrainedModel:
         """The model with the weights of the checkpoint; TensorFlow is loaded here.

@@ -22,13 +22,13 @@ from maf_serving.lazy import lazy_names
 if TYPE_CHECKING:
     from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
     from maf.errors import MafError
-    from maf.fit import evaluate, fit
+    from maf.fit import fit, mean_nll
     from maf.flow import build_flow
     from maf.layers import create_named_maf
     from maf.likelihood import log_prob
     from maf.routing import make_bijector_kwargs
-    from maf.run_directory import load_run
-    from maf.train import resume_run, start_run
+    from maf.run_directory import read_run
+    from maf.train import continue_run, start_run
 
 __all__ = [
     "DataConfig",
@@ -37,13 +37,13 @@ __all__ = [
     "RunConfig",
     "TrainingConfig",
     "build_flow",
+    "continue_run",
     "create_named_maf",
-    "evaluate",
     "fit",
-    "load_run",
     "log_prob",
     "make_bijector_kwargs",
-    "resume_run",
+    "mean_nll",
+    "read_run",
     "start_run",
 ]
 
@@ -52,12 +52,12 @@ __getattr__, __dir__ = lazy_names(
     {
         "maf.config": ["DataConfig", "FlowConfig", "RunConfig", "TrainingConfig"],
         "maf.errors": ["MafError"],
-        "maf.fit": ["evaluate", "fit"],
+        "maf.fit": ["fit", "mean_nll"],
         "maf.flow": ["build_flow"],
         "maf.layers": ["create_named_maf"],
         "maf.likelihood": ["log_prob"],
         "maf.routing": ["make_bijector_kwargs"],
-        "maf.run_directory": ["load_run"],
-        "maf.train": ["resume_run", "start_run"],
+        "maf.run_directory": ["read_run"],
+        "maf.train": ["continue_run", "start_run"],
     },
 )

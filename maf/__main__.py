@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from maf.arguments import check_resumable, parse_arguments
+from maf.arguments import check_resumable, parse_training
 from maf_serving.command import run_command, say
 from maf_serving.quiet_tensorflow import import_quietly
 
@@ -16,12 +16,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(arguments: Sequence[str] | None) -> str:
-    options = parse_arguments(arguments)
+    options = parse_training(arguments)
     check_resumable(options)
     import_quietly()
-    from maf.train import train  # noqa: PLC0415  # TensorFlow takes seconds to import, --help must not
+    from maf.train import start_or_continue  # noqa: PLC0415  # TensorFlow takes seconds to import, --help must not
 
-    return train(options, announce=say)
+    return start_or_continue(options, announce=say)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class Arguments:
     resume: bool
 
 
-def parse_arguments(argv: Sequence[str] | None = None) -> Arguments:
+def parse_training(argv: Sequence[str] | None = None) -> Arguments:
     """Parses the command line. Raises `UsageError` for a wrong flag, `ConfigError` for a bad value."""
     values = vars(_parser().parse_args(argv))
     run, resume = Path(values.pop("run")), values.pop("resume")

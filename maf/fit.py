@@ -22,7 +22,7 @@ from maf.training_state import EpochRecord, TrainingState
 
 if TYPE_CHECKING:
     from maf.config import TrainingConfig
-    from maf.raw_condition import RawCondition
+    from maf.raw_condition import RowEncoder
 
 Array = np.ndarray[Any, Any]
 UNKNOWN_STREAM = 0x0DD
@@ -51,7 +51,7 @@ def fit(
     event_size: int,
     config: TrainingConfig,
     noise_widths: Array | None = None,
-    condition: RawCondition | None = None,
+    condition: RowEncoder | None = None,
     state_path: Path | None = None,
     observer: Observer | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -112,8 +112,8 @@ def fit(
     return state.history
 
 
-def evaluate(
-    distribution: Any, rows: Array, *, event_size: int, condition: RawCondition | None = None
+def mean_nll(
+    distribution: Any, rows: Array, *, event_size: int, condition: RowEncoder | None = None
 ) -> tuple[float, float]:
     """Mean NLL of `rows` `[N, D + K]` and its standard error, in nats; `condition` as in `fit`."""
     log_probs = RowsLikelihood(distribution, event_size, condition).evaluate(rows)

@@ -65,7 +65,7 @@ def create_named_maf(
         dtype=dtype,
         kernel_initializer=kernel_initializer,
     )
-    return tfb.MaskedAutoregressiveFlow(shift_and_log_scale_fn=network, name=check_name(name))
+    return tfb.MaskedAutoregressiveFlow(shift_and_log_scale_fn=network, name=check_layer_name(name))
 
 
 def build_network(
@@ -110,11 +110,11 @@ def _default_dtype(dtype: str) -> Iterator[None]:
 def maf_layer(name: str, conditioner: AffineConditioner | SplineConditioner) -> tfb.MaskedAutoregressiveFlow:
     """The layer of a conditioner of ours."""
     if isinstance(conditioner, AffineConditioner):
-        return tfb.MaskedAutoregressiveFlow(shift_and_log_scale_fn=conditioner, name=check_name(name))
-    return tfb.MaskedAutoregressiveFlow(bijector_fn=conditioner, name=check_name(name))
+        return tfb.MaskedAutoregressiveFlow(shift_and_log_scale_fn=conditioner, name=check_layer_name(name))
+    return tfb.MaskedAutoregressiveFlow(bijector_fn=conditioner, name=check_layer_name(name))
 
 
-def check_name(name: str) -> str:
+def check_layer_name(name: str) -> str:
     """`name`, if it can be a layer's."""
     if not isinstance(name, str) or not name:
         raise ConfigError(f"layer name is {name!r}; expected a text of at least one character, unique in the flow")

@@ -13,7 +13,7 @@ from maf.condition_encoder import condition_encoders
 from maf.routing import make_bijector_kwargs
 
 if TYPE_CHECKING:
-    from maf.raw_condition import RawCondition
+    from maf.raw_condition import RowEncoder
 
 Array = np.ndarray[Any, Any]
 EVALUATION_ROWS = 16_384
@@ -59,7 +59,7 @@ def _inverse(bijector: Any, x: tf.Tensor, kwargs: dict[str, Any]) -> tuple[tf.Te
 class RowsLikelihood:
     """`log_prob` on rows whose event and conditional columns lie side by side."""
 
-    def __init__(self, distribution: Any, event_size: int, condition: RawCondition | None) -> None:
+    def __init__(self, distribution: Any, event_size: int, condition: RowEncoder | None) -> None:
         self._distribution = distribution
         self._condition = condition
         self._event_size = event_size

@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RawCondition:
+class RowEncoder:
     """Encodes rows `[B, K]`: numbers, NaN for null, and categories as places in their vocabularies.
 
     The place after the last is that of all other values; a null category is `NULL_CODE`.
@@ -34,7 +34,7 @@ class RawCondition:
     @classmethod
     def of(
         cls, columns: Sequence[ConditionColumn], condition_loc: Array, *, nullable: Sequence[str] = ()
-    ) -> RawCondition | None:
+    ) -> RowEncoder | None:
         """That of columns whose encoding has the means `condition_loc` `[C]`; `None` if all are plain numbers."""
         if all(column.is_plain for column in columns):
             return None

@@ -17,9 +17,9 @@ import numpy as np
 
 from maf.dequantization import noise_widths
 from maf.errors import DataError
-from maf.raw_condition import RawCondition
+from maf.raw_condition import RowEncoder
 from maf.settling import SPLITS, SettledRows, SplitWriter, settle_rows
-from maf.table import INTEGER, NUMBER, STRING, CategoryCodes, Table, is_parquet, open_table
+from maf.table import INTEGER, NUMBER, STRING, CategoryCodes, Table, is_parquet, open_files
 
 if TYPE_CHECKING:
     from maf.config import DataConfig
@@ -32,7 +32,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rows:
-    """Split rows, each `[N, D + K]`: event columns first, then raw columns of the condition as in `RawCondition`.
+    """Split rows, each `[N, D + K]`: event columns first, then raw columns of the condition as in `RowEncoder`.
 
     Attributes:
       training, validation, test: the splits, mapped from files.
@@ -56,12 +56,12 @@ class Rows:
     nullable: tuple[str, ...] = ()
 
     @property
-    def condition(self) -> RawCondition | None:
+    def condition(self) -> RowEncoder | None:
         """Encodes the condition of rows; `None` where all its columns are plain numbers."""
-        return RawCondition.of(self.columns, self.standardization.condition_loc, nullable=self.nullable)
+        return RowEncoder.of(self.columns, self.standardization.condition_loc, nullable=self.nullable)
 
 
-def split_rows(
+def split_table(
     config: DataConfig, directory: Path, *, dtype: str, seed: int, on_rows: Callable[[int], None] = lambda _: None
 ) -> Rows:
     """Reads the table of `config` into `directory` and returns its split rows.
@@ -157,7 +157,7 @@ def category_codes(config: DataConfig, table: Table) -> dict[str, CategoryCodes]
 def _open(patterns: Sequence[str], config: DataConfig, wanted: Mapping[str, str] | None) -> Table:
     categorical = {*config.categorical, *(name for name, kind in (wanted or {}).items() if kind == INTEGER)}
     columns = (*config.event, *config.condition)
-    table = open_table(patterns, columns, condition=config.condition, categorical=tuple(categorical))
+    table = open_files(patterns, columns, condition=config.condition, categorical=tuple(categorical))
     if wanted is None:
         return table
     text_files = not any(is_parquet(file) for file in table.files)

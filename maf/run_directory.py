@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class TrainingSummary:
+class RunSummary:
     """The outcome of a run. NLLs are means in nats, in raw units of the event columns.
 
     Attributes:
@@ -53,7 +53,7 @@ class TrainingSummary:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Run:
+class TrainedRun:
     """A finished run, loaded.
 
     Attributes:
@@ -67,7 +67,7 @@ class Run:
     distribution: Any
     event_columns: tuple[str, ...]
     condition_columns: tuple[ConditionColumn, ...]
-    training_summary: TrainingSummary
+    training_summary: RunSummary
     dequantization: Mapping[str, float]
 
     @property
@@ -94,7 +94,7 @@ class RunDirectory:
 
     @property
     def summary(self) -> Path:
-        """`TrainingSummary` as JSON; that it is there says that the run is finished."""
+        """`RunSummary` as JSON; that it is there says that the run is finished."""
         return self.path / "summary.json"
 
     @property
@@ -172,22 +172,22 @@ class RunDirectory:
         """Writes one line for each epoch."""
         _write(self.history, "".join(json.dumps(dataclasses.asdict(record)) + "\n" for record in history))
 
-    def finish(self, summary: TrainingSummary) -> None:
+    def finish(self, summary: RunSummary) -> None:
         """Marks the run as finished and removes what only an unfinished one needs."""
         _write(self.summary, json.dumps(dataclasses.asdict(summary), indent=2) + "\n")
         self.state.unlink(missing_ok=True)
         shutil.rmtree(self.rows, ignore_errors=True)
 
-    def read_summary(self) -> TrainingSummary:
+    def read_summary(self) -> RunSummary:
         """The outcome of a finished run. Raises `RunError` if it is not finished."""
         if not self.summary.exists() and self.config.exists():
             raise RunError(
                 f"run {self.path} is not finished; finish it with: maf-serving train --run {self.path} --resume"
             )
-        return parse_dataclass(TrainingSummary, _read(self.summary), f"summary {self.summary}", error=RunError)
+        return parse_dataclass(RunSummary, _read(self.summary), f"summary {self.summary}", error=RunError)
 
 
-def load_run(path: str | Path) -> Run:
+def read_run(path: str | Path) -> TrainedRun:
     """The trained model of a run directory. Raises `RunError` if it is none, not finished or damaged."""
     # imported here: an exporter asks for a run's errors and paths before it needs TensorFlow
     from maf.flow import build_flow  # noqa: PLC0415
@@ -201,9 +201,9 @@ def load_run(path: str | Path) -> Run:
     return make_run(distribution, config.data, summary)
 
 
-def make_run(distribution: Any, data: DataConfig, summary: TrainingSummary) -> Run:
+def make_run(distribution: Any, data: DataConfig, summary: RunSummary) -> TrainedRun:
     """The run of a trained distribution."""
-    return Run(distribution, data.event, data.columns, summary, data.dequantization_widths)
+    return TrainedRun(distribution, data.event, data.columns, summary, data.dequantization_widths)
 
 
 def _read(path: Path) -> str:

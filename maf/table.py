@@ -72,7 +72,7 @@ class Table:
                 yield np.column_stack([_values(part, name, kind, codes.get(name)) for name, kind in kinds.items()])
 
 
-def open_table(
+def open_files(
     patterns: Sequence[str],
     columns: Sequence[str],
     *,

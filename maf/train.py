@@ -11,20 +11,20 @@ from maf.arguments import Arguments, flag_of
 from maf.config import DataConfig, RunConfig
 from maf.dequantization import noise_widths
 from maf.errors import RunError, TrainingError
-from maf.fit import Observer, evaluate, fit
+from maf.fit import Observer, fit, mean_nll
 from maf.observers import EpochProgress, TensorBoard, reading_progress
 from maf.preparation import prepare, warn_of_rows
-from maf.rows import Rows, split_rows
-from maf.run_directory import Run, RunDirectory, TrainingSummary, load_run, make_run
+from maf.rows import Rows, split_table
+from maf.run_directory import RunDirectory, RunSummary, TrainedRun, make_run, read_run
 from maf.training_state import EpochRecord, variables_to_arrays, write_arrays
 from maf_serving.command import when_interrupted
 
 
-def train(arguments: Arguments, *, announce: Callable[[str], object] = print) -> str:
+def start_or_continue(arguments: Arguments, *, announce: Callable[[str], object] = print) -> str:
     """Starts or resumes the run that the command line asks for; returns what to tell the person at its end.
 
     Raises:
-      MafError: as `start_run` and `resume_run` do; `TrainingError` if the disk is full, too.
+      MafError: as `start_run` and `continue_run` do; `TrainingError` if the disk is full, too.
     """
     directory = RunDirectory(arguments.run)
     try:
@@ -33,12 +33,12 @@ def train(arguments: Arguments, *, announce: Callable[[str], object] = print) ->
         raise TrainingError(f"{error}; {directory.describe_unfinished()}") from error
 
 
-def _run(arguments: Arguments, directory: RunDirectory, announce: Callable[[str], object]) -> Run:
+def _run(arguments: Arguments, directory: RunDirectory, announce: Callable[[str], object]) -> TrainedRun:
     if arguments.config is not None and not (arguments.resume and directory.config.exists()):
         return start_run(arguments.config, directory.path, announce=announce)
     if arguments.config is not None:
         check_same(arguments.config, directory.path)
-    return resume_run(directory.path, announce=announce)
+    return continue_run(directory.path, announce=announce)
 
 
 def start_run(
@@ -47,7 +47,7 @@ def start_run(
     *,
     announce: Callable[[str], object] = print,
     write_tables: Callable[[RunDirectory], object] = lambda _: None,
-) -> Run:
+) -> TrainedRun:
     """Trains the flow of `config` in a new run directory.
 
     Args:
@@ -74,7 +74,7 @@ def start_run(
         return train_on(rows, config, directory, announce=announce)
 
 
-def resume_run(path: str | Path, *, announce: Callable[[str], object] = print) -> Run:
+def continue_run(path: str | Path, *, announce: Callable[[str], object] = print) -> TrainedRun:
     """Continues a run that was cut short, with its own configuration; a finished one is only loaded.
 
     Raises:
@@ -84,7 +84,7 @@ def resume_run(path: str | Path, *, announce: Callable[[str], object] = print) -
     config = directory.read_config()
     if directory.summary.exists():
         announce(f"run {path} is finished: nothing to resume")
-        return load_run(path)
+        return read_run(path)
     with when_interrupted(lambda _: directory.describe_unfinished()):
         rows = _split(config.data, directory, announce, dtype=config.flow.dtype, seed=config.training.seed)
         return train_on(rows, config, directory, announce=announce)
@@ -109,7 +109,7 @@ def _split(
     data: DataConfig, directory: RunDirectory, announce: Callable[[str], object], *, dtype: str, seed: int
 ) -> Rows:
     with reading_progress() as on_rows:
-        rows = split_rows(data, directory.rows, dtype=dtype, seed=seed, on_rows=on_rows)
+        rows = split_table(data, directory.rows, dtype=dtype, seed=seed, on_rows=on_rows)
     announce(f"rows: {len(rows.training):,} training, {len(rows.validation):,} validation, {len(rows.test):,} test")
     warn_of_rows(data, rows, announce)
     return rows
@@ -122,7 +122,7 @@ def train_on(
     *,
     announce: Callable[[str], object] = print,
     observer: Observer | None = None,
-) -> Run:
+) -> TrainedRun:
     """Trains, or goes on training, the flow of `config` on rows that are split already.
 
     Args:
@@ -155,11 +155,11 @@ def train_on(
     return make_run(distribution, config.data, summary)
 
 
-def _summarize(distribution: Any, rows: Rows, history: list[EpochRecord], event_size: int) -> TrainingSummary:
+def _summarize(distribution: Any, rows: Rows, history: list[EpochRecord], event_size: int) -> RunSummary:
     test_nll, standard_error = None, None
     if len(rows.test):
-        test_nll, standard_error = evaluate(distribution, rows.test, event_size=event_size, condition=rows.condition)
-    return TrainingSummary(
+        test_nll, standard_error = mean_nll(distribution, rows.test, event_size=event_size, condition=rows.condition)
+    return RunSummary(
         training_rows=len(rows.training),
         validation_rows=len(rows.validation),
         test_rows=len(rows.test),
@@ -171,7 +171,7 @@ def _summarize(distribution: Any, rows: Rows, history: list[EpochRecord], event_
     )
 
 
-def _describe(run: Run, directory: RunDirectory) -> str:
+def _describe(run: TrainedRun, directory: RunDirectory) -> str:
     summary = run.training_summary
     lines = [f"validation NLL  {summary.validation_nll:.4f} nats, after {summary.epochs} epochs"]
     if summary.test_nll is not None:

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 from maf_serving.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from export.contract import read_contract
     from maf_serving.columns import ConditionColumn
-    from maf_serving.front.exporting import export, read_contract
+    from maf_serving.front.exporting import export
     from maf_serving.front.jobs import JobKeywords, evaluate, sample, score
     from maf_serving.front.model import Model, load
     from maf_serving.front.serving import Server, serve
@@ -54,8 +55,9 @@ __all__ = [
 _find, __dir__ = lazy_names(
     __name__,
     {
+        "export.contract": ["read_contract"],
         "maf_serving.columns": ["ConditionColumn"],
-        "maf_serving.front.exporting": ["export", "read_contract"],
+        "maf_serving.front.exporting": ["export"],
         "maf_serving.front.jobs": ["JobKeywords", "evaluate", "sample", "score"],
         "maf_serving.front.model": ["Model", "load"],
         "maf_serving.front.serving": ["Server", "serve"],

@@ -25,7 +25,7 @@ from maf_serving.validation import ScoreableRows, validate
 
 if TYPE_CHECKING:
     from maf_serving.arrow_columns import Mask
-    from maf_serving.model_inputs import Contract
+    from maf_serving.model_inputs import ContractProtocol
     from maf_serving.rejection import RejectedRows
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -90,7 +90,7 @@ class RowQuestion:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
-def row_question(contract: Contract, signature_name: str) -> RowQuestion:
+def row_question(contract: ContractProtocol, signature_name: str) -> RowQuestion:
     """The question that a model's signature of that name answers: `log_prob`, `inverse` or `forward`.
 
     The columns of z are called `z_<event column>`, as batch jobs call them. Raises `ContractError` if there is none.

@@ -27,7 +27,7 @@ ENCODE_CONDITION = "encode_condition"
 CONDITIONAL_INPUT = "conditional_input"
 
 
-class Signature(Protocol):
+class SignatureProtocol(Protocol):
     """One function of an exported model."""
 
     @property
@@ -35,7 +35,7 @@ class Signature(Protocol):
         """What is known of its inputs, by their names."""
 
 
-class Contract(Protocol):
+class ContractProtocol(Protocol):
     """What a model says of its columns; see `export.contract.Contract`."""
 
     @property
@@ -54,7 +54,7 @@ class Contract(Protocol):
     def dtype(self) -> str:
         """`"float32"` or `"float64"`."""
 
-    def signature(self, name: str) -> Signature:
+    def signature(self, name: str) -> SignatureProtocol:
         """The function of that name; raises where there is none."""
 
 
@@ -98,7 +98,7 @@ class ModelInputs:
 
 
 def model_inputs(
-    contract: Contract,
+    contract: ContractProtocol,
     signature_name: str,
     *,
     event_columns: tuple[str, ...] = (),
@@ -125,7 +125,9 @@ def model_inputs(
     )
 
 
-def renamed_columns(contract: Contract, rename: Sequence[tuple[str, str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def renamed_columns(
+    contract: ContractProtocol, rename: Sequence[tuple[str, str]]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The table's names of a model's event columns, and of the raw columns of its condition.
 
         renamed_columns(contract, [("price", "p")])  # (("p", "volume"), ("season",))

@@ -49,7 +49,7 @@ class VerificationInputs:
         return VerificationInputs({name: value[index] for name, value in self.arrays.items()})
 
 
-def make_inputs(
+def draw_inputs(
     model: Reference,
     *,
     condition_size: int,

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from export.errors import VerificationError
-from export.requests import Request, array_key, read_requests, read_warmup, write_arrays, write_requests
+from export.requests import Request, array_key, read_requests, read_warmup, write_replies, write_requests
 from maf_serving.command import when_interrupted
+from maf_serving.errors import one_line
 
 Array = np.ndarray[Any, Any]
 LOADERS = ("object", "session")
@@ -108,7 +109,7 @@ def _naming(request: Request) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        message = " ".join(str(error).split())
+        message = one_line(error)
         raise VerificationError(f"request {request.name!r} of signature {request.signature!r}: {message}") from error
 
 
@@ -123,7 +124,7 @@ def main() -> None:
     warmup, requests = read_warmup(Path(options.version_dir)), read_requests(options.requests)
     replies = answer(options.version_dir, [*warmup, *requests])  # together: to load a version takes longest
     wanted = tuple(array_key(loader, request.name, "") for loader in LOADERS for request in requests)
-    write_arrays(options.replies, {key: value for key, value in replies.items() if key.startswith(wanted)})
+    write_replies(options.replies, {key: value for key, value in replies.items() if key.startswith(wanted)})
 
 
 def _environment() -> dict[str, str]:

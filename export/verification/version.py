@@ -9,10 +9,10 @@ import tensorflow as tf
 from export.contract import ConditionColumn, read_contract
 from export.errors import OptionError, VerificationError
 from export.signatures import check_signature_defs
-from export.verification.inputs import Reference, make_inputs
+from export.verification.inputs import Reference, draw_inputs
 from export.verification.references import LiveModel, LoadedVersion
 from export.verification.verification import VerificationReport, verify
-from maf.run_directory import load_run
+from maf.run_directory import read_run
 
 _SHOWN = 5  # categories of a column in an error
 _HEADER = ("signature", "output", "loader", "rows", "max rel. error", "p99", "of tolerance")
@@ -45,7 +45,7 @@ def verify_version(version_dir: Path, *, run: Path | None = None, seed: int = 0)
         except (OSError, tf.errors.OpError) as error:
             raise VerificationError(f"{version_dir} does not load: {' '.join(str(error).split())}") from error
     else:
-        loaded = load_run(run)
+        loaded = read_run(run)
         columns = loaded.condition_columns
         if loaded.event_columns != contract.event_columns or columns != contract.raw_condition_columns:
             raise OptionError(
@@ -53,7 +53,7 @@ def verify_version(version_dir: Path, *, run: Path | None = None, seed: int = 0)
                 f"{_columns(contract.event_columns, contract.raw_condition_columns)}: name the run that it came from"
             )
         model = LiveModel(loaded.distribution)
-    inputs = make_inputs(
+    inputs = draw_inputs(
         model,
         condition_size=contract.condition_size,
         seed=seed,

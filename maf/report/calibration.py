@@ -18,7 +18,7 @@ import numpy as np
 from maf_serving.calibration import CONFIDENCE, LEVELS, ColumnFit, Fit
 
 if TYPE_CHECKING:
-    from maf.report.model import Model
+    from maf.report.model import ReportModel
 
 Array = np.ndarray[Any, Any]
 DRAWS = 99  # ranks 0 to 99, which bins of 5 and 10 divide
@@ -81,7 +81,7 @@ class Calibration:
         )
 
 
-def calibrate(model: Model, x: Array, c: Array, *, columns: tuple[str, ...], seed: int) -> Calibration:
+def calibrate(model: ReportModel, x: Array, c: Array, *, columns: tuple[str, ...], seed: int) -> Calibration:
     """Ranks rows x `[N, D]` among draws given c `[N, C]`; of many rows, a sample."""
     rng = np.random.default_rng(seed)
     most = min(MAX_RANKED_ROWS, max(MIN_RANKED_ROWS, DRAW_BUDGET // (DRAWS * model.event_size)))

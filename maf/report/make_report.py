@@ -10,14 +10,14 @@ import numpy as np
 
 from maf.errors import RunError
 from maf.report.calibration import calibrate
-from maf.report.drawing.page import make_page
+from maf.report.drawing.page import draw_page
 from maf.report.likelihoods import compare_likelihoods
-from maf.report.model import Model
+from maf.report.model import ReportModel
 from maf.report.neighbourhoods import choose_neighbourhoods, influence
 from maf.report.pictures import make_pairs, make_pictures
 from maf.report.report import Report
-from maf.report.rows import ReportRows, read_rows
-from maf.run_directory import RunDirectory, load_run
+from maf.report.rows import ReportRows, read_report_rows
+from maf.run_directory import RunDirectory, read_run
 from maf.training_state import EpochRecord
 from maf_serving.command import when_interrupted
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from maf.report.options import ReportOptions
 
 
-def make_report(options: ReportOptions, *, announce: Callable[[str], object]) -> Report:
+def measure_run(options: ReportOptions, *, announce: Callable[[str], object]) -> Report:
     """Reads the run and its rows, and measures.
 
     Raises:
@@ -35,9 +35,9 @@ def make_report(options: ReportOptions, *, announce: Callable[[str], object]) ->
     directory = RunDirectory(options.run)
     config = directory.read_config()
     history = _read_history(directory)
-    run = load_run(options.run)
-    model = Model(run.distribution, run.condition_columns)
-    rows = read_rows(
+    run = read_run(options.run)
+    model = ReportModel(run.distribution, run.condition_columns)
+    rows = read_report_rows(
         options,
         config.data,
         run.training_summary,
@@ -87,13 +87,13 @@ def write_report(options: ReportOptions, *, announce: Callable[[str], object] = 
     Raises:
       MafError: if the run or the rows cannot be read, or the page cannot be written.
     """
-    report = make_report(options, announce=announce)
+    report = measure_run(options, announce=announce)
     page = options.page
     partial = page.with_name(page.name + ".partial")
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         with when_interrupted(lambda _: partial.unlink(missing_ok=True)):
-            partial.write_text(make_page(report), encoding="utf-8")
+            partial.write_text(draw_page(report), encoding="utf-8")
             partial.replace(page)
     except OSError as error:
         raise RunError(f"report {page} cannot be written: {error.strerror}") from error

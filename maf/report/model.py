@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from maf.condition_encoder import condition_encoders
 from maf.likelihood import log_prob
-from maf.raw_condition import RawCondition
+from maf.raw_condition import RowEncoder
 from maf.routing import make_bijector_kwargs
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Array = np.ndarray[Any, Any]
 BATCH_ROWS = 4_096
 
 
-class Model:
+class ReportModel:
     """log p(x | c), and draws of x, of a trained `tfd.TransformedDistribution`; raw units, nats.
 
     Conditions are rows of raw columns, `[N, K]`.
@@ -32,7 +32,7 @@ class Model:
 
     def __init__(self, distribution: Any, columns: Sequence[ConditionColumn] = ()) -> None:
         encoders = condition_encoders(distribution)
-        self._condition = RawCondition.of(columns, encoders[0].loc.numpy()) if encoders else None
+        self._condition = RowEncoder.of(columns, encoders[0].loc.numpy()) if encoders else None
         self.event_size = int(distribution.event_shape[0])
         self._distribution = distribution
         self._dtype = distribution.dtype.as_numpy_dtype

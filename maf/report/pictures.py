@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maf.report.ranges import Histogram, Range, bin_count, histogram, plot_range, shared_ranges
+from maf.report.ranges import Bars, Range, bin_count, histogram, plot_range, shared_ranges
 
 if TYPE_CHECKING:
-    from maf.report.model import Model
+    from maf.report.model import ReportModel
     from maf.report.neighbourhoods import Neighbourhood
     from maf.report.rows import ReportRows
     from maf_serving.page_plots import Scale
@@ -37,7 +37,7 @@ class Curve:
     """
 
     column: int
-    rows: Histogram
+    rows: Bars
     points: Array
     density: Array
 
@@ -64,7 +64,7 @@ class Picture:
 
 
 def make_pictures(
-    model: Model, rows: ReportRows, neighbourhoods: tuple[Neighbourhood, ...], *, seed: int
+    model: ReportModel, rows: ReportRows, neighbourhoods: tuple[Neighbourhood, ...], *, seed: int
 ) -> tuple[Picture, ...]:
     """A picture of each neighbourhood."""
     rng = np.random.default_rng(seed)
@@ -79,7 +79,7 @@ def make_pictures(
 
 
 def _cloud(
-    model: Model,
+    model: ReportModel,
     rows: ReportRows,
     neighbourhood: Neighbourhood,
     ranges: tuple[Range, Range],
@@ -95,7 +95,7 @@ def _cloud(
 
 
 def _exact_curves(
-    model: Model, rows: ReportRows, neighbourhoods: tuple[Neighbourhood, ...], rng: np.random.Generator
+    model: ReportModel, rows: ReportRows, neighbourhoods: tuple[Neighbourhood, ...], rng: np.random.Generator
 ) -> tuple[Picture, ...]:
     ranges = shared_ranges([_range(rows, 0, each.rows) for each in neighbourhoods])
     pictures = []
@@ -113,7 +113,7 @@ def _exact_curves(
 
 
 def _drawn_curves(
-    model: Model, rows: ReportRows, neighbourhoods: tuple[Neighbourhood, ...], rng: np.random.Generator
+    model: ReportModel, rows: ReportRows, neighbourhoods: tuple[Neighbourhood, ...], rng: np.random.Generator
 ) -> tuple[Picture, ...]:
     """Of more columns than two, the marginal densities are known by draws alone."""
     draws_each = max(2_000, DRAWS_OF_MARGINALS // model.event_size)
@@ -137,7 +137,7 @@ def _range(rows: ReportRows, column: int, some: Array | None = None) -> Range:
     return plot_range(rows.x[:, column] if some is None else rows.x[some, column], scale)
 
 
-def _mean_density(model: Model, grid: Array, conditions: Array) -> Array:
+def _mean_density(model: ReportModel, grid: Array, conditions: Array) -> Array:
     """Mean over conditions `[M, C]` of p(x | c), for x of the grid `[G, D]`."""
     x = np.tile(grid, (len(conditions), 1))
     c = np.repeat(conditions, len(grid), axis=0)
@@ -165,7 +165,7 @@ class Pairs:
     draws: Array
 
 
-def make_pairs(model: Model, rows: ReportRows, *, seed: int) -> Pairs | None:
+def make_pairs(model: ReportModel, rows: ReportRows, *, seed: int) -> Pairs | None:
     """`None` if there is one event column alone."""
     if model.event_size == 1:
         return None

@@ -48,7 +48,7 @@ class Range:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Histogram:
+class Bars:
     """`density` `[n]` between `edges` `[n + 1]`, over the range's scale; values outside count in the whole."""
 
     range: Range
@@ -56,11 +56,11 @@ class Histogram:
     density: Array
 
 
-def histogram(values: Array, shown: Range, *, bins: int) -> Histogram:
+def histogram(values: Array, shown: Range, *, bins: int) -> Bars:
     """Of `values` `[N]`, in bins of equal width on the scale."""
     edges = shown.grid(bins + 1)
     counts, _ = np.histogram(values, edges)
-    return Histogram(range=shown, edges=edges, density=counts / (max(len(values), 1) * shown.width / bins))
+    return Bars(range=shown, edges=edges, density=counts / (max(len(values), 1) * shown.width / bins))
 
 
 def bin_count(rows: int) -> int:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from maf.report.options import ReportOptions
     from maf.report.pictures import Pairs, Picture
     from maf.report.rows import ReportRows
-    from maf.run_directory import TrainingSummary
+    from maf.run_directory import RunSummary
     from maf.training_state import EpochRecord
 
 
@@ -38,7 +38,7 @@ class Report:
     data: DataConfig
     flow: FlowConfig
     seed: int
-    summary: TrainingSummary
+    summary: RunSummary
     history: tuple[EpochRecord, ...]
     conditional_columns: tuple[str, ...]
     influence: tuple[float, ...]

@@ -14,13 +14,13 @@ import tensorflow as tf
 
 from maf.errors import DataError
 from maf.observers import reading_progress
-from maf.rows import Rows, split_rows
+from maf.rows import Rows, split_table
 
 if TYPE_CHECKING:
     from maf.config import DataConfig
-    from maf.raw_condition import RawCondition
+    from maf.raw_condition import RowEncoder
     from maf.report.options import ReportOptions
-    from maf.run_directory import TrainingSummary
+    from maf.run_directory import RunSummary
 
 Array = np.ndarray[Any, Any]
 CHUNK_ROWS = 65_536
@@ -33,7 +33,7 @@ class ReportRows:
 
     Attributes:
       x: `[N, D]` of the test rows looked at.
-      c: `[N, K]` of the same rows, the raw columns of the condition as in `RawCondition`.
+      c: `[N, K]` of the same rows, the raw columns of the condition as in `RowEncoder`.
       test_rows: how many test rows there are.
       dropped: rows of the tables left out because a value was missing, NaN or infinite.
       training: moments of the training rows `[D + C]`, with the condition encoded.
@@ -49,7 +49,7 @@ class ReportRows:
     training: ColumnMoments
     scaled: ColumnMoments
     logarithmic: tuple[int, ...] = ()
-    condition: RawCondition | None = None
+    condition: RowEncoder | None = None
 
     def on_scale(self, x: Array) -> Array:
         """`x` `[n, D]` with the logarithm in place of the columns that the model has on a log scale."""
@@ -65,7 +65,7 @@ class ReportRows:
         return encode(self.condition, c)
 
 
-def encode(condition: RawCondition | None, c: Array) -> Array:
+def encode(condition: RowEncoder | None, c: Array) -> Array:
     """`conditional_input` `[n, C]` of raw columns `[n, K]`, in NumPy."""
     if condition is None:
         return c
@@ -73,10 +73,10 @@ def encode(condition: RawCondition | None, c: Array) -> Array:
     return encoded
 
 
-def read_rows(
+def read_report_rows(
     options: ReportOptions,
     data: DataConfig,
-    summary: TrainingSummary,
+    summary: RunSummary,
     *,
     dtype: str,
     seed: int,
@@ -126,7 +126,7 @@ def _split(options: ReportOptions, data: DataConfig, dtype: str, seed: int) -> I
     data = dataclasses.replace(data, test_data=options.test) if options.test else data
     with tempfile.TemporaryDirectory() as directory, reading_progress() as on_rows:
         try:
-            rows = split_rows(data, Path(directory) / "rows", dtype=dtype, seed=seed, on_rows=on_rows)
+            rows = split_table(data, Path(directory) / "rows", dtype=dtype, seed=seed, on_rows=on_rows)
         except DataError as error:
             raise DataError(f"run {options.run} and its test rows cannot be read again: {error}") from error
         yield rows
@@ -140,7 +140,7 @@ def _sample(rows: Array, most: int, seed: int) -> Array:
     return np.asarray(rows, np.float64)
 
 
-def _moments(rows: Array, event_scale: Array, condition: RawCondition | None) -> ColumnMoments:
+def _moments(rows: Array, event_scale: Array, condition: RowEncoder | None) -> ColumnMoments:
     """Of rows as the model learns them: dequantisation adds noise to event columns, so their scale is larger."""
     event_size = len(event_scale)
     moments = _sums(rows, event_size, (), condition)
@@ -152,7 +152,7 @@ def _scaled_moments(
     rows: Array,
     event_size: int,
     logarithmic: tuple[int, ...],
-    condition: RawCondition | None,
+    condition: RowEncoder | None,
     training: ColumnMoments,
 ) -> ColumnMoments:
     """The same where some columns are on a log scale; those with noise never are."""
@@ -164,7 +164,7 @@ def _scaled_moments(
     return moments
 
 
-def _sums(rows: Array, event_size: int, logarithmic: tuple[int, ...], condition: RawCondition | None) -> ColumnMoments:
+def _sums(rows: Array, event_size: int, logarithmic: tuple[int, ...], condition: RowEncoder | None) -> ColumnMoments:
     size = event_size + encode(condition, np.asarray(rows[:1, event_size:], np.float64)).shape[1]
     moments = ColumnMoments(size)
     step = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // size))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from maf.errors import SearchError
-from maf.search.arguments import parse_arguments
+from maf.search.arguments import parse_search
 from maf_serving.command import run_command, show
 from maf_serving.quiet_tensorflow import import_quietly
 
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _search(arguments: Sequence[str] | None) -> str:
-    options = parse_arguments(arguments)
+    options = parse_search(arguments)
     if importlib.util.find_spec("optuna") is None:
         raise SearchError("a search needs Optuna, which is not installed; pip install 'maf-serving[search]'")
     import_quietly()

@@ -57,7 +57,7 @@ class SearchArguments:
             raise ConfigError(f"folds is {self.folds}; expected at least 1")
 
 
-def parse_arguments(argv: Sequence[str] | None = None) -> SearchArguments:
+def parse_search(argv: Sequence[str] | None = None) -> SearchArguments:
     """Parses the command line. Raises `UsageError` for a wrong flag, `ConfigError` for a bad value."""
     parser = CommandParser(
         "maf.search",

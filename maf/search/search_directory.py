@@ -25,7 +25,7 @@ from maf.config import DataConfig, RunConfig
 from maf.errors import SearchError
 from maf.observers import reading_progress
 from maf.preparation import warn_of_rows
-from maf.rows import Rows, split_rows
+from maf.rows import Rows, split_table
 from maf.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class SearchDirectory:
         """The rows, read once for all trials; a table that cannot be used leaves no directory."""
         try:
             with reading_progress() as on_rows:
-                rows = split_rows(data, self.path / "rows", dtype=dtype, seed=seed, on_rows=on_rows)
+                rows = split_table(data, self.path / "rows", dtype=dtype, seed=seed, on_rows=on_rows)
         except BaseException:
             if not self.journal.exists():
                 shutil.rmtree(self.path)

@@ -13,7 +13,6 @@ from maf_serving.front.training import Run
 from maf_serving.quiet_tensorflow import import_quietly
 
 if TYPE_CHECKING:
-    from export.contract import Contract
     from export.source import TrainedModel
     from maf_serving.batching import BatchingParameters
 
@@ -79,23 +78,3 @@ def _trained(model: Any, event: tuple[str, ...], condition: tuple[ConditionColum
             f"export() got a {type(model).__name__} and no event; expected a run, or a distribution with event=[...]"
         )
     return TrainedModel(distribution=model, event_columns=event, condition_columns=condition)
-
-
-def read_contract(model: str | Path) -> Contract:
-    """What an exported model promises: its columns, signatures, versions of the tools, and how it was trained.
-
-        >>> contract = ms.read_contract("models/sales")
-        >>> contract.event_columns, contract.dtype
-        (('price',), 'float32')
-        >>> [column.name for column in contract.raw_condition_columns]
-        ['season', 'region']
-
-    Args:
-      model: a version directory, or a directory of versions, of which the newest is taken.
-
-    Raises:
-      UsageError: there is none, or its contract cannot be read.
-    """
-    from export import contract  # noqa: PLC0415  # the packages above, when they are needed
-
-    return contract.read_contract(contract.find_version(model))

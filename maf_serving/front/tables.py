@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from maf_serving.errors import UsageError, did_you_mean
+from maf_serving.errors import UsageError, did_you_mean, one_line
 
 Kind = Literal["arrow", "pandas", "polars"]
 _GROUP_ROWS = 131_072
@@ -145,7 +145,7 @@ def _from_pandas(frame: Any, columns: Sequence[str]) -> pa.Table:
             try:
                 pa.Array.from_pandas(frame[name])
             except (pa.ArrowException, TypeError, ValueError) as error:
-                message = " ".join(str(error).split())
+                message = one_line(error)
                 raise UsageError(
                     f"column {name!r} of the DataFrame ({frame[name].dtype}) holds values of several types: {message}; "
                     "make it numbers or text"

@@ -97,7 +97,7 @@ class Run:
       trained: the same run as `maf` knows it.
     """
 
-    def __init__(self, path: str | Path, run: run_directory.Run) -> None:
+    def __init__(self, path: str | Path, run: run_directory.TrainedRun) -> None:
         """See `ms.train` and `ms.load_run`."""
         self.path = Path(path)
         self.distribution = run.distribution
@@ -229,9 +229,9 @@ def load_run(run: str | Path) -> Run:
       UsageError: it is none, is not finished, or is damaged.
     """
     import_quietly()
-    from maf.run_directory import load_run as load  # noqa: PLC0415  # the packages above, when they are needed
+    from maf.run_directory import read_run  # noqa: PLC0415  # the packages above, when they are needed
 
-    return Run(run, load(run))
+    return Run(run, read_run(run))
 
 
 def resume_run(run: str | Path, *, announce: Announce = print) -> Run:
@@ -246,9 +246,9 @@ def resume_run(run: str | Path, *, announce: Announce = print) -> Run:
       JobError: the loss is no number.
     """
     import_quietly()
-    from maf.train import resume_run as resume  # noqa: PLC0415  # TensorFlow
+    from maf.train import continue_run  # noqa: PLC0415  # TensorFlow
 
-    return Run(run, resume(run, announce=announce))
+    return Run(run, continue_run(run, announce=announce))
 
 
 def _of_columns(data: Any, columns: tuple[str, ...]) -> tuple[InputTable, tuple[str, ...]]:

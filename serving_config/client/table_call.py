@@ -23,8 +23,7 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from export.contract import Contract, ContractError, find_version, read_contract
-from export.contract import check_columns as check_column_names
+from export.contract import Contract, ContractError, check_column_names, find_version, read_contract
 from maf_serving.arrow_columns import carry_through
 from maf_serving.columns import ConditionColumn
 from maf_serving.command import say, when_interrupted

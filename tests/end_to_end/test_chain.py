@@ -13,7 +13,7 @@ from beam_jobs import ScoreOptions, score_table
 from examples import five_layer_maf
 from export import export_saved_model
 from maf.routing import make_bijector_kwargs
-from maf.run_directory import load_run
+from maf.run_directory import read_run
 
 
 def scored_log_probs(directory):
@@ -84,5 +84,5 @@ def test_the_commands_from_table_to_scores(tmp_path):
     assert (summary["rows_read"], summary["rows_scored"], summary["model_version"]) == (3_000, 3_000, "1")
     index, log_probs = scored_log_probs(tmp_path / "out")
     x = np.stack([table["y"], table["z"]], axis=1).astype(np.float32)[index]
-    expected = live_log_probs(load_run(tmp_path / "run").distribution, x, c[index, None].astype(np.float32))
+    expected = live_log_probs(read_run(tmp_path / "run").distribution, x, c[index, None].astype(np.float32))
     np.testing.assert_allclose(log_probs, expected, rtol=1e-3, atol=1e-3)

@@ -16,7 +16,7 @@ import maf_serving as ms
 from beam_jobs.jobs.score import score_table
 from beam_jobs.options.job_options import ScoreOptions
 from maf.errors import DataError
-from maf.table import CategoryCodes, open_table
+from maf.table import CategoryCodes, open_files
 from maf_serving.saved_model import LoadedModel
 from serving_config.client import table_call
 from serving_config.client.options import parse_call
@@ -146,7 +146,7 @@ def test_python(shop):
 
 
 def open_training(path):
-    return open_table(
+    return open_files(
         [str(path)], COLUMNS, condition=("region", "price", "store", "temperature"), categorical=("store",)
     )
 

@@ -25,7 +25,7 @@ from export.verification.replay import Replies, answer_object
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.flow import build_flow
 from maf.layers import create_named_maf
-from maf.run_directory import RunDirectory, TrainingSummary
+from maf.run_directory import RunDirectory, RunSummary
 from maf.standardization import Standardization
 from maf.training_state import variables_to_arrays, write_arrays
 
@@ -247,5 +247,5 @@ def run(tmp_path: Path) -> Path:
     directory = RunDirectory(tmp_path / "run")
     directory.create(config)
     write_arrays(directory.weights, variables_to_arrays(build_flow(config.flow, seed=0).variables, "model"))
-    directory.finish(TrainingSummary(80, 10, 10, 0, 3, 1.5, 1.25, 0.1))
+    directory.finish(RunSummary(80, 10, 10, 0, 3, 1.5, 1.25, 0.1))
     return directory.path

@@ -8,7 +8,7 @@ import tf_keras
 
 from export.builder import Built
 from export.check_model import check_masks, check_model
-from export.checkpoint import check_checkpoint, restore, used_variables
+from export.checkpoint import check_checkpoint, restore_weights, used_variables
 from export.errors import CheckpointError, ModelError, OptionError
 from export.verification.references import LiveModel
 from tests.export.conftest import CONDITION_SIZES, FLOWS, columns, layer, network, normal
@@ -30,7 +30,7 @@ def built_layers(distribution, condition_size):
 
 def restored(distribution, path, condition_size, saved=None):
     used = built_layers(distribution, condition_size)
-    restore(Built(distribution=distribution, saved=distribution if saved is None else saved), path, used)
+    restore_weights(Built(distribution=distribution, saved=distribution if saved is None else saved), path, used)
     return distribution
 
 

@@ -11,7 +11,7 @@ from export.contract import (
     ContractError,
     TensorSpec,
     TrainingSummary,
-    check_columns,
+    check_column_names,
     find_version,
     list_versions,
     read_contract,
@@ -89,7 +89,7 @@ def test_refuses_what_is_no_json():
 
 
 def test_columns_may_be_any_text():
-    check_columns(["größe", "a b", "x,y"], ["c|0"])
+    check_column_names(["größe", "a b", "x,y"], ["c|0"])
 
 
 def test_versions_of_a_base_directory(tmp_path):

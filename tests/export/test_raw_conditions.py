@@ -15,7 +15,7 @@ from export.requests import Request, read_warmup
 from export.saved_model import export_model, export_saved_model
 from export.source import ExportOptions, TrainedModel
 from export.verification import verification
-from export.verification.inputs import make_inputs
+from export.verification.inputs import draw_inputs
 from export.verification.references import LiveModel
 from export.verification.replay import Replies, answer_object, answer_session
 from export.verification.verification import verify
@@ -221,7 +221,7 @@ def test_wrong_answers_are_found(flow, version, answers, monkeypatch, change):
         return Replies({key: WRONG[change](key, value) for key, value in answers.items()})
 
     monkeypatch.setattr(verification, "replay", changed)
-    inputs = make_inputs(
+    inputs = draw_inputs(
         LiveModel(flow), condition_size=len(NAMES), seed=1, event_columns=EVENT, condition_columns=COLUMNS
     )
     with pytest.raises(VerificationError, match=r"encode_condition|log_prob_examples"):

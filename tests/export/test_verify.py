@@ -16,7 +16,7 @@ from export.errors import VerificationError
 from export.requests import Request, read_requests, write_requests
 from export.verification import verification
 from export.verification.comparison import compare, expect
-from export.verification.inputs import make_inputs
+from export.verification.inputs import draw_inputs
 from export.verification.references import LiveModel, rounded
 from export.verification.replay import Replies, answer_object, answer_session
 from export.verification.version import format_report
@@ -27,7 +27,7 @@ tfd = tfp.distributions
 
 def verify_version(distribution, version_dir, *, seed=0):
     model = LiveModel(distribution)
-    inputs = make_inputs(model, condition_size=read_contract(version_dir).condition_size, seed=seed)
+    inputs = draw_inputs(model, condition_size=read_contract(version_dir).condition_size, seed=seed)
     return verification.verify(model, version_dir, inputs)
 
 

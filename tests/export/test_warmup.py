@@ -13,7 +13,7 @@ from export import saved_model as saved_model_module
 from export.contract import read_contract
 from export.errors import OptionError, VerificationError
 from export.requests import WARMUP_PATH, Request, check_batch_sizes, read_warmup, warmup_requests, write_warmup
-from export.verification.inputs import TYPICAL_ROWS, VerificationInputs, make_inputs
+from export.verification.inputs import TYPICAL_ROWS, VerificationInputs, draw_inputs
 from export.verification.references import LiveModel
 from export.verification.replay import answer_object, answer_session, replay
 from maf_serving.batching import BatchingParameters
@@ -67,7 +67,7 @@ def test_both_loaders_answer_every_record_with_finite_values(exported):
 def test_batch_sizes_and_round_trip(export_here, version):
     exported = export_here("nested_chain")
     contract = read_contract(version)
-    inputs = make_inputs(LiveModel(exported.distribution), condition_size=2, seed=1)
+    inputs = draw_inputs(LiveModel(exported.distribution), condition_size=2, seed=1)
     requests = warmup_requests(contract, inputs, (3, 200))
     write_warmup(version, contract, requests)
     read = read_warmup(version)

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from maf.errors import RunError
-from maf.fit import evaluate
-from maf.run_directory import load_run
+from maf.fit import mean_nll
+from maf.run_directory import read_run
 
 SMALL = [
     "--num_layers",
@@ -108,7 +108,7 @@ def test_a_killed_run_resumes_to_what_it_would_have_been(table, tmp_path):
                 time.sleep(0.01)
             process.send_signal(signal.SIGKILL)
         with pytest.raises(RunError, match="not finished"):
-            load_run(run)
+            read_run(run)
     finished = maf("--run", run, "--resume")
     assert finished.returncode == 0, finished.stderr
 
@@ -123,10 +123,10 @@ def test_a_killed_run_resumes_to_what_it_would_have_been(table, tmp_path):
         "weights.npz",
     ]
 
-    loaded = load_run(run)
+    loaded = read_run(run)
     assert (loaded.event_columns, loaded.conditional_columns) == (("y",), ("c",))
     rows = np.array([[3_000.0, 55.0], [3_040.0, 59.0]], np.float32)
-    assert np.isfinite(evaluate(loaded.distribution, rows, event_size=1)[0])
+    assert np.isfinite(mean_nll(loaded.distribution, rows, event_size=1)[0])
 
     again = maf("--run", run, "--resume")
     assert (again.returncode, "nothing to resume" in again.stderr) == (0, True)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from maf.config import DataConfig
 from maf.errors import DataError
-from maf.rows import split_rows
+from maf.rows import split_table
 from maf_serving.columns import ConditionColumn, encoded_columns
 
 ROWS = 4_000
@@ -43,7 +43,7 @@ def write(path, table):
 
 
 def split(tmp_path, data, name="rows"):
-    return split_rows(data, tmp_path / name, dtype="float32", seed=0)
+    return split_table(data, tmp_path / name, dtype="float32", seed=0)
 
 
 def test_vocabularies_and_nulls_are_found(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from maf.config import DataConfig
 from maf.dequantization import dequantized, noise_widths
 from maf.errors import ConfigError
-from maf.rows import split_rows
+from maf.rows import split_table
 
 
 def config(**other):
@@ -41,9 +41,9 @@ def test_held_out_rows_are_noisy_once_and_a_constant_column_becomes_uniform(tmp_
     columns = {"u": np.zeros(5_000), "v": np.arange(5_000.0), "c": np.arange(5_000.0)}
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     data = config(data=(str(tmp_path / "a.parquet"),), dequantize=("u=2",))
-    rows = split_rows(data, tmp_path / "rows", dtype="float64", seed=0)
+    rows = split_table(data, tmp_path / "rows", dtype="float64", seed=0)
     assert (rows.training[:, 0] == 0).all()  # the fit adds new noise at each step
     assert rows.standardization.event_scale[0] == pytest.approx(2 / np.sqrt(12))
     assert rows.test[:, 0].std() == pytest.approx(2 / np.sqrt(12), rel=0.1)
-    again = split_rows(data, tmp_path / "again", dtype="float64", seed=0)
+    again = split_table(data, tmp_path / "again", dtype="float64", seed=0)
     np.testing.assert_array_equal(again.validation, rows.validation)

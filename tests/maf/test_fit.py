@@ -8,7 +8,7 @@ from tensorflow_probability import distributions as tfd
 
 from maf.config import FlowConfig, TrainingConfig
 from maf.errors import TrainingError
-from maf.fit import evaluate, fit
+from maf.fit import fit, mean_nll
 from maf.flow import build_flow
 
 
@@ -37,7 +37,7 @@ def test_spline_fits_two_modes_that_affine_layers_cannot(transform, least, most)
     flow = build_flow(FlowConfig(event_size=1, condition_size=1, num_layers=2, transform=transform), seed=0)
     config = TrainingConfig(max_epochs=8, batch_size=256, learning_rate_schedule="cosine")
     train(flow, bimodal_rows(20_000, 0), config)
-    nll, standard_error = evaluate(flow, bimodal_rows(20_000, 1), event_size=1)
+    nll, standard_error = mean_nll(flow, bimodal_rows(20_000, 1), event_size=1)
     assert least < nll < most
     assert 0 < standard_error < 0.01
 
@@ -105,7 +105,7 @@ def test_early_stopping_keeps_the_best_weights():
     history = fit(flow, rows[:100], rows[100:], event_size=1, config=config)
     best = min(history, key=lambda record: record.validation_nll)
     assert len(history) <= best.epoch + 3 + 1 < 100
-    assert evaluate(flow, rows[100:], event_size=1)[0] == pytest.approx(best.validation_nll, abs=1e-5)
+    assert mean_nll(flow, rows[100:], event_size=1)[0] == pytest.approx(best.validation_nll, abs=1e-5)
     assert history[-1].validation_nll > best.validation_nll
     assert history[-1].learning_rate < 0.02
 

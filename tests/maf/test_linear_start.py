@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
-from maf.fit import evaluate
+from maf.fit import mean_nll
 from maf.preparation import prepare
 from maf.rows import Rows
 from maf.standardization import Standardization
@@ -36,7 +36,7 @@ def prepared(x, c, **flow):
         findings=(),
     )
     distribution = prepare(config, split).distribution
-    return distribution, evaluate(distribution, rows, event_size=len(event))[0]
+    return distribution, mean_nll(distribution, rows, event_size=len(event))[0]
 
 
 def columns(rng, event_size):

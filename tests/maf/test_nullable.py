@@ -11,7 +11,7 @@ import tensorflow as tf
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.errors import ConfigError
 from maf.likelihood import log_prob
-from maf.rows import split_rows
+from maf.rows import split_table
 from maf.train import start_run
 
 MEANS, SPREADS = np.array([-2.0, 3.0]), np.array([0.5, 1.0])
@@ -38,7 +38,7 @@ def data(path, **options):
 
 
 def test_values_of_nullable_columns_are_hidden(tmp_path):
-    rows = split_rows(data(tmp_path, nullable=("c", "kind")), tmp_path / "rows", dtype="float32", seed=0)
+    rows = split_table(data(tmp_path, nullable=("c", "kind")), tmp_path / "rows", dtype="float32", seed=0)
     assert [column.nullable for column in rows.columns] == [True, True]
     assert any("'c': 0 training rows" in line and "hiding values" in line for line in rows.findings)
     seen = np.array(rows.training)

@@ -3,7 +3,7 @@ import pytest
 
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.run_directory import RunDirectory
-from maf.train import resume_run, start_run
+from maf.train import continue_run, start_run
 from tests.maf.test_condition_rows import make_table, write
 
 
@@ -28,7 +28,7 @@ def test_an_interrupted_run_with_categories_ends_as_it_would_have(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         start_run(config, tmp_path / "cut", announce=interrupt)
-    resumed = resume_run(tmp_path / "cut", announce=lambda _: None)
+    resumed = continue_run(tmp_path / "cut", announce=lambda _: None)
     assert resumed.condition_columns == whole.condition_columns
     for mine, other in zip(resumed.distribution.variables, whole.distribution.variables, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)

@@ -5,7 +5,7 @@ import pytest
 
 from maf.config import DataConfig
 from maf.errors import DataError
-from maf.rows import SPLITS, split_rows
+from maf.rows import SPLITS, split_table
 from maf.standardization import RunningMoments
 
 
@@ -19,7 +19,7 @@ def config(*files, **other):
 
 
 def split(tmp_path, data, dtype="float64", seed=0):
-    return split_rows(data, tmp_path / "rows", dtype=dtype, seed=seed)
+    return split_table(data, tmp_path / "rows", dtype=dtype, seed=seed)
 
 
 def test_every_usable_row_is_in_one_split_and_shares_are_kept(tmp_path):
@@ -40,7 +40,7 @@ def test_every_usable_row_is_in_one_split_and_shares_are_kept(tmp_path):
 def test_equal_seeds_give_equal_splits_and_other_seeds_others(tmp_path):
     file = write(tmp_path / "a.parquet", np.arange(1_000.0), np.arange(1_000.0))
     first, again, other = (
-        np.array(split_rows(config(file), tmp_path / str(i), dtype="float32", seed=seed).test)
+        np.array(split_table(config(file), tmp_path / str(i), dtype="float32", seed=seed).test)
         for i, seed in enumerate((1, 1, 2))
     )
     np.testing.assert_array_equal(first, again)

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from maf.errors import DataError
-from maf.table import open_table
+from maf.table import open_files
 
 
 def write_csv(path, text):
@@ -18,7 +18,7 @@ def write_parquet(path, **columns):
 
 
 def read(patterns, columns):
-    return np.concatenate(list(open_table(patterns, columns).batches()))
+    return np.concatenate(list(open_files(patterns, columns).batches()))
 
 
 def test_parquet_and_csv_in_order_with_columns_in_the_order_asked_for(tmp_path):
@@ -70,7 +70,7 @@ def test_integers_that_float64_cannot_hold_are_rounded(tmp_path):
 )
 def test_what_cannot_be_used_is_refused_when_opened(tmp_path, make, message):
     with pytest.raises(DataError, match=message) as error:
-        open_table([make(tmp_path)], ["y"])
+        open_files([make(tmp_path)], ["y"])
     assert "\n" not in str(error.value)
 
 
@@ -85,7 +85,7 @@ def test_a_truncated_file_is_refused(tmp_path):
     write_parquet(path, y=np.arange(100_000.0))
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match="cannot be read"):
-        open_table([str(path)], ["y"])
+        open_files([str(path)], ["y"])
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "csv.bz2", "csv.zst"])
@@ -105,4 +105,4 @@ def test_a_row_that_cannot_be_read_is_named(tmp_path):
         read([path], ["y"])
     (tmp_path / "b.csv").write_bytes("y,c\n1,2\n".encode("utf-16"))
     with pytest.raises(DataError, match="its header is not UTF-8: it is UTF-16; write the file as UTF-8"):
-        open_table([str(tmp_path / "b.csv")], ["y"])
+        open_files([str(tmp_path / "b.csv")], ["y"])

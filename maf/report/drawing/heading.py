@@ -23,7 +23,7 @@ def heading(report: Report) -> Element:
         "Report of a run",
         density_of(report.data.event, report.conditional_columns),
         _origin(report),
-        findings=verdict(report),
+        findings=find_verdict(report),
         tiles=_tiles(report),
     )
 
@@ -41,7 +41,7 @@ def _origin(report: Report) -> str:
     )
 
 
-def verdict(report: Report) -> list[Finding]:
+def find_verdict(report: Report) -> list[Finding]:
     """What the figures say, in words: calibration, then likelihood, then what is left out."""
     findings = [*findings_of(report.calibration.fit, REGION), _against(_simple(report), report.likelihoods.rows)]
     entropy, model = report.options.exact_entropy, report.likelihoods.each[0]

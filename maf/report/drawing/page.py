@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 REST_PORT = 8501
 
 
-def make_page(report: Report) -> str:
+def draw_page(report: Report) -> str:
     """The report as HTML, which loads nothing and runs nothing."""
     sections = (quality_section, picture_section, calibration_section, model_section, serving_section)
     return page.make_page(

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
-from maf.report.make_report import make_report
+from maf.report.make_report import measure_run
 from maf.report.options import ReportOptions
 from maf.report.report import Report
 from maf.train import start_run
@@ -70,7 +70,7 @@ def report_of(runs: dict[str, Path]) -> Callable[..., Report]:
     def of(name: str, **options: Any) -> Report:
         key = (name, *sorted(options.items()))
         if key not in made:
-            made[key] = make_report(ReportOptions(run=runs[name], **options), announce=lambda _: None)
+            made[key] = measure_run(ReportOptions(run=runs[name], **options), announce=lambda _: None)
         return dataclasses.replace(made[key])
 
     return of

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from maf.report.drawing.page import make_page
+from maf.report.drawing.page import draw_page
 from tests.maf.report.browser import find_browser, view
 from tests.maf.report.conftest import KINDS
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="found no browser: insta
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_page_fits_reads_and_is_quiet(report_of, tmp_path, kind):
     page = tmp_path / "report.html"
-    page.write_text(make_page(report_of(kind)), encoding="utf-8")
+    page.write_text(draw_page(report_of(kind)), encoding="utf-8")
     for (width, scheme), seen in zip(LOOKS, asyncio.run(view(BROWSER, page, tmp_path / "profile", LOOKS)), strict=True):
         assert seen.complaints == []
         assert {urllib.parse.urlsplit(each).scheme for each in seen.requests} <= {"file", "data"}

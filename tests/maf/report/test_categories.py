@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
-from maf.report.drawing.page import commands, make_page
-from maf.report.make_report import make_report
+from maf.report.drawing.page import commands, draw_page
+from maf.report.make_report import measure_run
 from maf.report.options import ReportOptions
-from maf.train import resume_run, start_run
+from maf.train import continue_run, start_run
 
 REGIONS = np.array(["north", "<b>south</b>", "east"])
 
@@ -41,10 +41,10 @@ def report(tmp_path_factory):
         training=TrainingConfig(batch_size=128, max_epochs=3, jit_compile="off"),
     )
     run = start_run(config, path / "run", announce=lambda _: None)
-    again = resume_run(path / "run", announce=lambda _: None)
+    again = continue_run(path / "run", announce=lambda _: None)
     assert again.condition_columns == run.condition_columns
     np.testing.assert_array_equal(again.distribution.variables[0], run.distribution.variables[0])
-    return make_report(ReportOptions(run=path / "run"), announce=lambda _: None)
+    return measure_run(ReportOptions(run=path / "run"), announce=lambda _: None)
 
 
 def test_the_category_that_matters_most_leads(report):
@@ -66,7 +66,7 @@ def test_the_figures_are_those_of_the_run(report):
 
 
 def test_the_page_names_values(report):
-    page = make_page(report)
+    page = draw_page(report)
     assert "region = north" in page
     assert "region = &lt;b&gt;south&lt;/b&gt;" in page
     assert "<b>south" not in page

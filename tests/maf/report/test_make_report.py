@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from maf.errors import DataError, RunError
-from maf.report.make_report import make_report
+from maf.report.make_report import measure_run
 from maf.report.options import ReportOptions
 from tests.maf.report.conftest import COLUMNS, make_rows
 
@@ -79,7 +79,7 @@ def test_rows_of_another_table(runs, tmp_path):
     rows = make_rows(1, 1, 500, 99)
     rows[:3, 0] = np.nan
     pq.write_table(pa.table({"c": rows[:, 1], "id": np.arange(500), "y": rows[:, 0]}), tmp_path / "test.parquet")
-    report = make_report(ReportOptions(run=runs["one"], test=(str(tmp_path / "test.parquet"),)), announce=quiet)
+    report = measure_run(ReportOptions(run=runs["one"], test=(str(tmp_path / "test.parquet"),)), announce=quiet)
     assert report.rows.test_rows == 497
     assert report.rows.dropped == 3
     np.testing.assert_allclose(report.rows.c[:, 0], rows[3:, 1], rtol=1e-6)
@@ -87,14 +87,14 @@ def test_rows_of_another_table(runs, tmp_path):
 
 def test_what_cannot_be_read_again_is_named(runs, tmp_path):
     with pytest.raises(DataError, match=r"cannot be read again: no file matches 'none\.csv'"):
-        make_report(ReportOptions(run=runs["one"], test=("none.csv",)), announce=quiet)
+        measure_run(ReportOptions(run=runs["one"], test=("none.csv",)), announce=quiet)
     run = shutil.copytree(runs["one"], tmp_path / "run")
     table = tmp_path / "table.parquet"
     pq.write_table(pq.read_table(runs["one"].with_suffix(".parquet")).slice(100), table)
     config = (run / "config.json").read_text()
     (run / "config.json").write_text(config.replace(str(runs["one"].with_suffix(".parquet")), str(table)))
     with pytest.raises(DataError, match="the table has changed; name test rows of their own with --test"):
-        make_report(ReportOptions(run=run), announce=quiet)
+        measure_run(ReportOptions(run=run), announce=quiet)
     (run / "history.jsonl").write_text("{}\n")
     with pytest.raises(RunError, match=r"history\.jsonl cannot be read"):
-        make_report(ReportOptions(run=run), announce=quiet)
+        measure_run(ReportOptions(run=run), announce=quiet)

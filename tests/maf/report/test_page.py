@@ -4,9 +4,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from maf.report.drawing.heading import verdict
-from maf.report.drawing.page import commands, make_page
-from maf.run_directory import load_run
+from maf.report.drawing.heading import find_verdict
+from maf.report.drawing.page import commands, draw_page
+from maf.run_directory import read_run
 from maf_serving.calibration import LEVELS
 from maf_serving.page import STYLE
 from maf_serving.page_numbers import with_error
@@ -39,7 +39,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(params=KINDS)
 def page(request, report_of):
-    return Page(make_page(report_of(request.param, exact_entropy=3.25)))
+    return Page(draw_page(report_of(request.param, exact_entropy=3.25)))
 
 
 def test_the_page_loads_nothing_and_runs_nothing(page):
@@ -59,19 +59,19 @@ def test_no_number_is_in_scientific_notation(page):
 
 
 def test_the_style_is_that_of_all_pages(report_of):
-    assert f"<style>{STYLE}</style>" in make_page(report_of("one"))
+    assert f"<style>{STYLE}</style>" in draw_page(report_of("one"))
 
 
 def test_columns_on_a_log_scale_are_drawn_on_one(report_of):
     report = report_of("price")
     assert report.rows.logarithmic == (0,)
     assert report.pictures[0].cloud.ranges[0].scale == "log"
-    text = Page(make_page(report)).text
+    text = Page(draw_page(report)).text
     assert "price, log scale" in text
     assert "price, log " in text  # of the pairs
     assert "of price on a log scale as the model is" in text
     assert any(f" {each} " in text for each in ("1,000", "10,000", "10\u00a0k"))
-    assert "log scale" not in Page(make_page(report_of("one"))).text
+    assert "log scale" not in Page(draw_page(report_of("one"))).text
 
 
 def test_every_picture_says_what_it_shows_and_ids_are_unique(page):
@@ -85,23 +85,23 @@ def test_every_picture_says_what_it_shows_and_ids_are_unique(page):
 
 def test_figures_on_the_page_are_those_of_the_report(report_of):
     report = report_of("two", exact_entropy=3.25)
-    text = Page(make_page(report)).text
+    text = Page(draw_page(report)).text
     for each in report.likelihoods.each:
         assert with_error(each.nll, each.standard_error) in text
     assert f"{report.likelihoods.each[0].nll - 3.25:+.4f}" in text
     assert f"{report.summary.training_rows:,} training" in text
     assert "1 more condition" in text
     assert HOSTILE in text
-    sampled = Page(make_page(report_of("one", max_rows=100))).text
+    sampled = Page(draw_page(report_of("one", max_rows=100))).text
     assert f"a random sample of 100 of {report_of('one').rows.test_rows:,} test rows" in sampled
 
 
 def test_the_same_run_makes_the_same_page(runs):
-    from maf.report.make_report import make_report  # noqa: PLC0415
+    from maf.report.make_report import measure_run  # noqa: PLC0415
     from maf.report.options import ReportOptions  # noqa: PLC0415
 
     options = ReportOptions(run=runs["one"], max_rows=50)
-    first, second = (make_page(make_report(options, announce=lambda _: None)) for _ in range(2))
+    first, second = (draw_page(measure_run(options, announce=lambda _: None)) for _ in range(2))
     assert first == second
 
 
@@ -111,13 +111,13 @@ def test_commands_are_of_this_run(report_of, runs):
     assert written[0] == f"maf-serving export --run {runs['one']} --model models/one"
     body = re.search(r"-d '(.*)'$", written[2])[1]
     instance = __import__("json").loads(body)["instances"][0]
-    assert len(instance["x"]) == len(load_run(runs["one"]).event_columns)
+    assert len(instance["x"]) == len(read_run(runs["one"]).event_columns)
     assert len(instance["conditional_input"]) == 1
     assert "conditional_input" not in commands(report_of("three"))["Ask for the log-density of a row"]
 
 
 def words(report):
-    return [f"{each.kind}: {each.claim} {each.ground}" for each in verdict(report)]
+    return [f"{each.kind}: {each.claim} {each.ground}" for each in find_verdict(report)]
 
 
 def test_the_verdict_of_a_good_model(report_of):
@@ -130,7 +130,7 @@ def test_the_verdict_of_a_good_model(report_of):
     assert against.replace("\u00a0", " ") == (
         f"good: Beats the Gaussian by 0.420 ± 0.010 nats per row, on {report.likelihoods.rows:,} rows."
     )
-    assert all(each in Page(make_page(report)).text for each in ("Calibrated:", "In short"))
+    assert all(each in Page(draw_page(report)).text for each in ("Calibrated:", "In short"))
 
 
 def test_the_verdict_of_a_bad_model(report_of):

@@ -14,8 +14,8 @@ from optuna.storages.journal import JournalFileBackend
 from maf.automatic import size_all
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.errors import ConfigError, DataError, SearchError
-from maf.run_directory import load_run
-from maf.search.arguments import SearchArguments, parse_arguments
+from maf.run_directory import read_run
+from maf.search.arguments import SearchArguments, parse_search
 from maf.search.search_directory import clearly_better
 from maf.search.space import configure, defaults, first_values, space
 from maf.search.study import search
@@ -58,7 +58,7 @@ def test_the_best_trial_is_left_as_a_run_and_a_second_search_goes_on(table, tmp_
     assert [int(line.split()[0]) for line in lines] == [0, 1, 0, 1, 2]  # the second search shows what there was
     number = int((output / "best" / "trial.json").read_text())
     (kept,) = {line for line in lines[2:] if int(line.split()[0]) == number}
-    assert load_run(output / "best").training_summary.validation_nll == pytest.approx(float(kept.split()[1]), abs=1e-4)
+    assert read_run(output / "best").training_summary.validation_nll == pytest.approx(float(kept.split()[1]), abs=1e-4)
     assert f"maf-serving export --run {output / 'best'}" in report
     assert not (output / "best.before").exists()
 
@@ -76,17 +76,17 @@ def test_a_search_that_is_killed_goes_on_with_the_trial_that_was_cut_short(table
         rest = process.stdout.read().splitlines()  # a trial may have ended between
     done = [before, *(line for line in rest if line.split()[0].isdigit())]
     (cut_short,) = [trial.params for trial in trials_of(output) if trial.state.name == "RUNNING"]
-    best = load_run(output / "best").training_summary.validation_nll
+    best = read_run(output / "best").training_summary.validation_nll
 
     said = []
-    search(parse_arguments([*argv, f"--max_trials={len(done) + 1}"]), announce=said.append)
+    search(parse_search([*argv, f"--max_trials={len(done) + 1}"]), announce=said.append)
     lines = [line for line in said if line.split()[0].isdigit()]
     assert [without_star(line) for line in lines[: len(done)]] == [without_star(line) for line in done]
     assert len(lines) == len(done) + 1  # none of them was tried again
     killed, again = trials_of(output)[-2:]
     assert (killed.state.name, again.state.name) == ("FAIL", "COMPLETE")
     assert killed.params == again.params == cut_short
-    assert load_run(output / "best").training_summary.validation_nll <= best
+    assert read_run(output / "best").training_summary.validation_nll <= best
 
 
 def wait_for(happened, seconds=60):
@@ -133,7 +133,7 @@ def test_a_trial_that_ended_when_the_kill_came_is_settled_and_not_repeated(table
     said = []
     search(arguments(table, output, max_trials=1), announce=said.append)
     assert [line.split()[0] for line in said if line.split()[0].isdigit()] == ["0"]
-    assert load_run(output / "best").training_summary.validation_nll == pytest.approx(trials_of(output)[0].value)
+    assert read_run(output / "best").training_summary.validation_nll == pytest.approx(trials_of(output)[0].value)
     assert (output / "best" / "trial.json").read_text() == "0\n"
 
 
@@ -154,7 +154,7 @@ def test_a_trial_on_several_splits_is_judged_by_the_validation_rows_of_all(table
     search(arguments(table, tmp_path / "s", max_trials=1, folds=3), announce=said.append)
     assert "each trial is trained on 3 splits, and judged by the validation rows of all" in said
     judged = np.load(tmp_path / "s" / "best" / "validation_log_prob.npy")
-    first = load_run(tmp_path / "s" / "best").training_summary
+    first = read_run(tmp_path / "s" / "best").training_summary
     assert len(judged) == 3 * first.validation_rows
     assert -judged[: first.validation_rows].mean() == pytest.approx(first.validation_nll, abs=1e-3)
     (trial,) = trials_of(tmp_path / "s")
@@ -237,7 +237,7 @@ def test_options_that_were_given_are_not_searched():
         "8",
         "--num_bins",
     ]
-    parsed = parse_arguments([*argv, "4"])
+    parsed = parse_search([*argv, "4"])
     searched = space(*size_all(parsed.config.flow, parsed.config.training, 1_000), parsed.fixed)
     assert not {"condition_width", "condition_depth", "num_bins"} & set(searched)
     assert {"learning_rate", "dropout"} <= set(searched)
@@ -247,13 +247,13 @@ def test_options_that_were_given_are_not_searched():
 def test_values_that_make_no_sense_are_refused():
     argv = ["--data", "a.csv", "--event", "y", "--output", "s"]
     with pytest.raises(ConfigError, match="time_budget is 0"):
-        parse_arguments([*argv, "--time_budget", "0"])
+        parse_search([*argv, "--time_budget", "0"])
     with pytest.raises(ConfigError, match="max_trials is 0"):
-        parse_arguments([*argv, "--max_trials", "0"])
+        parse_search([*argv, "--max_trials", "0"])
     with pytest.raises(ConfigError, match="folds is 0"):
-        parse_arguments([*argv, "--folds", "0"])
+        parse_search([*argv, "--folds", "0"])
     with pytest.raises(ConfigError, match="--input is missing"):
-        parse_arguments(["--output", "s"])
+        parse_search(["--output", "s"])
 
 
 def test_help_answers_without_tensorflow_or_optuna():
