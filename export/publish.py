@@ -1,4 +1,4 @@
-"""Makes a finished version visible to TF Serving: all of it at once, never in place of another.
+"""Where an export goes: to a local base directory, by rename, or to a remote one, by copy.
 
 Until then it is written to a directory beside the versions:
 
@@ -6,25 +6,32 @@ Until then it is written to a directory beside the versions:
     <base>/.staging-<random>/version/   what will be renamed to <base>/<version>
 
 TF Serving sees only directories with numeric names, and a rename within one file system is atomic.
+
+Remote are Google Cloud Storage and whatever else `tf.io.gfile` reaches. TensorFlow is imported for these alone, when
+they are written to.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import os
+import posixpath
 import re
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from export.contract import is_version
 from export.errors import ExportWarning, PublishError
 from maf_serving.command import when_interrupted
 
 _PREFIX = ".staging-"
+_LAST = "saved_model.pb"
 
 
 def is_remote(model_base: str | Path) -> bool:
@@ -167,3 +174,119 @@ def _is_held(lock: Path) -> bool:
     except OSError:
         return True
     return False
+
+
+def _gfile() -> Any:
+    import tensorflow as tf  # noqa: PLC0415  # takes seconds, which a command that is refused must not wait for
+
+    return tf.io.gfile
+
+
+def check_remote_base(base: str, version: int | None) -> None:
+    """Raises `PublishError` if `version` is none or exists, `tf.errors.OpError` if the base cannot be reached."""
+    _gfile().makedirs(base)
+    if version is not None:
+        _check_free_remote(base, version)
+
+
+def publish_remote(staged: Path, base: str, version: int | None) -> str:
+    """Copies `staged` to `base/<version>`, with `saved_model.pb` last: without it there is nothing to load.
+
+    Nothing is overwritten. What was copied is removed if the copy fails. Object stores know no rename of a directory
+    and no lock: a server that polls meanwhile sees a version that does not load and tries it again as often as
+    `--max_num_load_retries` says; of two exporters of one version the later fails.
+
+    Args:
+      staged: a complete version in a local directory.
+      base: the model's base directory, `scheme://...`.
+      version: non-negative integer; `None` for one more than the greatest there is.
+
+    Returns:
+      The version directory.
+
+    Raises:
+      PublishError: if the version exists.
+      tf.errors.OpError: if a file cannot be copied.
+    """
+    number = max(_taken_remote(base), default=0) + 1 if version is None else version
+    _check_free_remote(base, number)
+    target = posixpath.join(base, str(number))
+    files = [path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file()]
+    copied: list[str] = []
+    try:
+        with when_interrupted(lambda _: _remove_remote(copied, target)):
+            for name in sorted(files, key=lambda name: (name == _LAST, name)):
+                path = posixpath.join(target, name)
+                _gfile().makedirs(posixpath.dirname(path))
+                _gfile().copy(str(staged / name), path)
+                copied.append(path)
+    except BaseException:
+        _remove_remote(copied, target)
+        raise
+    return target
+
+
+def _check_free_remote(base: str, version: int) -> None:
+    if version < 0:
+        raise PublishError(f"version is {version}; expected an integer of at least 0")
+    if version in _taken_remote(base):
+        raise PublishError(
+            f"version {version} exists in {base!r} and is never overwritten; leave the version out to get "
+            f"{max(_taken_remote(base)) + 1}, or name one that is free"
+        )
+
+
+def _taken_remote(base: str) -> set[int]:
+    names = (name.rstrip("/") for name in _gfile().listdir(base))
+    return {int(name) for name in names if is_version(name)}
+
+
+def _remove_remote(copied: list[str], target: str) -> None:
+    """`saved_model.pb` first; directories too, unless another exporter has files in them."""
+    for path in reversed(copied):
+        _gfile().remove(path)
+    if _gfile().exists(target) and not any(files for _, _, files in _gfile().walk(target)):
+        _gfile().rmtree(target)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LocalBase:
+    """A directory of this machine; versions are staged in it."""
+
+    path: Path
+
+    def staging(self) -> contextlib.AbstractContextManager[Path]:
+        """A directory to write a version to, gone after the block."""
+        return staging_directory(self.path)
+
+    def publish(self, staged: Path, version: int | None) -> Path:
+        """Makes `staged` the version; raises `PublishError` if there is one."""
+        return publish(staged, self.path, version)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RemoteBase:
+    """A directory that `tf.io.gfile` reaches; versions are staged in a temporary directory of this machine."""
+
+    url: str
+
+    @contextlib.contextmanager
+    def staging(self) -> Iterator[Path]:
+        """A directory to write a version to, gone after the block."""
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            when_interrupted(lambda _: shutil.rmtree(directory, ignore_errors=True)),
+        ):
+            yield Path(directory)
+
+    def publish(self, staged: Path, version: int | None) -> str:
+        """Copies `staged` to the version; raises `PublishError` if there is one."""
+        return publish_remote(staged, self.url, version)
+
+
+def open_base(model_base: str | Path, version: int | None) -> LocalBase | RemoteBase:
+    """The base directory, made if need be. Raises `PublishError` if it cannot take `version`."""
+    if not is_remote(model_base):
+        return LocalBase(check_base(model_base, version))
+    check_remote_base(str(model_base), version)
+    return RemoteBase(str(model_base))

@@ -16,14 +16,14 @@ from export.check_model import check_model, check_weights, null_values
 from export.compiled.compile_density import compile_density
 from export.contract import CONTRACT_PATH, ConditionColumn, Contract, ContractError, TrainingSummary
 from export.errors import ExportWarning, ModelError, PublishError
+from export.publish import LocalBase, RemoteBase, open_base
 from export.raw_inputs import ConditionGraph, RawExamples
-from export.remote import LocalBase, RemoteBase, open_base
 from export.requests import check_batch_sizes, warmup_requests, write_warmup
 from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
 from export.signatures import ENCODE_CONDITION, make_signatures, sampling_signatures, write_method_names
 from export.source import ExportOptions, TrainedModel
+from export.verification.comparison import LiveModel
 from export.verification.inputs import draw_inputs
-from export.verification.references import LiveModel
 from export.verification.verification import VerificationReport, verify
 from maf_serving.batching import BATCHING_PATH, BatchingParameters
 from maf_serving.columns import as_condition_columns

@@ -2,7 +2,7 @@
 
 `FlowConfig` is the model, `DataConfig` where the rows come from, `TrainingConfig` how it is fitted; `RunConfig` holds
 the three and is what `config.json` of a run directory says. Every field carries its help text: the command line is made
-from these classes. An option that is `None` is automatic: `maf.automatic` sets it when the rows are known.
+from these classes. An option that is `None` is automatic: `maf.flow` sets it when the rows are known.
 """
 
 from __future__ import annotations

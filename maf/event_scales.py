@@ -9,11 +9,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
-from maf.starting_point import LEAST_ERROR, fit_ridge
-
 Array = np.ndarray[Any, Any]
-CLEARLY = 0.1  # nats a row that the log scale has to gain
-HEAVY = 30.0  # deviations of the column's middle; 50,000 draws of a normal reach 4, of Student's t with 4 degrees 20
+
+
+def least_positive(dtype: Any) -> float:
+    """The least number of `dtype` that hardware does not take for zero."""
+    return float(np.finfo(tf.as_dtype(dtype).as_numpy_dtype).tiny)
 
 
 class Logarithmic(tfb.Bijector):  # type: ignore[misc]  # TFP is untyped
@@ -54,44 +55,6 @@ class Logarithmic(tfb.Bijector):  # type: ignore[misc]  # TFP is untyped
         return tf.where(self._logarithmic, values, tf.zeros_like(values))
 
 
-def least_positive(dtype: Any) -> float:
-    """The least number of `dtype` that hardware does not take for zero."""
-    return float(np.finfo(tf.as_dtype(dtype).as_numpy_dtype).tiny)
-
-
-def find_logarithmic(columns: Array, regressors: Array) -> tuple[int, ...]:
-    """Which of the event columns `[N, D]` are better described by their logarithm.
-
-    Both scales are judged by what training starts at: the likelihood, in raw units, of a normal whose mean is a ridge
-    regression on the condition. A condition that explains why a column is skewed, or why it spans magnitudes, counts
-    for the scale on which it explains it. Columns with a value at or below zero are none.
-
-    Args:
-      columns: float64.
-      regressors: `[N, C]`, standardised condition of the same rows, C may be 0.
-    """
-    return tuple(
-        index
-        for index, column in enumerate(columns.T)
-        if (column > 0).all() and _normal_cost(column, regressors) - _log_cost(column, regressors) > CLEARLY
-    )
-
-
-def _log_cost(column: Array, regressors: Array) -> float:
-    logs = np.log(column)
-    return _normal_cost(logs, regressors) + float(logs.mean())
-
-
-def _normal_cost(column: Array, regressors: Array) -> float:
-    """NLL of a normal around the regression, but for what all columns have in common."""
-    deviation = float(column.std())
-    if deviation == 0:
-        return -np.inf
-    standard = (column - column.mean()) / deviation
-    error = fit_ridge(regressors, standard[:, np.newaxis]).error[0] if regressors.shape[1] else 1.0
-    return float(np.log(deviation) + np.log(max(error, LEAST_ERROR)))
-
-
 class HeavyTails(tfb.Bijector):  # type: ignore[misc]  # TFP is untyped
     """`x_j = sinh(z_j)` for some of the columns, the identity for the others.
 
@@ -123,16 +86,3 @@ class HeavyTails(tfb.Bijector):  # type: ignore[misc]  # TFP is untyped
     def _masked(self, values: tf.Tensor) -> tf.Tensor:
         """Zeros in place of columns that the map leaves alone: their overflow would spoil the gradient of `where`."""
         return tf.where(self._heavy, values, tf.zeros_like(values))
-
-
-def find_heavy_tails(columns: Array) -> tuple[tuple[int, ...], Array, Array]:
-    """Which of the event columns `[N, D]` have heavy tails, and the median and deviation of each column's middle.
-
-    The deviation is that of a normal with the same interquartile range. Where half of a column is one value there is no
-    middle to measure by, and the column counts as not heavy-tailed.
-    """
-    low, median, high = np.quantile(columns, [0.25, 0.5, 0.75], axis=0)
-    middle = (high - low) / 1.349
-    farthest = np.abs(columns - median).max(axis=0)
-    heavy = (middle > 0) & (farthest > HEAVY * middle)
-    return tuple(np.flatnonzero(heavy).tolist()), median, middle

@@ -13,16 +13,16 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from maf.automatic import chosen, size_training
 from maf.condition_encoder import condition_encoders
-from maf.dequantization import dequantized
 from maf.errors import TrainingError
+from maf.flow import chosen, size_training
 from maf.likelihood import RowsLikelihood
+from maf.standardization import dequantized
 from maf.training_state import EpochRecord, TrainingState
 
 if TYPE_CHECKING:
     from maf.config import TrainingConfig
-    from maf.raw_condition import RowEncoder
+    from maf.rows import RowEncoder
 
 Array = np.ndarray[Any, Any]
 UNKNOWN_STREAM = 0x0DD

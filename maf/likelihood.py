@@ -13,7 +13,7 @@ from maf.condition_encoder import condition_encoders
 from maf.routing import make_bijector_kwargs
 
 if TYPE_CHECKING:
-    from maf.raw_condition import RowEncoder
+    from maf.rows import RowEncoder
 
 Array = np.ndarray[Any, Any]
 EVALUATION_ROWS = 16_384

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from maf.automatic import chosen, size_training
 from maf.condition_encoder import FARTHEST, ConditionBins
-from maf.event_scales import find_heavy_tails, find_logarithmic, least_positive
-from maf.flow import build_flow, resolve
-from maf.starting_point import start_at_identity, start_at_regression
+from maf.event_scales import least_positive
+from maf.flow import build_flow, chosen, resolve, size_training
+from maf.starting_point import (
+    find_heavy_tails,
+    find_logarithmic,
+    start_at_identity,
+    start_at_regression,
+)
 from maf_serving.columns import number_entries
 
 if TYPE_CHECKING:

@@ -12,9 +12,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from maf.dequantization import dequantized, noise_widths
 from maf.errors import DataError, RunError
-from maf.standardization import RunningMoments, Standardization
+from maf.standardization import RunningMoments, Standardization, dequantized, noise_widths
 from maf.table import NULL_CODE, CategoryCodes
 from maf_serving.columns import ConditionColumn, encoded_columns, number_entries
 from maf_serving.strict_json import parse_dataclass

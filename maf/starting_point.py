@@ -1,9 +1,9 @@
-"""Where training starts: at the identity, or at a linear prediction of each event column where there is one."""
+"""Where training starts: on which scale a column is, and at the identity or at a linear prediction."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,10 +12,14 @@ import tf_keras
 from maf.condition_encoder import condition_encoders
 from maf.layers import Conditioner
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    from maf.event_scales import Array
+
 WEIGHT = 0.5  # of a prediction in its column's shift: weights decay, small ones less
 LEAST_ERROR = 0.01  # deviations; a narrower start would make the first steps wild
 PENALTIES = 10.0 ** np.arange(-4, 5)  # times the mean variance of the columns, for each row
+CLEARLY = 0.1  # nats a row that the log scale has to gain
+HEAVY = 30.0  # deviations of the column's middle; 50,000 draws of a normal reach 4, of Student's t with 4 degrees 20
 
 
 def start_at_regression(distribution: Any, x: Array, conditional_input: Array) -> None:
@@ -146,3 +150,49 @@ def _output_kernels(network: Any) -> list[tf.Variable]:
         elif isinstance(layer, tf_keras.layers.Dense):
             kernels.append(layer.kernel)
     return kernels
+
+
+def find_logarithmic(columns: Array, regressors: Array) -> tuple[int, ...]:
+    """Which of the event columns `[N, D]` are better described by their logarithm.
+
+    Both scales are judged by what training starts at: the likelihood, in raw units, of a normal whose mean is a ridge
+    regression on the condition. A condition that explains why a column is skewed, or why it spans magnitudes, counts
+    for the scale on which it explains it. Columns with a value at or below zero are none.
+
+    Args:
+      columns: float64.
+      regressors: `[N, C]`, standardised condition of the same rows, C may be 0.
+    """
+    return tuple(
+        index
+        for index, column in enumerate(columns.T)
+        if (column > 0).all() and _normal_cost(column, regressors) - _log_cost(column, regressors) > CLEARLY
+    )
+
+
+def _log_cost(column: Array, regressors: Array) -> float:
+    logs = np.log(column)
+    return _normal_cost(logs, regressors) + float(logs.mean())
+
+
+def _normal_cost(column: Array, regressors: Array) -> float:
+    """NLL of a normal around the regression, but for what all columns have in common."""
+    deviation = float(column.std())
+    if deviation == 0:
+        return -np.inf
+    standard = (column - column.mean()) / deviation
+    error = fit_ridge(regressors, standard[:, np.newaxis]).error[0] if regressors.shape[1] else 1.0
+    return float(np.log(deviation) + np.log(max(error, LEAST_ERROR)))
+
+
+def find_heavy_tails(columns: Array) -> tuple[tuple[int, ...], Array, Array]:
+    """Which of the event columns `[N, D]` have heavy tails, and the median and deviation of each column's middle.
+
+    The deviation is that of a normal with the same interquartile range. Where half of a column is one value there is no
+    middle to measure by, and the column counts as not heavy-tailed.
+    """
+    low, median, high = np.quantile(columns, [0.25, 0.5, 0.75], axis=0)
+    middle = (high - low) / 1.349
+    farthest = np.abs(columns - median).max(axis=0)
+    heavy = (middle > 0) & (farthest > HEAVY * middle)
+    return tuple(np.flatnonzero(heavy).tolist()), median, middle

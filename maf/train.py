@@ -9,13 +9,13 @@ from typing import Any
 
 from maf.arguments import Arguments, flag_of
 from maf.config import DataConfig, RunConfig
-from maf.dequantization import noise_widths
 from maf.errors import RunError, TrainingError
 from maf.fit import Observer, fit, mean_nll
 from maf.observers import EpochProgress, TensorBoard, reading_progress
 from maf.preparation import prepare, warn_of_rows
 from maf.rows import Rows, split_table
 from maf.run_directory import RunDirectory, RunSummary, TrainedRun, make_run, read_run
+from maf.standardization import noise_widths
 from maf.training_state import EpochRecord, variables_to_arrays, write_arrays
 from maf_serving.command import when_interrupted
 

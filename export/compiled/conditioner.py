@@ -15,7 +15,7 @@ from export.compiled.function_transform import read_function
 from export.compiled.network_weights import NetworkWeights, read_network
 from export.compiled.transforms import AffineTransform, ShiftTransform, SplineTransform, Transform
 from export.errors import CompileError
-from maf.conditional_layers import networks_in
+from maf.routing import networks_in
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import tensorflow as tf
 from export.contract import ConditionColumn, read_contract
 from export.errors import OptionError, VerificationError
 from export.signatures import check_signature_defs
+from export.verification.comparison import LiveModel, LoadedVersion
 from export.verification.inputs import Reference, draw_inputs
-from export.verification.references import LiveModel, LoadedVersion
 from export.verification.verification import VerificationReport, verify
 from maf.run_directory import read_run
 

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from maf.condition_encoder import condition_encoders
 from maf.likelihood import log_prob
-from maf.raw_condition import RowEncoder
 from maf.routing import make_bijector_kwargs
+from maf.rows import RowEncoder
 
 if TYPE_CHECKING:
     from maf_serving.columns import ConditionColumn

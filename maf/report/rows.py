@@ -14,11 +14,10 @@ import tensorflow as tf
 
 from maf.errors import DataError
 from maf.observers import reading_progress
-from maf.rows import Rows, split_table
+from maf.rows import RowEncoder, Rows, split_table
 
 if TYPE_CHECKING:
     from maf.config import DataConfig
-    from maf.raw_condition import RowEncoder
     from maf.report.options import ReportOptions
     from maf.run_directory import RunSummary
 

@@ -13,7 +13,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from maf.automatic import chosen
+from maf.flow import chosen
 
 if TYPE_CHECKING:
     from maf.config import FlowConfig, RunConfig, TrainingConfig

@@ -16,8 +16,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from maf.automatic import chosen, size_all, size_training
 from maf.errors import DataError, TrainingError
+from maf.flow import chosen, size_all, size_training
 from maf.likelihood import RowsLikelihood
 from maf.preparation import describe_columns
 from maf.search.search_directory import SearchDirectory, TrialTable

@@ -25,9 +25,9 @@ CONTRACT = {
     "tensorflow_version": "1",
 }
 PARSERS = {
-    "maf": ("maf.arguments", "parse_arguments"),
-    "maf.report": ("maf.report.options", "parse_options"),
-    "maf.search": ("maf.search.arguments", "parse_arguments"),
+    "maf": ("maf.arguments", "parse_training"),
+    "maf.report": ("maf.report.report", "parse_options"),
+    "maf.search": ("maf.search.arguments", "parse_search"),
     "serving_config": ("serving_config.options", "parse_config"),
     "serving_config.serve": ("serving_config.serve_options", "parse_serve_flags"),
     "serving_config.client": ("serving_config.client.options", "parse_call"),

@@ -20,7 +20,7 @@ import tensorflow_probability as tfp
 from export import saved_model
 from export.errors import ExportWarning
 from export.verification import verification
-from export.verification.references import LiveModel
+from export.verification.comparison import LiveModel
 from export.verification.replay import Replies, answer_object
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.flow import build_flow

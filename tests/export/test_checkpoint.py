@@ -10,7 +10,7 @@ from export.builder import Built
 from export.check_model import check_masks, check_model
 from export.checkpoint import check_checkpoint, restore_weights, used_variables
 from export.errors import CheckpointError, ModelError, OptionError
-from export.verification.references import LiveModel
+from export.verification.comparison import LiveModel
 from tests.export.conftest import CONDITION_SIZES, FLOWS, columns, layer, network, normal
 
 tfb, tfd = tfp.bijectors, tfp.distributions

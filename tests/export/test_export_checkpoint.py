@@ -11,7 +11,7 @@ from export.errors import CheckpointError, ModelError
 from export.saved_model import export_model
 from export.source import CheckpointSource
 from export.verification import verification
-from export.verification.references import LiveModel
+from export.verification.comparison import LiveModel
 from export.verification.replay import Replies, answer_object
 from maf_serving.columns import as_condition_columns
 from tests.export.conftest import CONDITION_SIZES, columns

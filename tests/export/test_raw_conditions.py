@@ -15,8 +15,8 @@ from export.requests import Request, read_warmup
 from export.saved_model import export_model, export_saved_model
 from export.source import ExportOptions, TrainedModel
 from export.verification import verification
+from export.verification.comparison import LiveModel
 from export.verification.inputs import draw_inputs
-from export.verification.references import LiveModel
 from export.verification.replay import Replies, answer_object, answer_session
 from export.verification.verification import verify
 from export.verification.version import verify_version

@@ -7,9 +7,9 @@ import uuid
 import pytest
 import tensorflow as tf
 
-from export import remote as remote_module
+from export import publish
 from export.errors import PublishError
-from export.remote import LocalBase, RemoteBase, check_remote_base, open_base, publish_remote
+from export.publish import LocalBase, RemoteBase, check_remote_base, open_base, publish_remote
 
 FILES = ("assets.extra/contract.json", "fingerprint.pb", "saved_model.pb", "variables/variables.index")
 
@@ -54,7 +54,7 @@ def test_saved_model_comes_last(staged, base, monkeypatch):
         seen.append(target.removeprefix(f"{base}/1/"))
         copy(source, target)
 
-    monkeypatch.setattr(remote_module.tf.io.gfile, "copy", record)
+    monkeypatch.setattr(tf.io.gfile, "copy", record)
     publish_remote(staged, base, None)
     assert sorted(seen) == sorted(FILES)
     assert seen[-1] == "saved_model.pb"
@@ -80,7 +80,7 @@ def test_a_copy_that_fails_leaves_nothing(staged, base, monkeypatch, error):
             raise error
         copy(source, target)
 
-    monkeypatch.setattr(remote_module.tf.io.gfile, "copy", fail_at_the_last)
+    monkeypatch.setattr(tf.io.gfile, "copy", fail_at_the_last)
     with pytest.raises(type(error)):
         publish_remote(staged, base, None)
     assert tf.io.gfile.listdir(base) == []
@@ -89,7 +89,7 @@ def test_a_copy_that_fails_leaves_nothing(staged, base, monkeypatch, error):
 def test_another_exporters_files_are_left_alone(staged, base, monkeypatch):
     """Both took the same number: the later one fails at the first file that is there, and removes its own alone."""
     publish_remote(staged, base, 1)
-    monkeypatch.setattr(remote_module, "_check_free", lambda *_: None)
+    monkeypatch.setattr(publish, "_check_free_remote", lambda *_: None)
     with pytest.raises(tf.errors.AlreadyExistsError):
         publish_remote(staged, base, 1)
     assert content(f"{base}/1") == {name: f"content of {name}" for name in FILES}

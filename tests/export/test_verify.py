@@ -15,9 +15,8 @@ from export.contract import read_contract
 from export.errors import VerificationError
 from export.requests import Request, read_requests, write_requests
 from export.verification import verification
-from export.verification.comparison import compare, expect
+from export.verification.comparison import LiveModel, compare, expect, rounded
 from export.verification.inputs import draw_inputs
-from export.verification.references import LiveModel, rounded
 from export.verification.replay import Replies, answer_object, answer_session
 from export.verification.version import format_report
 

@@ -1,8 +1,8 @@
 import pytest
 
-from maf.automatic import chosen, size_flow, size_training
 from maf.config import FlowConfig, TrainingConfig
 from maf.errors import ConfigError
+from maf.flow import chosen, size_flow, size_training
 
 
 def test_nothing_is_left_automatic_and_what_was_chosen_is_kept():

@@ -45,9 +45,7 @@ def table(tmp_path_factory):
 
 
 def test_help_answers_without_tensorflow():
-    code = (
-        "import sys; from maf.arguments import parse_arguments\ntry: parse_arguments(['--help'])\nexcept SystemExit: "
-    )
+    code = "import sys; from maf.arguments import parse_training\ntry: parse_training(['--help'])\nexcept SystemExit: "
     result = subprocess.run(
         [sys.executable, "-c", code + "sys.exit('tensorflow' in sys.modules or 'numpy' in sys.modules)"],
         capture_output=True,

@@ -4,9 +4,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from maf.config import DataConfig
-from maf.dequantization import dequantized, noise_widths
 from maf.errors import ConfigError
 from maf.rows import split_table
+from maf.standardization import dequantized, noise_widths
 
 
 def config(**other):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from maf.event_scales import HeavyTails, find_heavy_tails
+from maf.event_scales import HeavyTails
+from maf.starting_point import find_heavy_tails
 
 
 def test_heavy_columns_are_on_a_sinh_scale_and_others_are_left_alone():

@@ -6,11 +6,9 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from maf.report.drawing.calibration import calibration_section
-from maf.report.drawing.heading import heading
 from maf.report.drawing.pictures import picture_section
-from maf.report.drawing.quality import quality_section
-from maf.report.drawing.wording import categories_of
+from maf.report.drawing.quality import calibration_section, quality_section
+from maf.report.drawing.wording import categories_of, heading
 from maf_serving import page
 from maf_serving.columns import OTHER, ConditionColumn
 from maf_serving.flags import format_names

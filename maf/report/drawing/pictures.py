@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maf.report.drawing.wording import value_of, values_of
-from maf.report.ranges import bin_count, histogram
+from maf.report.pictures import Cloud, Curve, Pairs, Picture, bin_count, histogram
 from maf_serving.page import Element, after, element, figure, grid, key, section, short
 from maf_serving.page_plots import (
     WIDTH,
@@ -27,7 +27,6 @@ from maf_serving.page_plots import (
 )
 
 if TYPE_CHECKING:
-    from maf.report.pictures import Cloud, Curve, Pairs, Picture
     from maf.report.report import Report
 
 MAX_CONDITIONS = 3

@@ -4,8 +4,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from maf.report.drawing.heading import find_verdict
 from maf.report.drawing.page import commands, draw_page
+from maf.report.drawing.wording import find_verdict
 from maf.run_directory import read_run
 from maf_serving.calibration import LEVELS
 from maf_serving.page import STYLE
