@@ -18,9 +18,16 @@ from export.contract import CONTRACT_PATH, ConditionColumn, Contract, ContractEr
 from export.errors import ExportWarning, ModelError, PublishError
 from export.publish import LocalBase, RemoteBase, open_base
 from export.raw_inputs import ConditionGraph, RawExamples
-from export.requests import check_batch_sizes, warmup_requests, write_warmup
 from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
-from export.signatures import ENCODE_CONDITION, make_signatures, sampling_signatures, write_method_names
+from export.signatures import (
+    ENCODE_CONDITION,
+    check_batch_sizes,
+    make_signatures,
+    sampling_signatures,
+    warmup_requests,
+    write_method_names,
+    write_warmup,
+)
 from export.source import ExportOptions, TrainedModel
 from export.verification.comparison import LiveModel
 from export.verification.inputs import draw_inputs

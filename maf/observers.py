@@ -16,7 +16,7 @@ from tensorflow.core.framework.summary_pb2 import SummaryMetadata
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from maf.training_state import EpochRecord
+    from maf.run_directory import EpochRecord
 
 _SCALAR = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"))
 

@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maf.config import DataConfig, RunConfig
-from maf.errors import ConfigError, RunError
+from maf.errors import ConfigError, DamagedRunError, RunError
 from maf_serving.columns import ConditionColumn, encoded_columns
 from maf_serving.strict_json import parse_dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from maf.training_state import EpochRecord
+    import numpy as np
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -191,7 +191,6 @@ def read_run(path: str | Path) -> TrainedRun:
     """The trained model of a run directory. Raises `RunError` if it is none, not finished or damaged."""
     # imported here: an exporter asks for a run's errors and paths before it needs TensorFlow
     from maf.flow import build_flow  # noqa: PLC0415
-    from maf.training_state import arrays_to_variables, read_arrays  # noqa: PLC0415
 
     directory = RunDirectory(Path(path))
     config = directory.read_config()
@@ -221,3 +220,56 @@ def _write(path: Path, text: str) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Writes an `.npz` of plain arrays (no pickle) and then puts it in place of `path`."""
+    import numpy as np  # noqa: PLC0415  # --help of whatever reads a run must not wait for it
+
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """What `write_arrays` wrote. Raises `DamagedRunError` if it cannot be read."""
+    import numpy as np  # noqa: PLC0415  # as above
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise DamagedRunError(f"{path} cannot be read ({error}); expected arrays that a training run wrote") from error
+
+
+def variables_to_arrays(variables: Sequence[Any], prefix: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Values of `variables`, named by their place: variable names differ between processes, Keras counts them up."""
+    return {f"{prefix}/{i:03d}": variable.numpy() for i, variable in enumerate(variables)}
+
+
+def arrays_to_variables(arrays: Mapping[str, np.ndarray[Any, Any]], variables: Sequence[Any], prefix: str) -> None:
+    """Assigns what `variables_to_arrays` made of the same variables. `DamagedRunError` if they are others."""
+    stored = [array for name, array in arrays.items() if name.startswith(f"{prefix}/")]
+    came, expected = [array.shape for array in stored], [tuple(variable.shape) for variable in variables]
+    if came != expected:
+        raise DamagedRunError(f"the stored {prefix} has arrays of shapes {came}; the configured one expects {expected}")
+    for variable, value in zip(variables, stored, strict=True):
+        variable.assign(value)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """One line of a run's history; NLLs in nats, raw units."""
+
+    epoch: int
+    training_nll: float
+    validation_nll: float
+    learning_rate: float
+    seconds: float

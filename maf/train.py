@@ -14,9 +14,17 @@ from maf.fit import Observer, fit, mean_nll
 from maf.observers import EpochProgress, TensorBoard, reading_progress
 from maf.preparation import prepare, warn_of_rows
 from maf.rows import Rows, split_table
-from maf.run_directory import RunDirectory, RunSummary, TrainedRun, make_run, read_run
+from maf.run_directory import (
+    EpochRecord,
+    RunDirectory,
+    RunSummary,
+    TrainedRun,
+    make_run,
+    read_run,
+    variables_to_arrays,
+    write_arrays,
+)
 from maf.standardization import noise_widths
-from maf.training_state import EpochRecord, variables_to_arrays, write_arrays
 from maf_serving.command import when_interrupted
 
 

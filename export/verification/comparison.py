@@ -18,8 +18,7 @@ import tensorflow as tf
 from export import check_model
 from export.contract import ContractError, read_contract
 from export.errors import VerificationError
-from export.requests import read_warmup
-from export.signatures import ENCODE_CONDITION
+from export.signatures import ENCODE_CONDITION, read_warmup
 from export.verification.inputs import TYPICAL_ROWS, Array, Function, null_numbers
 from maf.routing import make_bijector_kwargs
 from maf_serving.columns import ConditionColumn, number_entries

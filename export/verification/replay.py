@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import VerificationError
-from export.requests import Request, array_key, read_requests, read_warmup, write_replies, write_requests
+from export.signatures import Request, array_key, read_requests, read_warmup, write_replies, write_requests
 from maf_serving.command import when_interrupted
 from maf_serving.errors import one_line
 

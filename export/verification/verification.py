@@ -15,8 +15,17 @@ import numpy as np
 
 from export.contract import Contract, Signature, read_contract
 from export.errors import VerificationError
-from export.requests import Request, as_sent, signature_features
-from export.signatures import ENCODE_CONDITION, LOG_PROB_EXAMPLES, RAW, REGRESS, SERVING_DEFAULT, check_signature_defs
+from export.signatures import (
+    ENCODE_CONDITION,
+    LOG_PROB_EXAMPLES,
+    RAW,
+    REGRESS,
+    SERVING_DEFAULT,
+    Request,
+    as_sent,
+    check_signature_defs,
+    signature_features,
+)
 from export.verification.comparison import Comparison, Expectation, compare, expect
 from export.verification.inputs import TYPICAL_ROWS, Function, RawRows, Reference, VerificationInputs
 from export.verification.replay import LOADERS, Replies, replay

@@ -17,8 +17,7 @@ from maf.report.options import ReportOptions
 from maf.report.pictures import make_pairs, make_pictures
 from maf.report.report import Report
 from maf.report.rows import ReportRows, read_report_rows
-from maf.run_directory import RunDirectory, read_run
-from maf.training_state import EpochRecord
+from maf.run_directory import EpochRecord, RunDirectory, read_run
 from maf_serving.command import when_interrupted
 
 

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from maf.report.options import ReportOptions
     from maf.report.pictures import Pairs, Picture
     from maf.report.rows import ReportRows
-    from maf.run_directory import RunSummary
-    from maf.training_state import EpochRecord
+    from maf.run_directory import EpochRecord, RunSummary
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,8 +28,8 @@ from maf_serving.command import silent, when_interrupted
 if TYPE_CHECKING:
     from maf.config import RunConfig
     from maf.rows import Rows
+    from maf.run_directory import EpochRecord
     from maf.search.arguments import SearchArguments
-    from maf.training_state import EpochRecord
 
 FIRST_TRIALS = 5  # before trials are stopped for being worse than others
 OUTCOME = "outcome"  # attribute of a trial that ended by itself: its seconds, and its validation NLL or why it has none

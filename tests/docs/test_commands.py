@@ -26,7 +26,7 @@ CONTRACT = {
 }
 PARSERS = {
     "maf": ("maf.arguments", "parse_training"),
-    "maf.report": ("maf.report.report", "parse_options"),
+    "maf.report": ("maf.report.options", "parse_options"),
     "maf.search": ("maf.search.arguments", "parse_search"),
     "serving_config": ("serving_config.options", "parse_config"),
     "serving_config.serve": ("serving_config.serve_options", "parse_serve_flags"),

@@ -25,9 +25,8 @@ from export.verification.replay import Replies, answer_object
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.flow import build_flow
 from maf.layers import create_named_maf
-from maf.run_directory import RunDirectory, RunSummary
+from maf.run_directory import RunDirectory, RunSummary, variables_to_arrays, write_arrays
 from maf.standardization import Standardization
-from maf.training_state import variables_to_arrays, write_arrays
 
 tfb = tfp.bijectors
 tfd = tfp.distributions

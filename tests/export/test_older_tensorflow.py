@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from export.requests import Request, write_requests
+from export.signatures import Request, write_requests
 from export.verification.replay import LOADERS, Replies, _environment
 
 pytestmark = [pytest.mark.older_tensorflow, pytest.mark.slow]

@@ -11,8 +11,8 @@ import tensorflow_probability as tfp
 
 from export.contract import ConditionColumn, ContractError, encoded_columns, read_contract
 from export.errors import VerificationError
-from export.requests import Request, read_warmup
 from export.saved_model import export_model, export_saved_model
+from export.signatures import Request, read_warmup
 from export.source import ExportOptions, TrainedModel
 from export.verification import verification
 from export.verification.comparison import LiveModel

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.requests import Request, serialize_examples
+from export.signatures import Request, serialize_examples
 from export.verification.replay import answer_session
 
 

@@ -7,9 +7,8 @@ import pytest
 import tensorflow as tf
 
 from export.base_sampler import make_base_sampler
-from export.requests import Request
 from export.serving_module import ServingFunctions, trace, write_saved_model
-from export.signatures import make_signatures
+from export.signatures import Request, make_signatures
 from export.tfp_density import TfpDensity
 from export.verification.replay import LOADERS, replay
 

@@ -13,7 +13,7 @@ import tensorflow_probability as tfp
 
 from export.contract import read_contract
 from export.errors import VerificationError
-from export.requests import Request, read_requests, write_requests
+from export.signatures import Request, read_requests, write_requests
 from export.verification import verification
 from export.verification.comparison import LiveModel, compare, expect, rounded
 from export.verification.inputs import draw_inputs

@@ -12,7 +12,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from export import saved_model as saved_model_module
 from export.contract import read_contract
 from export.errors import OptionError, VerificationError
-from export.requests import WARMUP_PATH, Request, check_batch_sizes, read_warmup, warmup_requests, write_warmup
+from export.signatures import WARMUP_PATH, Request, check_batch_sizes, read_warmup, warmup_requests, write_warmup
 from export.verification.comparison import LiveModel
 from export.verification.inputs import TYPICAL_ROWS, VerificationInputs, draw_inputs
 from export.verification.replay import answer_object, answer_session, replay

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from maf.report.calibration import Calibration, ColumnCalibration
     from maf.report.likelihoods import Likelihoods
     from maf.report.report import Report
-    from maf.training_state import EpochRecord
+    from maf.run_directory import EpochRecord
 
 ROW_HEIGHT = 46.0
 CLIP = "training-frame"

@@ -7,7 +7,7 @@ import tensorflow as tf
 from maf.report.drawing.pictures import opacity_png, pairs_chart
 from maf.report.drawing.quality import is_cut_off, training_chart
 from maf.report.pictures import Pairs, Range, histogram, plot_range, shared_ranges
-from maf.training_state import EpochRecord
+from maf.run_directory import EpochRecord
 
 
 def test_png_is_read_as_what_was_written():
