@@ -110,9 +110,9 @@ def export_model(
 ) -> ExportedVersion:
     """Exports a model as a SavedModel for TF Serving, verified against it, as the next version in `model_base`.
 
-        >>> exported = export_model(RunSource(Path("runs/demo")).load(), "models/demo")  # doctest: +SKIP
-        >>> exported.version_dir  # doctest: +SKIP
-        PosixPath('models/demo/1')
+        exported = export_model(RunSource(Path("runs/demo")).load(), "models/demo", ExportOptions(version=1))
+        exported.version_dir  # PosixPath('models/demo/1')
+        exported.report.comparisons[0].max_relative_error  # 1.1e-06
 
     Either the whole version appears, or nothing: it is written under a name that TF Serving ignores and renamed once a
     fresh process has reloaded it and agreed with TFP. To a remote base (`gs://...`) it is copied then, with

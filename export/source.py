@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 class TrainedModel:
     """A trained density p(x | c), and what its columns are called: all that an export has to know of a model.
 
+        TrainedModel(distribution=flow, event_columns=("price",), condition_columns=as_condition_columns(["season"]))
+
     Attributes:
       distribution: trained `tfd.TransformedDistribution` with event shape `[D]`, float32 or float64.
       event_columns: names of the D columns of `x`, in order.
