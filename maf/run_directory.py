@@ -209,7 +209,9 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} cannot be read ({error}); expected a run directory written by maf-serving train") from error
+        raise RunError(
+            f"{path} cannot be read ({error}); expected a run directory written by maf-serving train"
+        ) from error
 
 
 def _write(path: Path, text: str) -> None:
