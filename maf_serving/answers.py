@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from maf_serving.draws import ask_for_draws
-from maf_serving.model_inputs import ModelInputs, encode_rows, model_inputs
+from maf_serving.model_inputs import Arrays, ModelInputs, encode_rows, model_inputs
 from maf_serving.rejection import reject, reject_failed
 from maf_serving.row_seeds import row_keys
 from maf_serving.validation import ScoreableRows, validate
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from maf_serving.model_inputs import ContractProtocol
     from maf_serving.rejection import RejectedRows
 
-Arrays = Mapping[str, npt.NDArray[Any]]
 Run = Callable[[str, Arrays], Arrays]
 
 REASON = "reason"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -16,13 +17,13 @@ import numpy.typing as npt
 from maf_serving.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from maf_serving.arrow_columns import Mask
     from maf_serving.columns import ConditionColumn
 
-    Arrays = Mapping[str, npt.NDArray[Any]]
-
+Array = npt.NDArray[Any]
+Arrays = Mapping[str, Array]
 ENCODE_CONDITION = "encode_condition"
 CONDITIONAL_INPUT = "conditional_input"
 

@@ -21,10 +21,11 @@ from maf_serving.lazy import lazy_names
 
 if TYPE_CHECKING:
     from maf_serving.batching import BatchingParameters
+    from maf_serving.model_spec import VersionPolicy
     from serving_config.client.client import Client
     from serving_config.configuration import build_files
     from serving_config.errors import JobError, ServingError, UsageError
-    from serving_config.spec import ClusterSpec, ServedModel, ServingSpec, TlsFiles, VersionPolicy
+    from serving_config.spec import ClusterSpec, ServedModel, ServingSpec, TlsFiles
 
 __all__ = [
     "BatchingParameters",
@@ -44,9 +45,10 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "maf_serving.batching": ["BatchingParameters"],
+        "maf_serving.model_spec": ["VersionPolicy"],
         "serving_config.client.client": ["Client"],
         "serving_config.configuration": ["build_files"],
         "serving_config.errors": ["JobError", "ServingError", "UsageError"],
-        "serving_config.spec": ["ClusterSpec", "ServedModel", "ServingSpec", "TlsFiles", "VersionPolicy"],
+        "serving_config.spec": ["ClusterSpec", "ServedModel", "ServingSpec", "TlsFiles"],
     },
 )

@@ -17,11 +17,12 @@ from google.protobuf.message import DecodeError
 
 from export.contract import CONTRACT_PATH, ContractError, find_version, list_versions, read_contract
 from maf_serving.messages import message_class
+from maf_serving.model_spec import VersionPolicy
 from maf_serving.strict_json import Reader, read_value
 from serving_config.configuration import build_files
 from serving_config.errors import JobError, UsageError
 from serving_config.server_files import MODELS_CONFIG, SCRIPT, SSL_CONFIG
-from serving_config.spec import ServedModel, ServingSpec, VersionPolicy
+from serving_config.spec import ServedModel, ServingSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from maf_serving.batching import BatchingParameters
 from maf_serving.flags import CommandParser, integers
+from maf_serving.model_spec import VersionPolicy
 from serving_config.errors import UsageError
-from serving_config.spec import ClusterSpec, ServedModel, ServingSpec, TlsFiles, VersionPolicy, split_version
+from serving_config.spec import ClusterSpec, ServedModel, ServingSpec, TlsFiles, split_version
 
 Action = Literal["write", "overwrite", "check"]
 

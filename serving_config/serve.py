@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from maf_serving.command import run_command, show
+from maf_serving.model_spec import VersionPolicy
 from serving_config.errors import UsageError
 from serving_config.serve_options import ServeOptions, absolute, parse_serve_flags
 from serving_config.serving_backend import PROGRAM, Backend, choose_backend, docker_command
-from serving_config.spec import ServedModel, ServingSpec, VersionPolicy
+from serving_config.spec import ServedModel, ServingSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

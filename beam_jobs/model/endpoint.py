@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
     from beam_jobs.options.job_options import EndpointOptions
     from export.contract import Signature, TensorSpec
-
-    Arrays = Mapping[str, npt.NDArray[Any]]
+    from maf_serving.model_inputs import Arrays
 
 
 class EndpointHandler(RemoteModelHandler):  # type: ignore[misc]  # Beam is untyped here

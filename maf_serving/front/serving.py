@@ -171,8 +171,9 @@ def _choose(backend: str) -> str:
 def _config_of_one_version(name: str, version_dir: Path) -> str:
     from google.protobuf import text_format  # noqa: PLC0415  # when they are needed
 
+    from maf_serving.model_spec import VersionPolicy  # noqa: PLC0415
     from serving_config.server_files import model_server_config  # noqa: PLC0415
-    from serving_config.spec import ServedModel, ServingSpec, VersionPolicy  # noqa: PLC0415
+    from serving_config.spec import ServedModel, ServingSpec  # noqa: PLC0415
 
     policy = VersionPolicy(kind="specific", versions=(int(version_dir.name),))
     base = str(version_dir.parent.absolute())

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from export.contract import ConditionColumn
+    from maf_serving.model_inputs import Array
     from maf_serving.tls import Tls
-    from serving_config.client.transport import Array, Arrays, ModelMetadata, SignatureInfo, Transport, VersionStatus
+    from serving_config.client.transport import Arrays, ModelMetadata, SignatureInfo, Transport, VersionStatus
 
 DEFAULT_ROWS_PER_REQUEST = 1000  # TensorFlow Serving's own default for the largest batch
 DEFAULT_CONCURRENCY = 4

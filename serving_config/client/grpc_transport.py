@@ -11,7 +11,6 @@ from maf_serving.tensor_proto import DTYPE_NUMBERS
 from serving_config.client.transport import (
     OK,
     STATES,
-    Array,
     Arrays,
     ModelMetadata,
     SignatureInfo,
@@ -23,6 +22,7 @@ from serving_config.errors import ResponseError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from maf_serving.model_inputs import Array
     from maf_serving.model_spec import ModelSpec
     from maf_serving.tls import Tls
 

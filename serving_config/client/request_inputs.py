@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from export.contract import ConditionColumn
-    from serving_config.client.transport import Array, Arrays, SignatureInfo, TensorInfo
+    from maf_serving.model_inputs import Array
+    from serving_config.client.transport import Arrays, SignatureInfo, TensorInfo
 
 _EXPECTED = {"string": "text", "bool": "truth values"}
 

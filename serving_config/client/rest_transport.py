@@ -12,7 +12,7 @@ import numpy as np
 import urllib3
 
 from maf_serving.tensor_proto import DTYPE_NAMES
-from serving_config.client.transport import Array, Arrays, ModelMetadata, SignatureInfo, TensorInfo, VersionStatus
+from serving_config.client.transport import Arrays, ModelMetadata, SignatureInfo, TensorInfo, VersionStatus
 from serving_config.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
@@ -29,6 +29,7 @@ from serving_config.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from maf_serving.model_inputs import Array
     from maf_serving.model_spec import ModelSpec
     from maf_serving.tls import Tls
 

@@ -9,16 +9,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from serving_config.errors import InputError, ResponseError
 
 if TYPE_CHECKING:
+    from maf_serving.model_inputs import Array
     from maf_serving.model_spec import ModelSpec
 
 Arrays = dict[str, npt.NDArray[Any]]
-Array = np.ndarray[Any, np.dtype[Any]]
 STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 AVAILABLE = "AVAILABLE"
 OK = "OK"

@@ -25,11 +25,11 @@ from tensorflow_serving.apis import (
 )
 
 from maf_serving.codes import Code
+from maf_serving.model_inputs import Array
 from serving_config.local_server import metrics
 from serving_config.local_server.errors import RequestError, invalid_argument
-from serving_config.local_server.model_config import parse_model_configs
 from serving_config.local_server.predict import DEFAULT_SIGNATURE, fill_model_spec, predict
-from serving_config.local_server.servable import Array, Servable
+from serving_config.local_server.servable import Servable
 
 if TYPE_CHECKING:
     from serving_config.local_server.metrics import Metrics
@@ -231,7 +231,7 @@ class Apis:
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
                 "supported"
             )
-        self.manager.configure(parse_model_configs(request.config), timeout=timeout)
+        self.manager.reload(request.config, timeout=timeout)
         return model_management_pb2.ReloadConfigResponse()
 
     @contextlib.contextmanager

@@ -29,7 +29,8 @@ from serving_config.local_server.errors import RequestError, invalid_argument
 
 if TYPE_CHECKING:
     from maf_serving.batching import BatchingParameters
-    from serving_config.local_server.servable import Array, Runner
+    from maf_serving.model_inputs import Array
+    from serving_config.local_server.servable import Runner
 
 _MOST_ENQUEUED = 10  # TensorFlow Serving's default
 _Key = tuple[tuple[str, ...], tuple[str, ...]]  # tensors fed, tensors fetched

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from maf_serving.batching import BATCHING_PATH, BatchingParameters, read_batching_parameters
 from maf_serving.messages import message_class, read_text_message
+from maf_serving.model_spec import VersionPolicy
 from serving_config.errors import UsageError
 from serving_config.local_server.loading import LoadOptions, SessionThreads, replay_warmup
 from serving_config.local_server.model_config import LoadPolicy, ModelConfig, read_model_configs
@@ -16,7 +17,6 @@ from serving_config.local_server.rest_door import BodyLimits
 from serving_config.local_server.server import METRICS_PATH, ServerOptions
 from serving_config.local_server.tls import TlsConfig, read_tls_config
 from serving_config.serve_options import ServeOptions, absolute, is_true
-from serving_config.spec import VersionPolicy
 
 if TYPE_CHECKING:
     from serving_config.local_server.servable import Servable

@@ -32,7 +32,7 @@ from serving_config.local_server.json_tensors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from serving_config.local_server.servable import Array
+    from maf_serving.model_inputs import Array
 
 _KIND_NAMES = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
 _BYTES_SUFFIX = "_bytes"

@@ -18,7 +18,7 @@ from maf_serving.codes import Code
 from serving_config.local_server.errors import RequestError, invalid_argument
 
 if TYPE_CHECKING:
-    from serving_config.local_server.servable import Array
+    from maf_serving.model_inputs import Array
 
 BASE64_KEY = "b64"
 _ROWS = 2**13  # that are looked at together

@@ -16,12 +16,13 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
 from maf_serving.codes import Code
+from maf_serving.model_inputs import Array
 from serving_config.errors import UsageError
 from serving_config.local_server.apis import classify, multi_inference, regress
 from serving_config.local_server.batching import BatchingRunner
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.predict import predict
-from serving_config.local_server.servable import Array, Runner, Servable
+from serving_config.local_server.servable import Runner, Servable
 
 if TYPE_CHECKING:
     from maf_serving.batching import BatchingParameters

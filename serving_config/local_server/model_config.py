@@ -17,9 +17,9 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from maf_serving.codes import Code
 from maf_serving.messages import read_text_message
+from maf_serving.model_spec import VersionPolicy
 from serving_config.errors import UsageError
 from serving_config.local_server.errors import invalid_argument
-from serving_config.spec import VersionPolicy
 
 _PLATFORM = "tensorflow"
 

@@ -12,12 +12,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maf_serving.codes import Code
 from maf_serving.errors import MafServingError
 from serving_config.local_server.errors import RequestError, invalid_argument
-from serving_config.local_server.model_config import LoadPolicy, ModelConfig, ServableStatus, read_model_configs
+from serving_config.local_server.model_config import (
+    LoadPolicy,
+    ModelConfig,
+    ServableStatus,
+    parse_model_configs,
+    read_model_configs,
+)
 from serving_config.local_server.version_lifecycle import Loader, ManagedModel, Serving, VersionLifecycle
 
 if TYPE_CHECKING:
@@ -44,6 +50,10 @@ class ModelManager:
         self._models: dict[str, ManagedModel] = {}
         self._lifecycle = VersionLifecycle(load, policy=self._policy, changed=self._changed, log=log)
         self._configuring = threading.Lock()
+
+    def reload(self, config: Any, *, timeout: float | None) -> None:
+        """Serves the models of a `ModelServerConfig` message and no others. Raises as `configure`."""
+        self.configure(parse_model_configs(config), timeout=timeout)
 
     def configure(self, configs: Sequence[ModelConfig], *, timeout: float | None = None) -> None:
         """Serves these models and no others, waits until each new one answers, then moves the labels.

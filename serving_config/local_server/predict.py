@@ -16,7 +16,8 @@ from maf_serving.codes import Code
 from serving_config.local_server.errors import RequestError, invalid_argument
 
 if TYPE_CHECKING:
-    from serving_config.local_server.servable import Array, Servable
+    from maf_serving.model_inputs import Array
+    from serving_config.local_server.servable import Servable
 
 DEFAULT_SIGNATURE = "serving_default"
 # A message of a few bytes may describe a tensor of any size: the last value given is repeated.

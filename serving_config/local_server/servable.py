@@ -6,7 +6,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +15,8 @@ from tensorflow.python.client import pywrap_tf_session  # no public name makes a
 from maf_serving.codes import Code
 from serving_config.local_server.errors import RequestError, invalid_argument
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    from maf_serving.model_inputs import Array
 
 
 class Runner(Protocol):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import doctest
+
 import pyarrow as pa
 import pytest
 
 from beam_jobs.errors import UsageError
 from beam_jobs.jobs.score import plan_score
+from beam_jobs.options import job_options
 from beam_jobs.options.job_options import ScoreOptions
+from beam_jobs.sources import source
 
 GOOD = {"x0": [1.0], "x1": [1.0], "c0": [1.0]}
 
@@ -84,3 +88,12 @@ def test_a_model_that_is_none_is_refused(score, write_parquet, tmp_path):
     for model in (tmp_path / "none", tmp_path):
         with pytest.raises(UsageError, match="expected"):
             plan_score(ScoreOptions(model=str(model), input_patterns=(path,), output=str(tmp_path / "o")))
+
+
+def test_the_examples_of_places_and_sources(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("x0,x1,c0\n1,2,3\n")
+    for module in (job_options, source):
+        result = doctest.testmod(module)
+        assert result.attempted
+        assert not result.failed

@@ -10,9 +10,10 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from maf_serving.model_spec import VersionPolicy
 from serving_config.configuration import build_files
 from serving_config.rollout import main
-from serving_config.spec import ServedModel, ServingSpec, VersionPolicy
+from serving_config.spec import ServedModel, ServingSpec
 
 POLICY = VersionPolicy(kind="specific", versions=(1,))
 MODEL = ServedModel(name="flow", base_path="gs://bucket/flow", version_policy=POLICY, version_labels={"stable": 1})

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from maf_serving.model_spec import VersionPolicy
 from serving_config.local_server.model_config import read_model_configs
-from serving_config.spec import VersionPolicy
 from tests.serving_config.local_server.support import write_model
 from tests.serving_config.serve_command import COMMAND, environment, run
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from maf_serving.batching import BatchingParameters
+from maf_serving.model_spec import VersionPolicy
 from serving_config.errors import UsageError
 from serving_config.local_server import command_options
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.loading import replay_warmup
 from serving_config.local_server.model_config import ModelConfig
 from serving_config.serve_options import parse_serve_flags
-from serving_config.spec import VersionPolicy
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from google.protobuf import json_format, message_factory
 from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 
 from maf_serving.batching import BatchingParameters
+from maf_serving.model_spec import VersionPolicy
 from serving_config.local_server.loading import LoadOptions
 from serving_config.local_server.model_config import LoadPolicy, ModelConfig
-from serving_config.spec import VersionPolicy
 from tests.serving_config.local_server.support import Running, ask, running
 
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from maf_serving.codes import Code
+from maf_serving.model_spec import VersionPolicy
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.model_config import ModelConfig, State
-from serving_config.spec import VersionPolicy
 from tests.serving_config.local_server.shelf import states, until, used
 
 

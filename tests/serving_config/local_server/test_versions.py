@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from maf_serving.model_spec import VersionPolicy
 from serving_config.local_server.model_config import State, Step, next_step
 from serving_config.local_server.model_manager import found_versions
-from serving_config.spec import VersionPolicy
 
 START, LOADING, AVAILABLE, UNLOADING, END = State
 
