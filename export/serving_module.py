@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import tensorflow as tf
 
-from export.compiled.chunks import ChunkedFunction
+from export.compiled.chunks import NOT_INLINED, ChunkedFunction
 from export.contract import REGRESS_METHOD_NAME, Signature, TensorSpec
-from export.signatures import ENCODE_CONDITION, SERVING_DEFAULT
+from export.signatures import SERVING_DEFAULT
 
 if TYPE_CHECKING:
     from export.base_sampler import BaseSampler
@@ -23,47 +23,61 @@ if TYPE_CHECKING:
 
 Tensors = Mapping[str, tf.Tensor]
 Function = Callable[[Tensors], Tensors]
+RowFunction = Callable[[Tensors], Sequence[tf.Tensor]]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class ServingFunctions:
-    """What every signature computes, from tensors by name to tensors by name.
+    """What every signature computes, from tensors by name to tensors by name, of the shapes that the contract says."""
 
-    Inputs have passed `guard_rows`, those of `encode_condition` `check_shapes` alone: NaN is null there.
+    def __init__(
+        self, density: Density, base_sampler: BaseSampler | None, raw_examples: RawExamples | None = None
+    ) -> None:
+        """Functions of a model.
 
-    Attributes:
-      density: the model.
-      base_sampler: draws z; `None` if no signature samples.
-      raw_examples: reads raw columns; `None` if no signature takes them.
-    """
-
-    density: Density
-    base_sampler: BaseSampler | None
-    raw_examples: RawExamples | None = None
+        Args:
+          density: the model.
+          base_sampler: draws z; `None` if no signature samples.
+          raw_examples: reads raw columns; `None` if no signature takes them.
+        """
+        self._base_sampler = base_sampler
+        self._raw_examples = raw_examples
+        few = density.few
+        self._inverse = FewOrMany(
+            _on_names(density.inverse, "x"),
+            few=_on_names(few.inverse, "x") if few else None,
+            most=few.most_inverse if few else 0,
+        )
+        most = few.most_forward if few else 0
+        self._forward = FewOrMany(
+            _on_names(density.forward, "z"), few=_on_names(few.forward, "z") if few else None, most=most
+        )
+        self._draw = FewOrMany(
+            self._drawing(density.forward, in_chunks=True),
+            few=self._drawing(few.forward, in_chunks=False) if few else None,
+            most=most,
+        )
 
     def log_prob(self, inputs: Tensors) -> Tensors:
         """Log-density of `x` given `conditional_input`."""
-        _, log_prob = self.density.inverse(inputs["x"], inputs.get("conditional_input"))
-        return {"log_prob": log_prob}
+        return {"log_prob": self.inverse(inputs)["log_prob"]}
 
     def inverse(self, inputs: Tensors) -> Tensors:
         """Where `x` lies in base space, and its log-density."""
-        z, log_prob = self.density.inverse(inputs["x"], inputs.get("conditional_input"))
+        z, log_prob = self._inverse(inputs)
         return {"z": z, "log_prob": log_prob}
 
     def forward(self, inputs: Tensors) -> Tensors:
         """The `x` of a point `z` of base space."""
-        x, _ = self.density.forward(inputs["z"], inputs.get("conditional_input"))
+        x, _ = self._forward(inputs)
         return {"x": x}
 
     def encode_condition(self, inputs: Tensors) -> Tensors:
         """The `conditional_input` of raw columns."""
-        return {"conditional_input": self._raw().condition(inputs)}
+        return {"conditional_input": self._raw().condition(with_one_row_count(inputs))}
 
     def log_prob_examples(self, inputs: Tensors) -> Tensors:
         """Log-density of rows of raw columns."""
-        rows = guard_finite(self._raw().parse(inputs["examples"]))
-        return rows.mask(self.log_prob(rows.tensors))
+        return self.log_prob(self._raw().parse(inputs["examples"]))
 
     def sample(self, inputs: Tensors) -> Tensors:
         """One new draw per row of `conditional_input`."""
@@ -80,27 +94,78 @@ class ServingFunctions:
 
     def sample_with_seed(self, inputs: Tensors) -> Tensors:
         """One draw per row, a function of the row's `conditional_input` and `seed`."""
-        if self.base_sampler is None:
-            raise ValueError("there is no base sampler; leave the sampling signatures out")
-        (z,) = ChunkedFunction(self.base_sampler, least_rows=64)(inputs["seed"])
-        x, log_prob = self.density.forward(z, inputs.get("conditional_input"))
+        x, log_prob = self._draw(inputs)
         return {"x": x, "log_prob": log_prob}
 
     @property
     def tables(self) -> list[tf.lookup.StaticHashTable]:
         """Lookup tables that the functions read."""
-        return list(self.raw_examples.condition.tables) if self.raw_examples else []
+        return list(self._raw_examples.condition.tables) if self._raw_examples else []
+
+    def _drawing(self, forward: Callable[..., Any], *, in_chunks: bool) -> Callable[[Tensors], Any]:
+        def draw(inputs: Tensors) -> Any:
+            if self._base_sampler is None:
+                raise ValueError("there is no base sampler; leave the sampling signatures out")
+            if in_chunks:
+                (z,) = ChunkedFunction(self._base_sampler, least_rows=64)(inputs["seed"])
+            else:
+                z = self._base_sampler(inputs["seed"])
+            return forward(z, inputs.get("conditional_input"))
+
+        return draw
 
     def _raw(self) -> RawExamples:
-        if self.raw_examples is None:
+        if self._raw_examples is None:
             raise ValueError("there are no raw columns; leave their signatures out")
-        return self.raw_examples
+        return self._raw_examples
+
+
+class FewOrMany:
+    """A function of tensors `[B, ...]` by name to tensors `[B, ...]`, each row on its own; one way for few rows.
+
+    Which way is chosen when the graph runs. Rows that are not finite come out as NaN and harm no other. Row counts that
+    differ are an InvalidArgumentError that names the inputs. `tf.cond` is lowered: the way for few rows then lies in
+    the graph of its caller, and the other one is a single call in it, of a function that all signatures share.
+    """
+
+    def __init__(self, many: RowFunction, *, few: RowFunction | None = None, most: int = 0) -> None:
+        """The two ways.
+
+        Args:
+          many: gets rows that are finite and equal in number.
+          few: gets rows that may be anything, up to `most` of them; `None` if there is no such way.
+          most: rows of `few`; 0 for never.
+        """
+        self._most = most if few else 0
+        self._few = tf.function(few or many, autograph=False)
+        # inlined into a branch, whose every operation is visited whether it runs or not, it would cost the other one
+        attributes = {"experimental_attributes": NOT_INLINED} if self._most else {}
+        self._many = tf.function(lambda inputs: _of_finite_rows(many, inputs), autograph=False, **attributes)
+
+    def __call__(self, inputs: Tensors) -> list[tf.Tensor]:
+        """`inputs` are of static shapes but for B."""
+        if not self._most:
+            return list(self._many(inputs))
+        first, *others = [tf.shape(tensor)[0] for tensor in inputs.values()]
+        few = first <= self._most
+        for count in others:
+            few = tf.logical_and(few, tf.equal(count, first))
+        return list(tf.cond(few, lambda: list(self._few(inputs)), lambda: list(self._many(inputs))))
+
+
+def _of_finite_rows(function: RowFunction, inputs: Tensors) -> list[tf.Tensor]:
+    rows = guard_finite(with_one_row_count(inputs))
+    return list(rows.mask({str(i): output for i, output in enumerate(function(rows.tensors))}).values())
+
+
+def _on_names(function: Callable[..., Any], point: str) -> RowFunction:
+    return lambda inputs: function(inputs[point], inputs.get("conditional_input"))
 
 
 def trace(functions: ServingFunctions, signatures: Mapping[str, Signature]) -> dict[str, Any]:
     """A concrete function per signature; `serving_default` is the one of `log_prob`."""
     traced = {
-        name: _trace(_guarded(_function(functions, name, signatures), name, signature), signature)
+        name: _trace(_function(functions, name, signatures), signature)
         for name, signature in signatures.items()
         if name != SERVING_DEFAULT
     }
@@ -112,18 +177,6 @@ def _function(functions: ServingFunctions, name: str, signatures: Mapping[str, S
         return make_regress(functions.log_prob, signatures["log_prob"].inputs)
     function: Function = getattr(functions, name)
     return function
-
-
-def _guarded(function: Function, name: str, signature: Signature) -> Function:
-    """`function` behind what its inputs have to pass."""
-    if name == ENCODE_CONDITION:
-        return lambda inputs: function(check_shapes(inputs, signature.inputs))
-
-    def on_finite_rows(inputs: Tensors) -> Tensors:
-        rows = guard_rows(inputs, signature.inputs)
-        return rows.mask(function(rows.tensors))
-
-    return on_finite_rows
 
 
 def captured_variables(concrete_functions: Mapping[str, Any]) -> list[tf.Variable]:
@@ -145,7 +198,7 @@ def write_saved_model(concrete_functions: Mapping[str, Any], path: Path, *, tabl
 
 def _trace(function: Function, signature: Signature) -> Any:
     def with_shapes(**inputs: tf.Tensor) -> Tensors:
-        outputs = function(inputs)
+        outputs = function(check_shapes(inputs, signature.inputs))
         return {name: tf.ensure_shape(outputs[name], spec.shape) for name, spec in signature.outputs.items()}
 
     specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in signature.inputs.items()}
@@ -168,11 +221,35 @@ def make_regress(
 
     def regress(inputs: Tensors) -> Tensors:
         parsed = tf.io.parse_example(inputs["inputs"], parsing)
-        rows = guard_rows({name: tf.cast(parsed[name], spec.dtype) for name, spec in features.items()}, features)
-        outputs = rows.mask(log_prob(rows.tensors))
+        outputs = log_prob({name: tf.cast(parsed[name], spec.dtype) for name, spec in features.items()})
         return {"outputs": tf.cast(outputs["log_prob"], tf.float32)}
 
     return regress
+
+
+class FewRows(Protocol):
+    """The same map as of a `Density` for few rows, which may hold anything.
+
+    A row that is not finite comes out as NaN and harms no other. Numbers of rows are equal.
+    """
+
+    @property
+    def most_inverse(self) -> int:
+        """Rows up to which `inverse` is the quicker way; 0 for never."""
+        ...
+
+    @property
+    def most_forward(self) -> int:
+        """Rows up to which `forward` is the quicker way; 0 for never."""
+        ...
+
+    def inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `Density.inverse`."""
+        ...
+
+    def forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `Density.forward`."""
+        ...
 
 
 class Density(Protocol):
@@ -181,6 +258,11 @@ class Density(Protocol):
     `conditional_input` is `[B, C]`, or `None` for an unconditional model. Rows are finite, equal in number, and
     independent of each other. An unused output costs little.
     """
+
+    @property
+    def few(self) -> FewRows | None:
+        """Another way, quicker for few rows."""
+        ...
 
     def inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """`x` `[B, D]` to `z` `[B, D]` and `log_prob` `[B]` of x, nats."""
@@ -212,14 +294,12 @@ class GuardedRows:
         return tf.where(self.finite if value.shape.rank == 1 else self.finite[:, tf.newaxis], value, nan)
 
 
-def guard_rows(inputs: Mapping[str, tf.Tensor], specs: Mapping[str, TensorSpec]) -> GuardedRows:
-    """Checks `inputs` as `check_shapes` does, and sets rows apart that are not finite."""
-    return guard_finite(check_shapes(inputs, specs))
-
-
 def check_shapes(inputs: Mapping[str, tf.Tensor], specs: Mapping[str, TensorSpec]) -> dict[str, tf.Tensor]:
-    """Checks `inputs` against `specs` when the graph runs: InvalidArgumentError, naming the input and its shape."""
-    return _with_one_row_count({name: _with_shape(name, inputs[name], spec) for name, spec in specs.items()})
+    """Checks `inputs` against `specs` when the graph runs: InvalidArgumentError, naming the input and its shape.
+
+    Numbers of rows may differ: `with_one_row_count`.
+    """
+    return {name: _with_shape(name, inputs[name], spec) for name, spec in specs.items()}
 
 
 def guard_finite(tensors: Mapping[str, tf.Tensor]) -> GuardedRows:
@@ -234,7 +314,8 @@ def _with_shape(name: str, tensor: tf.Tensor, spec: TensorSpec) -> tf.Tensor:
     return tf.ensure_shape(tensor, spec.shape)
 
 
-def _with_one_row_count(tensors: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def with_one_row_count(tensors: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """`tensors`; when the graph runs, an InvalidArgumentError that names them unless they have as many rows."""
     names = list(tensors)
     rows = [tf.shape(tensor)[0] for tensor in tensors.values()]
     checks = [

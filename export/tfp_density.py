@@ -27,6 +27,11 @@ class TfpDensity:
 
     distribution: Any
 
+    @property
+    def few(self) -> None:
+        """None: nobody knows what NaN does to TFP's ops."""
+        return
+
     def inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """`x` `[B, D]` to `z` `[B, D]` and `log_prob` `[B]` of x, nats."""
         z, log_det = inverse(self.distribution.bijector, x, self._bijector_kwargs(conditional_input))

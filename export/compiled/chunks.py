@@ -11,8 +11,9 @@ MOST_ROWS = 512  # of a chunk: the units of a layer fit into a core's cache
 ALIGNED_ROWS = 16  # chunks are multiples of it: slices of their tensors share memory instead of being copied
 
 # MapDefun runs its function as it was traced. One that this calls goes through TensorFlow's rewrites, which choose the
-# kernels of oneDNN, unless it is inlined: for 64 rows a sixth of the time.
-_NOT_INLINED = {"_noinline": True}
+# kernels of oneDNN, unless it is inlined: for 64 rows a sixth of the time. The other attribute leaves these rewrites to
+# the first call: otherwise every signature rewrites all that it could call, and throws it away.
+NOT_INLINED = {"_noinline": True, "_tf_data_function": True}
 
 
 class ChunkedFunction:
@@ -29,7 +30,7 @@ class ChunkedFunction:
     def __init__(self, function: Callable[..., Any], *, least_rows: int) -> None:
         """`least_rows` are those of a chunk where all would fit into one: with fewer, two take longer than one."""
         self._least_rows = least_rows
-        self._function = tf.function(function, autograph=False, experimental_attributes=_NOT_INLINED)
+        self._function = tf.function(function, autograph=False, experimental_attributes=NOT_INLINED)
         self._mapped = tf.function(self._run, autograph=False)
 
     def __call__(self, *inputs: tf.Tensor) -> list[tf.Tensor]:

@@ -23,10 +23,12 @@ from export.compiled.steps import (
     Step,
     TfpStep,
 )
+from export.compiled.straight_line import BaseLogProb, StraightFlow, StraightLine, log_prob
 from export.errors import CompileError, ExportWarning
 from maf.routing import is_conditional
 
 Array = np.ndarray[Any, Any]
+MOST_STRAIGHT_COLUMNS = 16  # of a draw of few rows that is worth a graph of its own, which grows with them
 
 
 def compile_density(distribution: Any) -> CompiledDensity:
@@ -44,14 +46,51 @@ def compile_density(distribution: Any) -> CompiledDensity:
     for bijector, inverted in _leaves(distribution.bijector, inverted=False):
         compiler.add(bijector, inverted=inverted)
     compiler.reorder(np.arange(size))
-    return CompiledDensity(compiler.steps, distribution.distribution, dtype)
+    lines = compiler.straight.close()
+    few = None if lines is None else FewRows(*lines, distribution.distribution, compiler.widest)
+    return CompiledDensity(compiler.steps, distribution.distribution, dtype, few)
+
+
+class FewRows(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
+    """p(x | c) of rows that may be anything, as few operations; a row that is not finite comes out as NaN.
+
+    Attributes:
+      most_inverse, most_forward: rows up to which this is the quicker way; 0 for never.
+    """
+
+    def __init__(self, inverse: StraightLine, forward: StraightLine, base: Any, widest: int) -> None:
+        """`widest` is the greatest number of units in a hidden layer."""
+        super().__init__()
+        self._inverse = inverse
+        self._forward = forward
+        self._base = BaseLogProb(base)
+        size = base.event_shape[0]
+        self.most_inverse = max(16, 256 * 64 // max(widest, 64))
+        self.most_forward = 64 if size <= MOST_STRAIGHT_COLUMNS else 0
+
+    def inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """`x` `[B, D]` to `z` `[B, D]` and `log_prob` `[B]` of x, nats."""
+        z, terms = self._inverse(x, conditional_input)
+        of_base, constant = self._base(z)
+        return z, log_prob([*terms, *of_base], constant + self._inverse.log_det)
+
+    def forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """`z` `[B, D]` to `x` `[B, D]` and `log_prob` `[B]` of x, nats."""
+        x, terms = self._forward(z, conditional_input)
+        of_base, constant = self._base(z)
+        return x, log_prob([*of_base, *(-term for term in terms)], constant - self._forward.log_det)
 
 
 class CompiledDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
-    """p(x | c), an `export.serving_module.Density`, as steps on feature-major tensors."""
+    """p(x | c), an `export.serving_module.Density`, as steps on feature-major tensors.
 
-    def __init__(self, steps: list[Step], base: Any, dtype: Any) -> None:
+    Attributes:
+      few: the same for few rows; `None` where a bijector is unknown.
+    """
+
+    def __init__(self, steps: list[Step], base: Any, dtype: Any, few: FewRows | None = None) -> None:
         super().__init__()
+        self.few = few
         self._steps = steps
         self._base = base
         self._dtype = dtype
@@ -107,6 +146,8 @@ class _Compiler:
         self._rows = np.arange(size)
         self._dtype = dtype
         self._networks = SharedNetworks()
+        self.straight = StraightFlow(size, dtype)
+        self.widest = 0
 
     def reorder(self, columns: Array) -> None:
         """Makes row r hold event column `columns[r]`."""
@@ -121,22 +162,29 @@ class _Compiler:
             return
         if is_kind(bijector, "Permute"):
             permutation = tf.get_static_value(bijector.permutation)
-            self._rows = (np.argsort(permutation) if inverted else permutation)[self._rows]
+            permutation = np.argsort(permutation) if inverted else permutation
+            self._rows = permutation[self._rows]
+            self.straight.add_permutation(permutation)
             return
-        step = self._affine(bijector) or self._masked(bijector)
+        step = self._affine(bijector, inverted=inverted) or self._masked(bijector, inverted=inverted)
         if step is None:
             self.reorder(np.arange(len(self._rows)))
+            if is_kind(bijector, "HeavyTails") or is_kind(bijector, "Logarithmic"):
+                self.straight.add_columns(bijector, inverted=inverted)
+            else:
+                self.straight.add_unknown()
             step = TfpStep(bijector, conditional=is_conditional(bijector))
         self.steps.append(InvertedStep(step) if inverted else step)
 
-    def _affine(self, bijector: Any) -> Step | None:
+    def _affine(self, bijector: Any, *, inverted: bool) -> Step | None:
         shift_and_scale = _read_affine(bijector)
         if shift_and_scale is None:
             return None
+        self.straight.add_affine(*shift_and_scale, inverted=inverted)
         shift, scale = (np.broadcast_to(value, self._rows.shape)[self._rows] for value in shift_and_scale)
         return AffineStep(shift, scale, self._dtype)
 
-    def _masked(self, bijector: Any) -> Step | None:
+    def _masked(self, bijector: Any, *, inverted: bool) -> Step | None:
         if not is_kind(bijector, "MaskedAutoregressiveFlow"):
             if is_conditional(bijector):
                 _warn(bijector, "is unknown to the compiler")
@@ -148,6 +196,8 @@ class _Compiler:
             _warn(bijector, str(error))
             return None
         self.reorder(layout.columns)
+        self.straight.add_masked(conditioner, inverted=inverted)
+        self.widest = max([self.widest, *(len(layer.unit_steps) for layer in layout.hidden)])
         layer = MaskedLayer(layout, functions, self._dtype, name=bijector.name)
         return MaskedStep(layer, conditioner.encoder)
 

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from export.compiled.chunks import NOT_INLINED
 from export.compiled.header import Header
 
 if TYPE_CHECKING:
     from export.compiled.layout import Layout
     from export.compiled.network_graph import NetworkGraph
-
-# inlined, every layer would have nodes of its own, whose state a draw of thousands of them fetches into the cache anew
-_NOT_INLINED = {"_noinline": True}
 
 
 class NetworkFunctions:
@@ -68,4 +66,5 @@ def _as_function(direction: Any) -> Any:
     def call(value: tf.Tensor, ones: tf.Tensor, with_condition: tf.Tensor, *kernels: tf.Tensor) -> Any:
         return direction(value, Header(ones, with_condition), kernels)
 
-    return tf.function(call, autograph=False, experimental_attributes=_NOT_INLINED)
+    # inlined, every layer would have nodes of its own, whose state a draw of thousands fetches into the cache anew
+    return tf.function(call, autograph=False, experimental_attributes=NOT_INLINED)

@@ -47,7 +47,7 @@ class Expectation:
     allowed: Array
     rows: Array
 
-    def take(self, index: slice) -> Expectation:
+    def take(self, index: Array | slice) -> Expectation:
         """The same of some rows."""
         return Expectation(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
 

@@ -6,6 +6,7 @@ The signatures that take raw columns of the condition are compared with what Num
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +35,8 @@ Array = np.ndarray[Any, Any]
 _SEEDED = "sample_with_seed"
 _DRAWS = ("sample", _SEEDED)
 _OTHER_BATCH = " in another batch"
+_OTHER_BATCHES = {_OTHER_BATCH: (-4, 1), " in a large batch": (-2, 7)}
+"""Rows taken in steps, and how often: few rows and many are computed in different ways, and both are compared."""
 _AGAIN = " again"
 _LEAST_SHARE = 0.75
 _BROKEN = " that cannot be scored"
@@ -155,12 +158,21 @@ def _requests(contract: Contract, inputs: VerificationInputs) -> Iterator[Reques
         if name == "sample":
             yield Request(name + _AGAIN, name, arrays)
         else:
-            yield Request(name + _OTHER_BATCH, name, as_sent(contract, name, _other_batch(arrays)))
+            for suffix in _OTHER_BATCHES:
+                yield Request(name + suffix, name, as_sent(contract, name, _other_batch(arrays, suffix)))
 
 
-def _other_batch(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Every second row, last first, after a row with NaN in it."""
-    return {name: np.concatenate([_not_finite(value[:1]), value[::-2]]) for name, value in arrays.items()}
+def _other_batch(arrays: Mapping[str, Array], suffix: str) -> dict[str, Array]:
+    """Some of the rows, last first, after a row with NaN in it."""
+    return {
+        name: np.concatenate([_not_finite(value[:1]), value[_other_rows(len(value), suffix)]])
+        for name, value in arrays.items()
+    }
+
+
+def _other_rows(rows: int, suffix: str) -> Array:
+    step, times = _OTHER_BATCHES[suffix]
+    return np.tile(np.arange(rows)[::step], times)
 
 
 def _not_finite(value: Array) -> Array:
@@ -211,9 +223,10 @@ def _with_other_batch(
             continue
         for output in signature.outputs:
             whole = dataclasses.replace(expected[name][output], values=replies.output(loader, name, output))
-            rows = whole.take(slice(None, None, -2))
-            actual = replies.output(loader, name + _OTHER_BATCH, output)[1:]
-            yield compare(actual, rows, signature=name, output=output, against="batch", loader=loader)
+            for suffix in _OTHER_BATCHES:
+                rows = whole.take(_other_rows(len(whole.values), suffix))
+                actual = replies.output(loader, name + suffix, output)[1:]
+                yield compare(actual, rows, signature=name, output=output, against="batch", loader=loader)
 
 
 def _with_first_loader(
@@ -245,8 +258,8 @@ def _check_nan_rows(replies: Replies, contract: Contract) -> None:
         for name, signature in _with_conditions(contract).items():
             if name == "sample" or all(spec.dtype == "int64" for spec in signature.inputs.values()):
                 continue
-            for output in signature.outputs:
-                row = replies.output(loader, name + _OTHER_BATCH, output)[0]
+            for suffix, output in itertools.product(_OTHER_BATCHES, signature.outputs):
+                row = replies.output(loader, name + suffix, output)[0]
                 if not np.isnan(row).all():
                     raise VerificationError(
                         f"signature {name!r} ({loader} loader): {output} of a row with NaN is {row}; expected NaN"

@@ -79,12 +79,15 @@ def assert_equal_to_tfp(flow, d, c, rtol, scale=1.0):
     z = tf.constant(rng.normal(size=(ROWS, d)) * scale, dtype)
     compiled, reference = compile_density(flow), TfpDensity(flow)
     x, _ = reference.forward(z, condition)
-    for came, expected in (
-        (compiled.forward(tf.identity(z), condition), reference.forward(tf.identity(z), condition)),
-        (compiled.inverse(tf.identity(x), condition), reference.inverse(tf.identity(x), condition)),
-    ):
-        for a, b in zip(came, expected, strict=True):
-            np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * (1 + np.abs(b).max()))
+    forward = reference.forward(tf.identity(z), condition)
+    inverse = reference.inverse(tf.identity(x), condition)
+    for made in (compiled, *([compiled.few] if compiled.few else [])):
+        for came, expected in (
+            (made.forward(tf.identity(z), condition), forward),
+            (made.inverse(tf.identity(x), condition), inverse),
+        ):
+            for a, b in zip(came, expected, strict=True):
+                np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * (1 + np.abs(b).max()))
     return compiled
 
 
@@ -93,7 +96,32 @@ def test_random_flows_equal_tfp(seed):
     flow, d, c = random_flow(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ExportWarning)
-        assert_equal_to_tfp(flow, d, c, rtol=1e-4)
+        compiled = assert_equal_to_tfp(flow, d, c, rtol=1e-4)
+    assert compiled.few is not None
+
+
+@pytest.mark.parametrize("hidden", [(400, 390), (400,)])
+@pytest.mark.parametrize("orders", [["left-to-right", "right-to-left"], [[2, 4, 1, 3, 5], "left-to-right"]])
+def test_wide_layers_of_few_rows_are_computed_in_two_parts(hidden, orders):
+    rng = np.random.default_rng(0)
+    layers = [
+        tfb.MaskedAutoregressiveFlow(network(rng, 5, 2, hidden_units=list(hidden), input_order=order), name=f"maf_{i}")
+        for i, order in enumerate(orders)
+    ]
+    flow = tfd.TransformedDistribution(tfd.MultivariateNormalDiag(tf.zeros(5)), tfb.Chain(layers))
+    assert_equal_to_tfp(flow, 5, 2, rtol=1e-4)
+
+
+def test_owners_functions_have_no_way_of_their_own_for_few_rows():
+    made = network(np.random.default_rng(0), 3, 1)
+
+    def bijector_fn(x, conditional_input):
+        shift, log_scale = tf.unstack(made(x, conditional_input=conditional_input), axis=-1)
+        return tfb.Shift(shift)(tfb.Scale(log_scale=0.1 * log_scale))
+
+    layer = tfb.MaskedAutoregressiveFlow(bijector_fn=bijector_fn, name="own")
+    flow = tfd.TransformedDistribution(tfd.MultivariateNormalDiag(tf.zeros(3)), layer)
+    assert assert_equal_to_tfp(flow, 3, 1, rtol=1e-4).few is None
 
 
 @pytest.mark.parametrize("transform", ["affine", "spline"])
@@ -169,5 +197,9 @@ def test_a_spline_is_right_at_its_knots_and_beyond(outside):
     flow = build_flow(FlowConfig(event_size=1, condition_size=0, num_layers=1, dtype="float64", num_bins=3), seed=0)
     z = np.array([-7.0, 6.5, 1e4, -1e4] if outside else [-5.0, 5.0, 0.0, 4.999999])[:, np.newaxis]
     compiled, reference = compile_density(flow), TfpDensity(flow)
-    for a, b in zip(compiled.forward(tf.constant(z), None), reference.forward(tf.constant(z), None), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12)
+    expected = reference.forward(tf.constant(z), None)
+    for made in (compiled, compiled.few):
+        for a, b in zip(made.forward(tf.constant(z), None), expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12)
+    for a, b in zip(compiled.few.inverse(expected[0], None), (z, expected[1]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
