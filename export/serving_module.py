@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import tensorflow as tf
 
-from export.compiled.chunks import NOT_INLINED, ChunkedFunction
+from export.compiled.chunks import ChunkedFunction
 from export.contract import REGRESS_METHOD_NAME, Signature, TensorSpec
 from export.signatures import SERVING_DEFAULT
 
@@ -124,8 +124,8 @@ class FewOrMany:
     """A function of tensors `[B, ...]` by name to tensors `[B, ...]`, each row on its own; one way for few rows.
 
     Which way is chosen when the graph runs. Rows that are not finite come out as NaN and harm no other. Row counts that
-    differ are an InvalidArgumentError that names the inputs. `tf.cond` is lowered: the way for few rows then lies in
-    the graph of its caller, and the other one is a single call in it, of a function that all signatures share.
+    differ are an InvalidArgumentError that names the inputs. `tf.cond` is lowered, and both ways are inlined: a call
+    would cost few rows a quarter more. So the way not taken must be small: of many rows it is a call of chunks.
     """
 
     def __init__(self, many: RowFunction, *, few: RowFunction | None = None, most: int = 0) -> None:
@@ -138,9 +138,7 @@ class FewOrMany:
         """
         self._most = most if few else 0
         self._few = tf.function(few or many, autograph=False)
-        # inlined into a branch, whose every operation is visited whether it runs or not, it would cost the other one
-        attributes = {"experimental_attributes": NOT_INLINED} if self._most else {}
-        self._many = tf.function(lambda inputs: _of_finite_rows(many, inputs), autograph=False, **attributes)
+        self._many = tf.function(lambda inputs: _of_finite_rows(many, inputs), autograph=False)
 
     def __call__(self, inputs: Tensors) -> list[tf.Tensor]:
         """`inputs` are of static shapes but for B."""

@@ -105,10 +105,14 @@ def sampling_signatures(condition_size: int) -> tuple[str, ...]:
 
 
 def write_method_names(version_dir: Path, contract: Contract) -> None:
-    """Gives every signature its contract's method name: `tf.saved_model.save` writes that of Predict for all."""
+    """Gives every signature its contract's method name: `tf.saved_model.save` writes that of Predict for all.
+
+    `serving_default` gets the tensors of `log_prob`, whose function it is: a server then prepares one graph for both.
+    """
     path = version_dir / "saved_model.pb"
     saved_model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     for meta_graph in saved_model.meta_graphs:
+        meta_graph.signature_def[SERVING_DEFAULT].CopyFrom(meta_graph.signature_def["log_prob"])
         for name, signature in contract.signatures.items():
             meta_graph.signature_def[name].method_name = signature.method_name
     path.write_bytes(saved_model.SerializeToString(deterministic=True))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -10,10 +11,26 @@ import tensorflow as tf
 MOST_ROWS = 512  # of a chunk: the units of a layer fit into a core's cache
 ALIGNED_ROWS = 16  # chunks are multiples of it: slices of their tensors share memory instead of being copied
 
-# MapDefun runs its function as it was traced. One that this calls goes through TensorFlow's rewrites, which choose the
-# kernels of oneDNN, unless it is inlined: for 64 rows a sixth of the time. The other attribute leaves these rewrites to
-# the first call: otherwise every signature rewrites all that it could call, and throws it away.
+# MapDefun runs its function as it was traced. One that this calls gets the kernels of oneDNN, unless it is inlined: for
+# 64 rows a sixth of the time. The other attribute leaves TensorFlow's rewrites to the first call: otherwise every
+# signature rewrites all that it could call, and throws it away.
 NOT_INLINED = {"_noinline": True, "_tf_data_function": True}
+
+
+@contextlib.contextmanager
+def rewriting(*, wanted: bool) -> Iterator[None]:
+    """Calls of functions that are traced while it is open say whether TensorFlow is to rewrite the function.
+
+    That takes a server up to a second for each function and each signature that calls it. It fuses what few products
+    there are in a pass over a network; of a draw, or of what only calls other functions, it makes nothing quicker.
+    """
+    optimizer, name = tf.config.optimizer, "disable_meta_optimizer"
+    before = optimizer.get_experimental_options().get(name, False)
+    optimizer.set_experimental_options({name: not wanted})
+    try:
+        yield
+    finally:
+        optimizer.set_experimental_options({name: before})
 
 
 class ChunkedFunction:
@@ -47,7 +64,8 @@ class ChunkedFunction:
         ]
 
     def _run(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
-        return tf.nest.flatten(self._function(*inputs))  # type: ignore[no-any-return]
+        with rewriting(wanted=False):
+            return tf.nest.flatten(self._function(*inputs))  # type: ignore[no-any-return]
 
 
 def _map(traced: Any, padded: Sequence[tf.Tensor], chunks: tf.Tensor, chunk_rows: tf.Tensor) -> list[tf.Tensor]:

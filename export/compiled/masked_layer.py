@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from export.compiled.chunks import NOT_INLINED
+from export.compiled.chunks import NOT_INLINED, rewriting
 from export.compiled.header import Header
 
 if TYPE_CHECKING:
@@ -24,12 +24,14 @@ class NetworkFunctions:
 
     def inverse(self, x: tf.Tensor, header: Header, kernels: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """`NetworkGraph.inverse`."""
-        z, log_det = self._inverse(x, header.ones, header.with_condition, *kernels)
+        with rewriting(wanted=True):
+            z, log_det = self._inverse(x, header.ones, header.with_condition, *kernels)
         return z, log_det
 
     def forward(self, z: tf.Tensor, header: Header, kernels: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """`NetworkGraph.forward`."""
-        x, log_det = self._forward(z, header.ones, header.with_condition, *kernels)
+        with rewriting(wanted=False):
+            x, log_det = self._forward(z, header.ones, header.with_condition, *kernels)
         return x, log_det
 
 
