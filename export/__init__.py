@@ -7,7 +7,8 @@
                                                                                           |
         version directory  <-  publish (rename)  <-  verification/ in a fresh process  <--+
 
-A row of a request then goes through `serving_module` (widths, rows, NaN; few rows or many), the compiled transforms, and out as `log_prob`.
+A row of a request then goes through `serving_module` (widths, rows, NaN; few rows or many), the compiled transforms,
+and out as `log_prob`.
 
 Read first: `contract.py` (what an exported model promises), then `saved_model.py` (the steps of an export),
 `serving_module.py` (what is served) and `verification/verification.py` (what is checked before a version is published,

@@ -35,6 +35,12 @@ def test_method_names_of_an_exported_version(exported):
     check_signature_defs(exported.version_dir, contract)
 
 
+def test_serving_default_is_log_prob_to_the_tensor(exported):
+    """A server prepares a graph for each set of tensors."""
+    (meta_graph,) = saved_model(exported.version_dir).meta_graphs
+    assert meta_graph.signature_def["serving_default"] == meta_graph.signature_def["log_prob"]
+
+
 def test_the_fingerprint_is_that_of_the_file_as_it_is(version):
     """Restoring the name that TensorFlow wrote changes the fingerprint: it is not a stale one."""
     contract = read_contract(version)
