@@ -68,7 +68,7 @@ def test_a_right_version_passes_in_a_fresh_process(export_here):
         for loader in ("object", "session")
     }
     for comparison in report.comparisons:
-        assert comparison.rows >= 90
+        assert comparison.rows >= 45
         assert comparison.p99_error <= comparison.max_error
         assert comparison.worst < 0.5
     table = format_report(report)
@@ -153,7 +153,9 @@ def test_a_seed_that_draws_otherwise_through_the_other_loader_is_found(export_he
             whole[output] = value[::-1]
             return whole[output]
         if loader == "session" and name == "sample_with_seed in another batch":
-            return np.concatenate([value[:1], whole[output][::-2]])
+            return np.concatenate([value[:1], whole[output][::-4]])
+        if loader == "session" and name == "sample_with_seed in a large batch":
+            return np.concatenate([value[:1], *[whole[output][::-2]] * 7])
         return value
 
     alter(change)
