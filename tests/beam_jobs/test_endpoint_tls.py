@@ -21,7 +21,7 @@ import trustme
 from beam_jobs.errors import EndpointBusyError, UsageError
 from beam_jobs.model.endpoint import PredictClient, RowRate
 from beam_jobs.options.flags import parse_score_flags
-from beam_jobs.options.job_options import EndpointOptions
+from beam_jobs.options.job_options import EndpointOptions, parse_place
 from export.contract import Signature, TensorSpec
 from maf_serving.messages import message_class
 from maf_serving.tensor_proto import to_tensor_proto
@@ -155,7 +155,7 @@ def test_files_are_absolute_for_workers_elsewhere_and_keys_do_not_travel(pem, mo
     moved = parsed.with_absolute_paths()
     assert moved.endpoint.tls.root_certificates == pem["ca.pem"]
     assert moved.endpoint.tls.client_key == "gs://bucket/client.key"
-    assert ("--client_certificate", pem["client.pem"]) in moved.places()
+    assert dict(moved.places())["--client_certificate"] == parse_place(pem["client.pem"])
     assert "--model" not in dict(moved.places())
     assert b"PRIVATE KEY" not in pickle.dumps(options("h:1", pem))
 
