@@ -39,7 +39,7 @@ _BYTES_SUFFIX = "_bytes"
 _INDENT = "    "
 
 
-class Layout(enum.Enum):
+class BodyLayout(enum.Enum):
     """How a request lays out its tensors; the answer is laid out alike."""
 
     ROWS = "instances"
@@ -59,7 +59,7 @@ def parse_request(body: bytes) -> tuple[dict[str, Any], str]:
     return document, signature
 
 
-def predict_inputs(document: Mapping[str, Any], infos: Mapping[str, Any]) -> tuple[Layout, dict[str, Array]]:
+def predict_inputs(document: Mapping[str, Any], infos: Mapping[str, Any]) -> tuple[BodyLayout, dict[str, Array]]:
     """The tensors of a request, for the inputs of a signature.
 
     Args:
@@ -69,20 +69,20 @@ def predict_inputs(document: Mapping[str, Any], infos: Mapping[str, Any]) -> tup
     Raises:
       RequestError: if they do not fit.
     """
-    rows, columns = (layout.value in document for layout in Layout)
+    rows, columns = (layout.value in document for layout in BodyLayout)
     if rows and columns:
         raise _malformed(
             document, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
         )
     if rows:
-        instances = document[Layout.ROWS.value]
+        instances = document[BodyLayout.ROWS.value]
         if not isinstance(instances, list):
             raise _malformed(document, "Excepting 'instances' to be an list/array")
         if not instances:
             raise _malformed(document, "No values in 'instances' array")
-        return Layout.ROWS, _from_rows(instances, infos)
+        return BodyLayout.ROWS, _from_rows(instances, infos)
     if columns:
-        return Layout.COLUMNS, _from_columns(document[Layout.COLUMNS.value], infos)
+        return BodyLayout.COLUMNS, _from_columns(document[BodyLayout.COLUMNS.value], infos)
     raise invalid_argument("Missing 'inputs' or 'instances' key")
 
 
@@ -234,11 +234,11 @@ def error_json(message: str) -> str:
     return f'{{\n    "error": {_quoted(message)}\n}}'
 
 
-def predict_json(layout: Layout, outputs: Mapping[str, Array]) -> str:
+def predict_json(layout: BodyLayout, outputs: Mapping[str, Array]) -> str:
     """Outputs by name, laid out as the request was; the name of a single output is left out. Raises `RequestError`."""
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
-    return _rows_json(outputs) if layout is Layout.ROWS else _columns_json(outputs)
+    return _rows_json(outputs) if layout is BodyLayout.ROWS else _columns_json(outputs)
 
 
 def regression_json(result: Any) -> str:

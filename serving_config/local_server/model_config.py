@@ -44,14 +44,14 @@ class ServableStatus:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Step:
+class VersionStep:
     """The next thing to do for a model."""
 
     kind: Literal["load", "unload"]
     version: int
 
 
-def next_step(wanted: Collection[int], states: Mapping[int, State]) -> Step | None:
+def next_step(wanted: Collection[int], states: Mapping[int, State]) -> VersionStep | None:
     """What to do next, or `None` if all is as it should be or under way.
 
     Args:
@@ -61,9 +61,9 @@ def next_step(wanted: Collection[int], states: Mapping[int, State]) -> Step | No
     available = [version for version, state in states.items() if state is State.AVAILABLE]
     unwanted = [version for version in available if version not in wanted]
     if unwanted and (not wanted or any(version in wanted for version in available)):
-        return Step("unload", min(unwanted))
+        return VersionStep("unload", min(unwanted))
     to_load = [version for version in wanted if version not in states]
-    return Step("load", max(to_load)) if to_load else None
+    return VersionStep("load", max(to_load)) if to_load else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

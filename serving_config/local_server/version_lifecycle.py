@@ -21,7 +21,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from serving_config.local_server.errors import RequestError
-from serving_config.local_server.model_config import LoadPolicy, ModelConfig, ServableStatus, State, Step, next_step
+from serving_config.local_server.model_config import (
+    LoadPolicy,
+    ModelConfig,
+    ServableStatus,
+    State,
+    VersionStep,
+    next_step,
+)
 from serving_config.local_server.servable import Servable
 
 Loader = Callable[[str, int, Path], Servable]
@@ -177,7 +184,7 @@ class ManagedModel:
         ended = {version for version, status in self.statuses.items() if status.state is State.END}
         self.released |= ended - self.wanted
 
-    def next_step(self) -> Step | None:
+    def next_step(self) -> VersionStep | None:
         """What to do next for this model."""
         known = {v: status.state for v, status in self.statuses.items() if v not in self.released}
         return next_step(self.wanted, known)

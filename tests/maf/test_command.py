@@ -139,7 +139,7 @@ def test_an_interrupted_run_says_what_is_there(table, tmp_path, number, marker):
     code = "import signal, sys, time, maf.__main__, maf.train\n"
     code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
     if marker == "config.json":  # while the rows are read
-        code += "maf.train.split_rows = lambda *_, **__: time.sleep(60)\n"
+        code += "maf.train.split_table = lambda *_, **__: time.sleep(60)\n"
     command = [sys.executable, "-c", f"{code}sys.exit(maf.__main__.main())", *map(str, options)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not (run / marker).exists():

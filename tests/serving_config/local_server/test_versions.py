@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from maf_serving.model_spec import VersionPolicy
-from serving_config.local_server.model_config import State, Step, next_step
+from serving_config.local_server.model_config import State, VersionStep, next_step
 from serving_config.local_server.model_manager import found_versions
 
 START, LOADING, AVAILABLE, UNLOADING, END = State
@@ -28,16 +28,16 @@ def test_a_policy_chooses_among_the_versions_found(policy, wanted):
 @pytest.mark.parametrize(
     ("wanted", "states", "step"),
     [
-        ({2}, {}, Step("load", 2)),
-        ({1, 2}, {}, Step("load", 2)),
-        ({1, 2}, {2: LOADING}, Step("load", 1)),
-        ({2}, {1: AVAILABLE}, Step("load", 2)),
+        ({2}, {}, VersionStep("load", 2)),
+        ({1, 2}, {}, VersionStep("load", 2)),
+        ({1, 2}, {2: LOADING}, VersionStep("load", 1)),
+        ({2}, {1: AVAILABLE}, VersionStep("load", 2)),
         ({2}, {1: AVAILABLE, 2: LOADING}, None),
         ({2}, {1: AVAILABLE, 2: END}, None),  # it failed: the old one goes on
-        ({2}, {1: AVAILABLE, 2: AVAILABLE}, Step("unload", 1)),
+        ({2}, {1: AVAILABLE, 2: AVAILABLE}, VersionStep("unload", 1)),
         ({2}, {1: UNLOADING, 2: AVAILABLE}, None),
-        (set(), {1: AVAILABLE}, Step("unload", 1)),
-        ({1}, {2: AVAILABLE}, Step("load", 1)),  # rolled back
+        (set(), {1: AVAILABLE}, VersionStep("unload", 1)),
+        ({1}, {2: AVAILABLE}, VersionStep("load", 1)),  # rolled back
         (set(), {}, None),
     ],
 )
