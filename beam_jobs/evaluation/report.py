@@ -95,7 +95,7 @@ def _heading(summary: EvaluateSummary, result: EvaluationResult, training: Train
         "Evaluation report",
         density_of(summary.event_columns, summary.raw_condition_columns),
         origin,
-        findings=verdict(summary, result, training),
+        findings=findings_of(summary, result, training),
         tiles=tiles,
     )
 
@@ -106,7 +106,7 @@ def _rows_tile(summary: EvaluateSummary) -> Element:
     return tile(f"{summary.rows_scored:,}", "rows evaluated", f"{summary.rows_rejected:,} rejected{without}")
 
 
-def verdict(
+def findings_of(
     summary: EvaluateSummary, result: EvaluationResult, training: TrainingSummary | None = None
 ) -> list[Finding]:
     """What the figures say, in words: calibration, then likelihood, then what is left out."""

@@ -23,7 +23,7 @@ from export.compiled.steps import (
     Step,
     TfpStep,
 )
-from export.compiled.straight_line import BaseLogProb, StraightFlow, StraightLine, log_prob
+from export.compiled.straight_line import BaseLogProb, StraightFlow, StraightLine, sum_terms
 from export.errors import CompileError, ExportWarning
 from maf.routing import is_conditional
 
@@ -47,11 +47,11 @@ def compile_density(distribution: Any) -> CompiledDensity:
         compiler.add(bijector, inverted=inverted)
     compiler.reorder(np.arange(size))
     lines = compiler.straight.close()
-    few = None if lines is None else FewRows(*lines, distribution.distribution, compiler.widest)
+    few = None if lines is None else StraightDensity(*lines, distribution.distribution, compiler.widest)
     return CompiledDensity(compiler.steps, distribution.distribution, dtype, few)
 
 
-class FewRows(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
+class StraightDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     """p(x | c) of rows that may be anything, as few operations; a row that is not finite comes out as NaN.
 
     Attributes:
@@ -72,13 +72,13 @@ class FewRows(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         """`x` `[B, D]` to `z` `[B, D]` and `log_prob` `[B]` of x, nats."""
         z, terms = self._inverse(x, conditional_input)
         of_base, constant = self._base(z)
-        return z, log_prob([*terms, *of_base], constant + self._inverse.log_det)
+        return z, sum_terms([*terms, *of_base], constant + self._inverse.log_det)
 
     def forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """`z` `[B, D]` to `x` `[B, D]` and `log_prob` `[B]` of x, nats."""
         x, terms = self._forward(z, conditional_input)
         of_base, constant = self._base(z)
-        return x, log_prob([*of_base, *(-term for term in terms)], constant - self._forward.log_det)
+        return x, sum_terms([*of_base, *(-term for term in terms)], constant - self._forward.log_det)
 
 
 class CompiledDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
@@ -88,7 +88,7 @@ class CompiledDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
       few: the same for few rows; `None` where a bijector is unknown.
     """
 
-    def __init__(self, steps: list[Step], base: Any, dtype: Any, few: FewRows | None = None) -> None:
+    def __init__(self, steps: list[Step], base: Any, dtype: Any, few: StraightDensity | None = None) -> None:
         super().__init__()
         self.few = few
         self._steps = steps

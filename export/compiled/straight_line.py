@@ -61,7 +61,7 @@ class Affine:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Columns:
+class ColumnBijector:
     """A bijector of single columns that TFP computes, without weights; NaN goes in and comes out."""
 
     bijector: Any
@@ -172,8 +172,8 @@ class StraightFlow(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         """A bijector that is ours and maps each column by itself."""
         if (self._columns != np.arange(len(self._columns))).any():
             self.add_unknown()
-        self._inverse.append(Columns(bijector, inverted))
-        self._forward.append(Columns(bijector, not inverted))
+        self._inverse.append(ColumnBijector(bijector, inverted))
+        self._forward.append(ColumnBijector(bijector, not inverted))
 
     def add_unknown(self) -> None:
         """Anything else: nobody knows what NaN does to it, and rows have to be set apart before."""
@@ -209,7 +209,7 @@ class BaseLogProb:
         return [self._base.log_prob(z)], 0.0
 
 
-def log_prob(terms: Sequence[tf.Tensor], constant: float) -> tf.Tensor:
+def sum_terms(terms: Sequence[tf.Tensor], constant: float) -> tf.Tensor:
     """`[B]`, the sum of terms `[B, D]` and `[B]`."""
     wide = [term for term in terms if term.shape.rank == 2]
     total = [term for term in terms if term.shape.rank != 2]
