@@ -95,7 +95,7 @@ def _heading(summary: EvaluateSummary, result: EvaluationResult, training: Train
         "Evaluation report",
         density_of(summary.event_columns, summary.raw_condition_columns),
         origin,
-        findings=findings_of(summary, result, training),
+        findings=judge(summary, result, training),
         tiles=tiles,
     )
 
@@ -106,9 +106,7 @@ def _rows_tile(summary: EvaluateSummary) -> Element:
     return tile(f"{summary.rows_scored:,}", "rows evaluated", f"{summary.rows_rejected:,} rejected{without}")
 
 
-def findings_of(
-    summary: EvaluateSummary, result: EvaluationResult, training: TrainingSummary | None = None
-) -> list[Finding]:
+def judge(summary: EvaluateSummary, result: EvaluationResult, training: TrainingSummary | None = None) -> list[Finding]:
     """What the figures say, in words: calibration, then likelihood, then what is left out."""
     if not result.overall.rows:
         return [Finding("bad", "Nothing to judge:", f"none of {plural(summary.rows_read, 'row')} could be evaluated.")]

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import tensorflow as tf
 
-from export.compiled.block_kernel import BlockKernel, multiply
-from export.compiled.block_units import HiddenUnits, OutputUnits
+from export.compiled.block_kernel import BlockKernel, HiddenUnits, OutputUnits, multiply
 from export.compiled.rows import split
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import tensorflow as tf
 from export.builder import is_kind
 from export.compiled.chunks import ChunkedFunction
 from export.compiled.conditioner import read_conditioner
-from export.compiled.feature_major import to_columns, to_rows
 from export.compiled.masked_layer import MaskedLayer
+from export.compiled.rows import to_columns, to_rows
 from export.compiled.shared_networks import SharedNetworks
 from export.compiled.steps import (
     AffineStep,

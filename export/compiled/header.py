@@ -6,7 +6,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from export.compiled.aligned_layout import lacking_rows
+from export.compiled.packed_matrices import lacking_rows
 from export.compiled.rows import join
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from export.compiled.aligned_layout import align
 from export.compiled.block_solvers import BlockSolver, LoopedBlocks, UnrolledBlocks
 from export.compiled.layout import Layout, sort_by_step
 from export.compiled.masked_layer import NetworkFunctions
 from export.compiled.network_graph import NetworkGraph
+from export.compiled.packed_matrices import align
 
 if TYPE_CHECKING:
     from export.compiled.conditioner import ReadConditioner

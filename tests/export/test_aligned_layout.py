@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.compiled.aligned_layout import align, lacking_rows
 from export.compiled.layout import sort_by_step
 from export.compiled.network_weights import DenseWeights, NetworkWeights
-from export.compiled.packed_matrices import PackedMatrices
+from export.compiled.packed_matrices import PackedMatrices, align, lacking_rows
 from export.compiled.rows import join, part, rows, split
 
 

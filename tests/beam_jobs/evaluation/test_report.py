@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_jobs.evaluation.report import findings_of, make_report
+from beam_jobs.evaluation.report import judge, make_report
 from beam_jobs.evaluation.results import EvaluateSummary, make_result
 from beam_jobs.evaluation.statistics import Statistics
 from beam_jobs.rows import Grouping
@@ -91,7 +91,7 @@ class Page(HTMLParser):
 def test_a_good_model_is_said_to_be_one_and_on_how_many_rows():
     summary, result = evaluated()
     mean = f"mean NLL {result.overall.mean_nll:,.2f} ± {result.overall.nll_standard_error:.2f}"
-    assert words(findings_of(summary, result, TRAINING)) == [
+    assert words(judge(summary, result, TRAINING)) == [
         "good: Calibrated: 5 of 5 levels within noise, all event columns together, on 4,000 rows.",
         "good: Each column for itself: 2 of 2 within noise.",
         "good: Calibrated in each region: 3 of 3 within noise.",
@@ -101,7 +101,7 @@ def test_a_good_model_is_said_to_be_one_and_on_how_many_rows():
 
 
 def test_columns_are_not_praised_where_the_joint_region_fails():
-    jointly, columns, *_ = words(findings_of(*evaluated(correlation=0.8)))
+    jointly, columns, *_ = words(judge(*evaluated(correlation=0.8)))
     assert jointly.startswith("bad: Not calibrated, all event columns together:")
     assert "central region holds" in jointly
     assert columns.startswith("note: Each column for itself is within noise (2 of 2); what is off is how they go")
@@ -117,7 +117,7 @@ def test_a_model_that_is_too_narrow_and_rows_that_are_lost():
         unknown_categories={"shop": 7},
     )
     result = dataclasses.replace(result, overall=dataclasses.replace(result.overall, rows_with_zero_density=2))
-    found = words(findings_of(summary, result, TRAINING))
+    found = words(judge(summary, result, TRAINING))
     assert "too narrow, on 4,000 rows" in found[0]
     assert found[1].startswith("bad: 0 of 2 columns calibrated: worst is ")
     assert "predicted too narrow (KS 0." in found[1]
@@ -135,7 +135,7 @@ def test_training_is_not_compared_where_its_density_is_another_or_not_known():
     noisy = dataclasses.replace(TRAINING, dequantization={"price": 1.0})
     untested = dataclasses.replace(TRAINING, test_nll=None, test_rows=0)
     for training in (None, noisy, untested):
-        assert "training" not in " ".join(words(findings_of(summary, result, training)))
+        assert "training" not in " ".join(words(judge(summary, result, training)))
 
 
 def test_draws_of_a_base_have_noise_of_their_own():
@@ -143,7 +143,7 @@ def test_draws_of_a_base_have_noise_of_their_own():
     assert result.reference == "draws of the base"
     exact = evaluated()[1].overall.ks_by_chance
     assert result.overall.ks_by_chance == pytest.approx(exact * np.sqrt(1 + ROWS / 2_000))
-    assert words(findings_of(*evaluated(base="uniform")))[0].startswith("good: Calibrated")
+    assert words(judge(*evaluated(base="uniform")))[0].startswith("good: Calibrated")
 
 
 def test_the_page_is_as_all_pages_and_writes_numbers_for_people():
@@ -177,7 +177,7 @@ def test_rejected_rows_and_damaged_files_are_listed():
     for each in (HOSTILE, "12,345", "unknown", "it ends early", "west"):
         assert each in page.text
     assert page.tags.isdisjoint({"script"})
-    assert "fair: 10 rows rejected: 0.2 % of 4,010" in " ".join(words(findings_of(summary, result)))
+    assert "fair: 10 rows rejected: 0.2 % of 4,010" in " ".join(words(judge(summary, result)))
 
 
 def test_an_evaluation_of_nothing_says_so():
@@ -186,7 +186,7 @@ def test_an_evaluation_of_nothing_says_so():
     summary = dataclasses.replace(
         summary, rows_read=3, rows_scored=0, rows_rejected=3, overall=empty.overall, groups=()
     )
-    assert words(findings_of(summary, empty)) == ["bad: Nothing to judge: none of 3 rows could be evaluated."]
+    assert words(judge(summary, empty)) == ["bad: Nothing to judge: none of 3 rows could be evaluated."]
     assert "Nothing to judge" in make_report(summary, empty)
 
 
