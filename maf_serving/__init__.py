@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from maf_serving import errors
 from maf_serving.lazy import lazy_names
 
 if TYPE_CHECKING:
