@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import tensorflow as tf
 
-from export.compiled.chunks import ChunkedFunction
+from export.compiled.rows import ChunkedFunction
 from export.contract import REGRESS_METHOD_NAME, Signature, TensorSpec
 from export.signatures import SERVING_DEFAULT
 

@@ -1,4 +1,7 @@
-"""From a trained TFP distribution to the steps of its serving graph."""
+"""From a trained TFP distribution to the steps of its serving graph.
+
+The networks of a flow are traced once each, however many layers are of one shape.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,19 @@ import numpy as np
 import tensorflow as tf
 
 from export.builder import is_kind
-from export.compiled.chunks import ChunkedFunction
-from export.compiled.conditioner import read_conditioner
-from export.compiled.masked_layer import MaskedLayer
-from export.compiled.rows import to_columns, to_rows
-from export.compiled.shared_networks import SharedNetworks
-from export.compiled.steps import (
-    AffineStep,
-    Conditions,
-    InvertedStep,
-    MaskedStep,
-    ReorderStep,
-    Step,
-    TfpStep,
-)
+from export.compiled.blocks import BlockSolver, LoopedBlocks, UnrolledBlocks
+from export.compiled.conditioner import ReadConditioner, read_conditioner
+from export.compiled.layout import Layout, align, sort_by_step
+from export.compiled.masked_layer import MaskedLayer, NetworkFunctions, NetworkGraph
+from export.compiled.rows import ChunkedFunction, to_columns, to_rows
+from export.compiled.steps import AffineStep, Conditions, InvertedStep, MaskedStep, ReorderStep, Step, TfpStep
 from export.compiled.straight_line import BaseLogProb, StraightFlow, StraightLine, sum_terms
 from export.errors import CompileError, ExportWarning
 from maf.routing import is_conditional
 
 Array = np.ndarray[Any, Any]
 MOST_STRAIGHT_COLUMNS = 16  # of a draw of few rows that is worth a graph of its own, which grows with them
+MOST_UNROLLED_COLUMNS = 512  # of all networks together: a server takes some 15 ms a column to load the graph of a draw
 
 
 def compile_density(distribution: Any) -> CompiledDensity:
@@ -226,3 +222,39 @@ def _warn(bijector: Any, reason: str) -> None:
         ExportWarning,
         stacklevel=2,
     )
+
+
+class SharedNetworks:
+    """Finds the functions of a layer's network: those of an earlier layer of equal shape, or new ones."""
+
+    def __init__(self) -> None:
+        self._found: list[NetworkGraph] = []
+        self._functions: list[NetworkFunctions] = []
+        self._unrolled_columns = 0
+
+    def find(self, conditioner: ReadConditioner) -> tuple[Layout, NetworkFunctions]:
+        """The conditioner's weights, laid out for functions, and these.
+
+        Draws are unrolled as long as the graph stays sane, and loop in further layers.
+
+        Raises:
+          CompileError: if the network is not autoregressive.
+        """
+        transform, activation = conditioner.transform, conditioner.weights.activation
+        num_columns = len(conditioner.weights.degrees)
+        layout, graph = _lay_out(conditioner, UnrolledBlocks(transform, activation))
+        if graph not in self._found:
+            if self._unrolled_columns + num_columns <= MOST_UNROLLED_COLUMNS:
+                self._unrolled_columns += num_columns
+            else:
+                layout, graph = _lay_out(conditioner, LoopedBlocks(transform, activation))
+        if graph not in self._found:
+            self._found.append(graph)
+            self._functions.append(NetworkFunctions(graph))
+        return layout, self._functions[self._found.index(graph)]
+
+
+def _lay_out(conditioner: ReadConditioner, solver: BlockSolver) -> tuple[Layout, NetworkGraph]:
+    block_size = solver.block_size(len(conditioner.weights.degrees))
+    layout = align(sort_by_step(conditioner.weights, block_size=block_size))
+    return layout, NetworkGraph.of_layout(layout, solver)

@@ -1,23 +1,32 @@
-"""Parts of tensors along their first axis, and tensors put together along it.
+"""Rows of tensors: parts of them, columns instead of them, and chunks of them.
 
-As `tensor[a:b]`, `tf.split` and `tf.concat`, which make two or three constants at each call: in a draw, of a few
-thousand small operations, nearly half of all nodes. Here equal constants of a graph are one node: smaller to save and
-quicker to load.
+*Parts* (`part`, `split`, `join`) are what `tensor[a:b]`, `tf.split` and `tf.concat` are, which make two or three
+constants at each call: in a draw, of a few thousand small operations, nearly half of all nodes. Here equal constants of
+a graph are one node: smaller to save and quicker to load.
 
-From rows to columns and back: `[B, K]` and `[K, B]`.
+*Columns* (`to_columns`, `to_rows`): `[B, K]` and `[K, B]`. `tf.transpose` becomes oneDNN's on a CPU, which takes some
+60 us to prepare each call: for a small batch as long as five matrix products. `SpaceToBatchND` of a row-major tensor
+with blocks of K moves the same numbers, and starts at once.
 
-`tf.transpose` becomes oneDNN's on a CPU, which takes some 60 us to prepare each call: for a small batch as long as five
-matrix products. `SpaceToBatchND` of a row-major tensor with blocks of K moves the same numbers, and starts at once.
+*Chunks* (`ChunkedFunction`): rows that stay in a core's cache, as many chunks at a time as there are cores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 _CONSTANTS = "_constants_of_rows"
 MOST_COLUMNS = 64  # with more, oneDNN is quicker, the preparation included
+MOST_ROWS = 512  # of a chunk: the units of a layer fit into a core's cache
+ALIGNED_ROWS = 16  # chunks are multiples of it: slices of their tensors share memory instead of being copied
+# MapDefun runs its function as it was traced. One that this calls gets the kernels of oneDNN, unless it is inlined: for
+# 64 rows a sixth of the time. The other attribute leaves TensorFlow's rewrites to the first call: otherwise every
+# signature rewrites all that it could call, and throws it away.
+NOT_INLINED = {"_noinline": True, "_tf_data_function": True}
 
 
 def rows(tensor: tf.Tensor, start: int, stop: int) -> tf.Tensor:
@@ -83,3 +92,70 @@ def to_rows(tensor: tf.Tensor) -> tf.Tensor:
         return tf.transpose(tensor)
     gathered = tf.raw_ops.BatchToSpaceND(input=tensor[:, :, tf.newaxis], block_shape=[size], crops=[[0, 0]])
     return tf.reshape(gathered, tf.stack([tf.shape(tensor)[1], size]))
+
+
+@contextlib.contextmanager
+def rewriting(*, wanted: bool) -> Iterator[None]:
+    """Calls of functions that are traced while it is open say whether TensorFlow is to rewrite the function.
+
+    That takes a server up to a second for each function and each signature that calls it. It fuses what few products
+    there are in a pass over a network; of a draw, or of what only calls other functions, it makes nothing quicker.
+    """
+    optimizer, name = tf.config.optimizer, "disable_meta_optimizer"
+    before = optimizer.get_experimental_options().get(name, False)
+    optimizer.set_experimental_options({name: not wanted})
+    try:
+        yield
+    finally:
+        optimizer.set_experimental_options({name: before})
+
+
+class ChunkedFunction:
+    """A function from tensors `[B, ...]` to tensors `[B, ...]`, each row on its own, called with chunks of the rows.
+
+    It is traced once for all callers, and is one function in a SavedModel.
+
+    A chain of small operations, as a draw is, cannot use a second core; two chunks of rows can. A `tf.while_loop` over
+    the chunks would run one after the other, whatever its `parallel_iterations`: everything in its body waits for all
+    loop variables, so also for the results of the round before. `MapDefun`, which `tf.data` maps with, calls a function
+    for all chunks at once, in the threads that run the graph.
+    """
+
+    def __init__(self, function: Callable[..., Any], *, least_rows: int) -> None:
+        """`least_rows` are those of a chunk where all would fit into one: with fewer, two take longer than one."""
+        self._least_rows = least_rows
+        self._function = tf.function(function, autograph=False, experimental_attributes=NOT_INLINED)
+        self._mapped = tf.function(self._run, autograph=False)
+
+    def __call__(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
+        """`[B, ...]` each, to `[B, ...]` each."""
+        rows = tf.shape(inputs[0])[0]
+        chunks = tf.maximum(-(-rows // MOST_ROWS), tf.clip_by_value(rows // self._least_rows, 1, 2))
+        chunk_rows = -(-rows // (chunks * ALIGNED_ROWS)) * ALIGNED_ROWS
+        specs = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in inputs]
+        traced = self._mapped.get_concrete_function(*specs)
+        padded = [_fill_up(tensor, chunks * chunk_rows - rows) for tensor in inputs]
+        results = tf.cond(chunks > 1, lambda: _map(traced, padded, chunks, chunk_rows), lambda: self._run(*padded))
+        return [
+            tf.ensure_shape(result[:rows], output.shape) for result, output in zip(results, traced.outputs, strict=True)
+        ]
+
+    def _run(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
+        with rewriting(wanted=False):
+            return tf.nest.flatten(self._function(*inputs))  # type: ignore[no-any-return]
+
+
+def _map(traced: Any, padded: Sequence[tf.Tensor], chunks: tf.Tensor, chunk_rows: tf.Tensor) -> list[tf.Tensor]:
+    results = tf.raw_ops.MapDefun(
+        arguments=[tf.reshape(tensor, tf.stack([chunks, chunk_rows, *tensor.shape[1:]])) for tensor in padded],
+        captured_inputs=traced.captured_inputs,
+        output_types=[output.dtype for output in traced.outputs],
+        output_shapes=[output.shape for output in traced.outputs],
+        f=traced,
+    )
+    return [tf.reshape(result, [-1, *output.shape[1:]]) for result, output in zip(results, traced.outputs, strict=True)]
+
+
+def _fill_up(tensor: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """`tensor` and as many `rows` of zeros."""
+    return tf.pad(tensor, [[0, rows], *([[0, 0]] * (tensor.shape.rank - 1))])

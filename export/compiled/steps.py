@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from export.compiled.header import Header
+from export.compiled.layout import Header
 from export.compiled.rows import to_columns
 from export.tfp_density import forward as tfp_forward
 from export.tfp_density import inverse as tfp_inverse

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.compiled.layout import sort_by_step
-from export.compiled.network_weights import DenseWeights, NetworkWeights
-from export.compiled.packed_matrices import PackedMatrices, align, lacking_rows
+from export.compiled.conditioner import DenseWeights, NetworkWeights
+from export.compiled.layout import PackedMatrices, align, lacking_rows, sort_by_step
 from export.compiled.rows import join, part, rows, split
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.compiled.chunks import MOST_ROWS, ChunkedFunction
+from export.compiled.rows import MOST_ROWS, ChunkedFunction
 
 
 def _function():

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from export.compiled import shared_networks
+from export.compiled import compile_density as compiling
 from export.compiled.compile_density import compile_density
 from export.compiled.steps import TfpStep
 from export.errors import ExportWarning
@@ -150,7 +150,7 @@ def test_flows_of_ours_equal_tfp_in_float64(transform, d, c, base):
 
 @pytest.mark.parametrize("most_unrolled", [512, 10])
 def test_many_columns_take_many_blocks(monkeypatch, most_unrolled):
-    monkeypatch.setattr(shared_networks, "MOST_UNROLLED_COLUMNS", most_unrolled)
+    monkeypatch.setattr(compiling, "MOST_UNROLLED_COLUMNS", most_unrolled)
     config = FlowConfig(
         event_size=40, condition_size=2, hidden_units=(96, 64), num_layers=2, dtype="float64", transform="affine"
     )

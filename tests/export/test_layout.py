@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from export.compiled.conditioner import DenseWeights, NetworkWeights
 from export.compiled.layout import sort_by_step
-from export.compiled.network_weights import DenseWeights, NetworkWeights
 from export.errors import CompileError
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from export.compiled.packed_matrices import PackedMatrices
+from export.compiled.layout import PackedMatrices
 
 
 def test_matrices_come_back_as_they_were():

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from export.compiled import shared_networks
-from export.compiled.block_solvers import LoopedBlocks, UnrolledBlocks
+from export.compiled import compile_density
+from export.compiled.blocks import LoopedBlocks, UnrolledBlocks
+from export.compiled.compile_density import SharedNetworks
 from export.compiled.conditioner import read_conditioner
-from export.compiled.shared_networks import SharedNetworks
 from maf.layers import create_named_maf
 
 
@@ -29,7 +29,7 @@ def test_layers_of_another_shape_do_not(options):
 
 
 def test_networks_that_are_too_many_to_unroll_loop(monkeypatch):
-    monkeypatch.setattr(shared_networks, "MOST_UNROLLED_COLUMNS", 12)
+    monkeypatch.setattr(compile_density, "MOST_UNROLLED_COLUMNS", 12)
     networks = SharedNetworks()
     solvers = [networks.find(conditioner(activation=name))[1].graph.solver for name in ("relu", "relu", "tanh", "elu")]
     assert [type(solver) for solver in solvers] == [UnrolledBlocks, UnrolledBlocks, UnrolledBlocks, LoopedBlocks]
