@@ -15,8 +15,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from export.builder import is_kind
 from export.errors import ModelError
+from maf.routing import is_kind
 
 BaseSampler = Callable[[tf.Tensor], tf.Tensor]
 """Maps `seed` int64 `[B]` to `z` `[B, D]`; each row depends on its own seed alone."""

@@ -58,6 +58,8 @@ def build(builder: str) -> Built:
     except Exception as error:
         raise ModelError(f"builder {builder!r} failed: {_line(error)}; it is called without arguments") from error
     distribution, saved = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, returned)
+    from maf.routing import is_kind  # noqa: PLC0415  # loads TensorFlow, as the builder did
+
     if not is_kind(distribution, "TransformedDistribution"):
         raise ModelError(
             f"builder {builder!r} returned {_kind(returned)}; expected a tfd.TransformedDistribution, or a tuple of "
@@ -80,12 +82,3 @@ def _kind(returned: Any) -> str:
 def _line(error: Exception) -> str:
     message = " ".join(str(error).split())
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
-
-
-def is_kind(instance: object, class_name: str) -> bool:
-    """Whether `instance` is a TFP `class_name` or of a subclass.
-
-    By name: `tfd.Independent(...)` and many more return an object of the private base class `_Independent`, no instance
-    of `tfd.Independent`, unless every part of them is a composite tensor.
-    """
-    return any(cls.__name__.lstrip("_") == class_name for cls in type(instance).__mro__)

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.builder import is_kind
 from export.contract import DTYPES, check_column_names
 from export.errors import ModelError
 from export.tfp_density import TfpDensity
 from maf.condition_encoder import ConditionEncoder
-from maf.routing import is_conditional, make_bijector_kwargs
+from maf.routing import is_conditional, is_kind, make_bijector_kwargs
 from maf_serving.columns import ConditionColumn, number_entries
 
 Array = np.ndarray[Any, Any]

@@ -12,8 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from export.builder import is_kind
-from maf.routing import make_bijector_kwargs
+from maf.routing import is_kind, make_bijector_kwargs
 
 Kwargs = Mapping[str, Any]
 

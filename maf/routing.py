@@ -276,3 +276,12 @@ def _chained(bijector: Any) -> tuple[Any, ...] | None:
 
 def _inverted(bijector: Any) -> Any | None:
     return bijector.bijector if type(bijector).__name__ in {"Invert", "_Invert"} else None
+
+
+def is_kind(instance: object, class_name: str) -> bool:
+    """Whether `instance` is a TFP `class_name` or of a subclass.
+
+    By name: `tfd.Independent(...)` and many more return an object of the private base class `_Independent`, no instance
+    of `tfd.Independent`, unless every part of them is a composite tensor.
+    """
+    return any(cls.__name__.lstrip("_") == class_name for cls in type(instance).__mro__)

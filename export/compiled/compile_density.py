@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.builder import is_kind
 from export.compiled.blocks import BlockSolver, LoopedBlocks, UnrolledBlocks
 from export.compiled.conditioner import ReadConditioner, read_conditioner
 from export.compiled.layout import Layout, align, sort_by_step
@@ -20,7 +19,7 @@ from export.compiled.rows import ChunkedFunction, to_columns, to_rows
 from export.compiled.steps import AffineStep, Conditions, InvertedStep, MaskedStep, ReorderStep, Step, TfpStep
 from export.compiled.straight_line import BaseLogProb, StraightFlow, StraightLine, sum_terms
 from export.errors import CompileError, ExportWarning
-from maf.routing import is_conditional
+from maf.routing import is_conditional, is_kind
 
 Array = np.ndarray[Any, Any]
 MOST_STRAIGHT_COLUMNS = 16  # of a draw of few rows that is worth a graph of its own, which grows with them

@@ -14,11 +14,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from export.builder import is_kind
 from export.compiled.function_transform import read_function
 from export.compiled.transforms import AffineTransform, ShiftTransform, SplineTransform, Transform
 from export.errors import CompileError
-from maf.routing import networks_in
+from maf.routing import is_kind, networks_in
 
 Array = np.ndarray[Any, Any]
 

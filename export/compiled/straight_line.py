@@ -14,13 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from export.builder import is_kind
 from export.compiled.conditioner import ReadConditioner
 from export.compiled.row_transforms import Mapped, row_transform
 from export.compiled.straight_layer import StraightForward, StraightInverse
 from export.compiled.straight_weights import ReadWeights, StraightWeights
 from export.tfp_density import forward as tfp_forward
 from export.tfp_density import inverse as tfp_inverse
+from maf.routing import is_kind
 
 Array = np.ndarray[Any, Any]
 

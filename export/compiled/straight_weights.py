@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.builder import is_kind
 from maf.condition_encoder import FARTHEST
+from maf.routing import is_kind
 
 Array = np.ndarray[Any, Any]
 
