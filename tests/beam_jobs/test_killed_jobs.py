@@ -67,7 +67,7 @@ def test_a_job_whose_worker_process_is_killed_says_so_and_ends(command, scored_e
             workers = worker_processes(process)
             assert len(workers) == 2
             os.kill(workers[0], signal.SIGKILL)
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=180)
         finally:
             process.kill()
     (told,) = errors.splitlines()
