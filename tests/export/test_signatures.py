@@ -113,7 +113,7 @@ def test_an_unconditional_flow_offers_no_sample_without_seed(export_here):
 
 
 def test_weights_are_stored_for_many_rows_and_for_few(export_here):
-    """Once as blocks, and once for each direction of the straight line that few rows take, whose masks are filled in."""
+    """Once as blocks, and once for each direction of the straight line that few rows take, masks filled in."""
     exported = export_here("nested_chain")
     stored = sum(file.stat().st_size for file in (exported.version_dir / "variables").glob("*.data*"))
     weights = sum(4 * int(tf.size(v)) for v in exported.distribution.trainable_variables)
