@@ -13,9 +13,10 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from maf.errors import DataError, RunError
-from maf.standardization import RunningMoments, Standardization, dequantized, noise_widths
+from maf.standardization import Standardization, dequantized, noise_widths
 from maf.table import NULL_CODE, CategoryCodes
 from maf_serving.columns import ConditionColumn, encoded_columns, number_entries
+from maf_serving.moments import Moments
 from maf_serving.strict_json import parse_dataclass
 
 if TYPE_CHECKING:
@@ -95,10 +96,10 @@ def _check_names(event: Sequence[str], columns: Sequence[ConditionColumn]) -> No
 
 def _rewrite(
     writer: SplitWriter, columns: tuple[ConditionColumn, ...], places: Mapping[int, Array]
-) -> tuple[dict[str, int], list[RunningMoments]]:
+) -> tuple[dict[str, int], list[Moments]]:
     """Goes through the files; the rows left in each, and moments of the training rows, column by column."""
     counts = dict.fromkeys(SPLITS, 0)
-    moments = [RunningMoments(1) for _ in range(writer.event_size + len(columns))]
+    moments = [Moments(1) for _ in range(writer.event_size + len(columns))]
     for split in SPLITS:
         path = writer.directory / f"{split}.rows"
         settled = path.with_name(f"{split}.settled")
@@ -109,7 +110,7 @@ def _rewrite(
                 counts[split] += len(rows)
                 for column, each in enumerate(moments if split == "training" else ()):
                     values = rows[:, [column]].astype(np.float64)
-                    each.update(values[~np.isnan(values[:, 0])])
+                    each.add(values[~np.isnan(values[:, 0])])
         settled.replace(path)
     return counts, moments
 
@@ -260,7 +261,7 @@ class SplitWriter:
         self.event_size = len(config.event)
         self.read = self.dropped = self.complete = 0
         self.counts = dict.fromkeys(SPLITS, 0)
-        self.moments = RunningMoments(num_columns)
+        self.moments = Moments(num_columns)
         self.nulls = np.zeros(len(config.condition), np.int64)
         self.code_counts = {index: np.zeros(0, np.int64) for index in categories}
         self._noise_widths = noise_widths(config)
@@ -293,7 +294,7 @@ class SplitWriter:
             complete = ~np.isnan(chosen).any(axis=1)
             self.complete += int(complete.sum())
             if name == "training":
-                self.moments.update(chosen[complete].astype(np.float64))
+                self.moments.add(chosen[complete].astype(np.float64))
                 self._count(chosen[:, self.event_size :])
 
     def _count(self, c: Array) -> None:

@@ -1,4 +1,4 @@
-"""Moments of the training rows, gathered while they stream by, and uniform noise on columns of repeated values.
+"""What x and c are standardised by, and uniform noise on columns of repeated values.
 
 A column of integers has no density: splines put ever narrower peaks on the values, and the likelihood grows without
 limit and means nothing. With noise of the width of the grid the density of the noisy column is finite, and its mean
@@ -33,45 +33,6 @@ class Standardization:
     def identity(cls, event_size: int, condition_size: int) -> Standardization:
         """Leaves x and c as they are."""
         return cls(np.zeros(event_size), np.ones(event_size), np.zeros(condition_size), np.ones(condition_size))
-
-
-class RunningMoments:
-    """Mean, variance and range of columns over batches of rows, in one pass.
-
-    Batches are merged as in Chan et al. (1983), "Algorithms for computing the sample variance": no cancellation for
-    columns whose mean is large beside their deviation.
-    """
-
-    def __init__(self, num_columns: int) -> None:
-        self.count = 0
-        self.mean = np.zeros(num_columns)
-        self.minimum = np.full(num_columns, np.inf)
-        self.maximum = np.full(num_columns, -np.inf)
-        self._squares = np.zeros(num_columns)
-
-    def update(self, rows: Array) -> None:
-        """Takes in finite `rows` `[n, num_columns]`."""
-        if len(rows) == 0:
-            return
-        mean = rows.mean(axis=0)
-        delta = mean - self.mean
-        count = self.count + len(rows)
-        self._squares += ((rows - mean) ** 2).sum(axis=0) + delta**2 * (self.count * len(rows) / count)
-        self.mean = self.mean + delta * (len(rows) / count)
-        self.minimum = np.minimum(self.minimum, rows.min(axis=0))
-        self.maximum = np.maximum(self.maximum, rows.max(axis=0))
-        self.count = count
-
-    @property
-    def scale(self) -> Array:
-        """Standard deviations `[num_columns]`."""
-        return np.sqrt(np.where(self.constant, 0, self._squares) / max(self.count, 1))
-
-    @property
-    def constant(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Which columns have one value alone, `[num_columns]`."""
-        same: np.ndarray[Any, np.dtype[np.bool_]] = self.minimum == self.maximum
-        return same
 
 
 def noise_widths(config: DataConfig) -> Array | None:

@@ -1,6 +1,6 @@
 """The statistics of a whole evaluation: of all rows, of each group, and of draws from the model's base.
 
-All of them can be merged, whatever the order. Moments are those of Chan, Golub, LeVeque, "Updating formulae" (1979).
+All of them can be merged, whatever the order.
 
 A value is counted under its sign, its exponent and the first bits of its mantissa, as in DDSketch [1] with buckets that
 floating point has already. Integer counts add up to the same whatever the order and the split, so quantiles do not
@@ -11,7 +11,6 @@ depend on the runner.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import apache_beam as beam
@@ -21,6 +20,7 @@ import numpy.typing as npt
 from beam_jobs.errors import JobError
 from beam_jobs.evaluation.base_space import BaseSpaceCounts
 from beam_jobs.rows import NULL_GROUP, Grouping
+from maf_serving.moments import Moments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -153,48 +153,6 @@ class GroupStatistics:
         self.sketch.merge(other.sketch)
         self.z.merge(other.z)
         self.base_space.merge(other.base_space)
-
-
-class Moments:
-    """Of K columns of values, all finite."""
-
-    def __init__(self, size: int) -> None:
-        self.count = 0
-        self.mean: Vector = np.zeros(size)
-        self._squares: Vector = np.zeros(size)  # sums of squared distances from the mean
-
-    def add(self, values: Floats) -> None:
-        """Takes in rows `[B, K]`."""
-        if not len(values):
-            return
-        other = Moments(values.shape[1])
-        wide = values.astype(np.float64)
-        other.count = len(wide)
-        other.mean = wide.mean(axis=0)
-        other._squares = np.square(wide - other.mean).sum(axis=0)
-        self.merge(other)
-
-    def merge(self, other: Moments) -> None:
-        """Takes in what another has seen."""
-        count = self.count + other.count
-        if not other.count:
-            return
-        delta = other.mean - self.mean
-        self.mean = self.mean + delta * (other.count / count)
-        self._squares = self._squares + other._squares + delta**2 * (self.count * other.count / count)
-        self.count = count
-
-    def standard_deviation(self) -> Vector:
-        """`[K]`; NaN of fewer than two rows."""
-        if self.count < 2:
-            return np.full_like(self.mean, np.nan)
-        deviation: Vector = np.sqrt(self._squares / (self.count - 1))
-        return deviation
-
-    def standard_error(self) -> Vector:
-        """Of the means, `[K]`; NaN of fewer than two rows."""
-        error: Vector = self.standard_deviation() / math.sqrt(max(self.count, 1))
-        return error
 
 
 class ValueSketch:

@@ -11,7 +11,8 @@ import numpy as np
 from maf.errors import DataError
 
 if TYPE_CHECKING:
-    from maf.report.rows import ColumnMoments, ReportRows
+    from maf.report.rows import ReportRows
+    from maf_serving.moments import Covariances
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -129,7 +130,7 @@ class LinearGaussian:
         return log_density
 
 
-def fit_gaussian(moments: ColumnMoments, event_size: int) -> LinearGaussian:
+def fit_gaussian(moments: Covariances, event_size: int) -> LinearGaussian:
     """Maximum likelihood of x alone: the condition is not looked at."""
     d = event_size
     coefficients = np.zeros((len(moments.mean) - d, d))
@@ -141,7 +142,7 @@ def fit_gaussian(moments: ColumnMoments, event_size: int) -> LinearGaussian:
     )
 
 
-def fit_linear_gaussian(moments: ColumnMoments, event_size: int) -> LinearGaussian:
+def fit_linear_gaussian(moments: Covariances, event_size: int) -> LinearGaussian:
     """Maximum likelihood of x given c: linear regression, and the covariance of what it leaves."""
     d = event_size
     deviation = np.where(moments.deviation > 0, moments.deviation, 1.0)

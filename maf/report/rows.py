@@ -15,6 +15,7 @@ import tensorflow as tf
 from maf.errors import DataError
 from maf.observers import reading_progress
 from maf.rows import RowEncoder, Rows, split_table
+from maf_serving.moments import Covariances
 
 if TYPE_CHECKING:
     from maf.config import DataConfig
@@ -45,8 +46,8 @@ class ReportRows:
     c: Array
     test_rows: int
     dropped: int
-    training: ColumnMoments
-    scaled: ColumnMoments
+    training: Covariances
+    scaled: Covariances
     logarithmic: tuple[int, ...] = ()
     condition: RowEncoder | None = None
 
@@ -139,7 +140,7 @@ def _sample(rows: Array, most: int, seed: int) -> Array:
     return np.asarray(rows, np.float64)
 
 
-def _moments(rows: Array, event_scale: Array, condition: RowEncoder | None) -> ColumnMoments:
+def _moments(rows: Array, event_scale: Array, condition: RowEncoder | None) -> Covariances:
     """Of rows as the model learns them: dequantisation adds noise to event columns, so their scale is larger."""
     event_size = len(event_scale)
     moments = _sums(rows, event_size, (), condition)
@@ -152,8 +153,8 @@ def _scaled_moments(
     event_size: int,
     logarithmic: tuple[int, ...],
     condition: RowEncoder | None,
-    training: ColumnMoments,
-) -> ColumnMoments:
+    training: Covariances,
+) -> Covariances:
     """The same where some columns are on a log scale; those with noise never are."""
     if not logarithmic:
         return training
@@ -163,14 +164,14 @@ def _scaled_moments(
     return moments
 
 
-def _sums(rows: Array, event_size: int, logarithmic: tuple[int, ...], condition: RowEncoder | None) -> ColumnMoments:
+def _sums(rows: Array, event_size: int, logarithmic: tuple[int, ...], condition: RowEncoder | None) -> Covariances:
     size = event_size + encode(condition, np.asarray(rows[:1, event_size:], np.float64)).shape[1]
-    moments = ColumnMoments(size)
+    moments = Covariances(size)
     step = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // size))
     for start in range(0, len(rows), step):
         chunk = np.asarray(rows[start : start + step], np.float64)
         event, encoded = _on_scale(chunk[:, :event_size], logarithmic), encode(condition, chunk[:, event_size:])
-        moments.update(np.concatenate([event, encoded], axis=1))
+        moments.add(np.concatenate([event, encoded], axis=1))
     return moments
 
 
@@ -180,44 +181,3 @@ def _on_scale(x: Array, logarithmic: tuple[int, ...]) -> Array:
     scaled = np.array(x, np.float64)
     scaled[:, list(logarithmic)] = np.log(scaled[:, list(logarithmic)])
     return scaled
-
-
-class ColumnMoments:
-    """Moments of K columns over batches of rows, merged as in Chan et al. (1983): no cancellation.
-
-    Attributes:
-      noise: `[K]`, variance of noise that a model sees on top of the rows.
-      count: rows so far.
-      mean, minimum, maximum: `[K]`.
-    """
-
-    def __init__(self, num_columns: int) -> None:
-        self.count = 0
-        self.mean = np.zeros(num_columns)
-        self.minimum = np.full(num_columns, np.inf)
-        self.maximum = np.full(num_columns, -np.inf)
-        self.noise = np.zeros(num_columns)
-        self._products = np.zeros((num_columns, num_columns))
-
-    def update(self, rows: Array) -> None:
-        """Takes in `rows` `[n, K]`, at least one."""
-        mean = rows.mean(axis=0)
-        centred, delta = rows - mean, mean - self.mean
-        count = self.count + len(rows)
-        self._products += centred.T @ centred + np.outer(delta, delta) * (self.count * len(rows) / count)
-        self.mean = self.mean + delta * (len(rows) / count)
-        self.minimum = np.minimum(self.minimum, rows.min(axis=0))
-        self.maximum = np.maximum(self.maximum, rows.max(axis=0))
-        self.count = count
-
-    @property
-    def covariance(self) -> Array:
-        """`[K, K]`."""
-        covariance: Array = self._products / max(self.count, 1) + np.diag(self.noise)
-        return covariance
-
-    @property
-    def deviation(self) -> Array:
-        """Standard deviations `[K]`."""
-        deviation: Array = np.sqrt(np.diag(self.covariance))
-        return deviation

@@ -6,7 +6,7 @@ import pytest
 from maf.config import DataConfig
 from maf.errors import DataError
 from maf.rows import SPLITS, split_table
-from maf.standardization import RunningMoments
+from maf_serving.moments import Moments
 
 
 def write(path, y, c):
@@ -111,9 +111,9 @@ def test_values_beyond_the_dtype_count_as_infinite(tmp_path):
 
 def test_moments_over_batches_equal_moments_of_all_rows():
     rows = 1e9 + np.random.default_rng(0).normal(size=(10_000, 3)) * [1, 10, 100]
-    moments = RunningMoments(3)
+    moments = Moments(3)
     for batch in np.array_split(rows, [1, 1, 7, 5_000]):
-        moments.update(batch)
+        moments.add(batch)
     np.testing.assert_allclose(moments.mean, rows.mean(axis=0), rtol=1e-14)
     np.testing.assert_allclose(moments.scale, rows.std(axis=0), rtol=1e-6)
     np.testing.assert_array_equal(moments.maximum, rows.max(axis=0))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from beam_jobs.evaluation.base_space import BaseSpaceCounts, chi_square_cdf, chi_square_quantile, rough_quantile
-from beam_jobs.evaluation.statistics import RELATIVE_ERROR, Moments, ValueSketch
+from beam_jobs.evaluation.statistics import RELATIVE_ERROR, ValueSketch
+from maf_serving.moments import Moments
 
 
 def in_parts(make, values, seed: int):

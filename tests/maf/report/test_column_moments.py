@@ -1,14 +1,14 @@
 import numpy as np
 
-from maf.report.rows import ColumnMoments
+from maf_serving.moments import Covariances
 
 
 def test_batches_give_the_moments_of_all_rows_however_far_from_zero():
     rng = np.random.default_rng(0)
     rows = 1e8 + rng.normal(size=(1_000, 3)) @ rng.normal(size=(3, 3))
-    moments = ColumnMoments(3)
+    moments = Covariances(3)
     for batch in np.split(rows, [1, 10, 700]):
-        moments.update(batch)
+        moments.add(batch)
     centred = rows - 1e8
     np.testing.assert_allclose(moments.covariance, np.cov(centred.T, bias=True), rtol=1e-6)
     np.testing.assert_allclose(moments.mean - 1e8, centred.mean(axis=0), atol=1e-6)

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 
 from maf.report.likelihoods import compare_likelihoods, fit_gaussian, fit_linear_gaussian
-from maf.report.rows import ColumnMoments, ReportRows
+from maf.report.rows import ReportRows
+from maf_serving.moments import Covariances
 
 
 def moments_of(rows):
-    moments = ColumnMoments(rows.shape[1])
-    moments.update(rows)
+    moments = Covariances(rows.shape[1])
+    moments.add(rows)
     return moments
 
 

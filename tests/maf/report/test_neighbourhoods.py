@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 
 from maf.report.neighbourhoods import QUANTILES, choose_neighbourhoods, influence
-from maf.report.rows import ColumnMoments, ReportRows
+from maf.report.rows import ReportRows
+from maf_serving.moments import Covariances
 
 
 def report_rows(x, c):
-    moments = ColumnMoments(x.shape[1] + c.shape[1])
-    moments.update(np.concatenate([x, c], axis=1))
+    moments = Covariances(x.shape[1] + c.shape[1])
+    moments.add(np.concatenate([x, c], axis=1))
     return ReportRows(x=x, c=c, test_rows=len(x), dropped=0, training=moments, scaled=moments)
 
 
