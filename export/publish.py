@@ -54,7 +54,7 @@ def check_base(model_base: str | Path, version: int | None = None) -> Path:
     if not os.access(base, os.W_OK | os.X_OK):
         raise PublishError(f"model base {str(base)!r} is not writable; expected a directory to write versions to")
     if version is not None:
-        _check_free(base, version)
+        _check_free(base, version, _taken(base))
     return base
 
 
@@ -77,7 +77,7 @@ def publish(staged: Path, base: Path, version: int | None = None) -> Path:
     with base_lock(base):
         number = max(_taken(base), default=0) + 1 if version is None else version
         # under the lock, because a rename would replace an empty directory without a word
-        _check_free(base, number)
+        _check_free(base, number, _taken(base))
         version_dir = base / str(number)
         staged.rename(version_dir)
     try:
@@ -91,13 +91,13 @@ def publish(staged: Path, base: Path, version: int | None = None) -> Path:
     return version_dir
 
 
-def _check_free(base: Path, version: int) -> None:
+def _check_free(base: Path | str, version: int, taken: set[int]) -> None:
     if version < 0:
         raise PublishError(f"version is {version}; expected an integer of at least 0")
-    if version in _taken(base):
+    if version in taken:
         raise PublishError(
             f"version {version} exists in {str(base)!r} and is never overwritten; leave the version out to get "
-            f"{max(_taken(base)) + 1}, or name one that is free"
+            f"{max(taken) + 1}, or name one that is free"
         )
 
 
@@ -186,7 +186,7 @@ def check_remote_base(base: str, version: int | None) -> None:
     """Raises `PublishError` if `version` is none or exists, `tf.errors.OpError` if the base cannot be reached."""
     _gfile().makedirs(base)
     if version is not None:
-        _check_free_remote(base, version)
+        _check_free(base, version, _taken_remote(base))
 
 
 def publish_remote(staged: Path, base: str, version: int | None) -> str:
@@ -209,7 +209,7 @@ def publish_remote(staged: Path, base: str, version: int | None) -> str:
       tf.errors.OpError: if a file cannot be copied.
     """
     number = max(_taken_remote(base), default=0) + 1 if version is None else version
-    _check_free_remote(base, number)
+    _check_free(base, number, _taken_remote(base))
     target = posixpath.join(base, str(number))
     files = [path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file()]
     copied: list[str] = []
@@ -224,16 +224,6 @@ def publish_remote(staged: Path, base: str, version: int | None) -> str:
         _remove_remote(copied, target)
         raise
     return target
-
-
-def _check_free_remote(base: str, version: int) -> None:
-    if version < 0:
-        raise PublishError(f"version is {version}; expected an integer of at least 0")
-    if version in _taken_remote(base):
-        raise PublishError(
-            f"version {version} exists in {base!r} and is never overwritten; leave the version out to get "
-            f"{max(_taken_remote(base)) + 1}, or name one that is free"
-        )
 
 
 def _taken_remote(base: str) -> set[int]:

@@ -132,30 +132,23 @@ def serve(
     from export.contract import find_version  # noqa: PLC0415  # the packages above, when they are needed
 
     version_dir = find_version(model)
-    base = version_dir.parent if version_dir.samefile(model) else Path(model)
-    name = base.absolute().name if name is None else name
+    if name is None:
+        name = (version_dir.parent if version_dir.samefile(model) else Path(model)).absolute().name
     chosen = _choose(backend)
     deadline = time.monotonic() + timeout
-    with tempfile.TemporaryDirectory(prefix="maf-serving-") as directory:
-        arguments = [f"--backend={chosen}", *flags]
-        if base == Path(model):
-            arguments += [f"--model_base_path={base.absolute()}", f"--model_name={name}"]
+    arguments = [f"--backend={chosen}", *flags, f"--model={Path(model).absolute()}", f"--model_name={name}"]
+    for last in (False,) * (_TRIES - 1) + (True,):
+        grpc_port, rest_port = _free_ports(port, rest_api_port)
+        server = _start(name, arguments, grpc_port, rest_port)
+        try:
+            _wait(server, deadline)
+        except BaseException as error:
+            taken = isinstance(error, JobError) and any(text in server.log.lower() for text in _PORT_TAKEN)
+            server.close()
+            if last or not taken or (port and rest_api_port):
+                raise
         else:
-            config = Path(directory) / "models.config"
-            config.write_text(_config_of_one_version(name, version_dir), encoding="utf-8")
-            arguments.append(f"--model_config_file={config}")
-        for last in (False,) * (_TRIES - 1) + (True,):
-            grpc_port, rest_port = _free_ports(port, rest_api_port)
-            server = _start(name, arguments, grpc_port, rest_port)
-            try:
-                _wait(server, deadline)
-            except BaseException as error:
-                taken = isinstance(error, JobError) and any(text in server.log.lower() for text in _PORT_TAKEN)
-                server.close()
-                if last or not taken or (port and rest_api_port):
-                    raise
-            else:
-                return server
+            return server
     raise AssertionError("the last try returns or raises")
 
 
@@ -166,20 +159,6 @@ def _choose(backend: str) -> str:
     from serving_config.serving_backend import PROGRAM, PROGRAM_VARIABLE  # noqa: PLC0415  # when they are needed
 
     return "binary" if os.environ.get(PROGRAM_VARIABLE) or shutil.which(PROGRAM) else "local"
-
-
-def _config_of_one_version(name: str, version_dir: Path) -> str:
-    from google.protobuf import text_format  # noqa: PLC0415  # when they are needed
-
-    from maf_serving.model_spec import VersionPolicy  # noqa: PLC0415
-    from serving_config.server_files import model_server_config  # noqa: PLC0415
-    from serving_config.spec import ServedModel, ServingSpec  # noqa: PLC0415
-
-    policy = VersionPolicy(kind="specific", versions=(int(version_dir.name),))
-    base = str(version_dir.parent.absolute())
-    spec = ServingSpec(models=(ServedModel(name=name, base_path=base, version_policy=policy),))
-    text: str = text_format.MessageToString(model_server_config(spec, {name: base}))
-    return text
 
 
 def _free_ports(*wanted: int) -> list[int]:

@@ -89,7 +89,7 @@ def test_a_copy_that_fails_leaves_nothing(staged, base, monkeypatch, error):
 def test_another_exporters_files_are_left_alone(staged, base, monkeypatch):
     """Both took the same number: the later one fails at the first file that is there, and removes its own alone."""
     publish_remote(staged, base, 1)
-    monkeypatch.setattr(publish, "_check_free_remote", lambda *_: None)
+    monkeypatch.setattr(publish, "_check_free", lambda *_: None)
     with pytest.raises(tf.errors.AlreadyExistsError):
         publish_remote(staged, base, 1)
     assert content(f"{base}/1") == {name: f"content of {name}" for name in FILES}
