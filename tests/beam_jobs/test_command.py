@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import beam_jobs
+from tests.waiting import SOON, until
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -64,13 +64,9 @@ def test_an_interrupted_job_leaves_nothing(
     # One row per batch: the job would take minutes.
     command += [f"--output={output}", "--batch_size=1", *([] if with_tensorflow else scored_elsewhere)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("scores.staging-*/scored-*")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: list(tmp_path.glob("scores.staging-*/scored-*")), of=process)
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=SOON)
     assert process.returncode == 128 + number
     assert stderr == f"\nerror: interrupted by {number.name}; nothing was written\n"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.parquet"]

@@ -14,6 +14,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.waiting import until
+
 ROWS = 60_000
 
 
@@ -26,11 +28,7 @@ def command(model_base, write_parquet, make_columns, tmp_path) -> list[str]:
 
 
 def wait_until_it_writes(process: subprocess.Popen, directory: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not list(directory.glob("scores.staging-*/scored-*")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: list(directory.glob("scores.staging-*/scored-*")), of=process)
 
 
 def test_a_killed_job_shows_nothing_and_can_be_run_again(command, scored_elsewhere, tmp_path):

@@ -17,6 +17,7 @@ from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import ShardWriter
 from maf_serving.rejection import REJECTED_SCHEMA
 from tests.beam_jobs import kept_file_system
+from tests.waiting import until
 
 PARQUET = TableFormat(name="parquet", compression="snappy", rows_per_file=None)
 
@@ -60,10 +61,7 @@ def test_a_lease_is_renewed_until_it_is_released(output, tmp_path, monkeypatch):
     staged = stage_output(output, existing="refuse")
     (path,) = tmp_path.glob("*/lease.json")
     os.utime(path, (0, 0))
-    deadline = time.monotonic() + 10
-    while path.stat().st_mtime == 0:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: path.stat().st_mtime != 0)
     staged.discard()
     time.sleep(0.1)
     assert directories(tmp_path) == set()
@@ -127,10 +125,7 @@ def test_a_launcher_that_waits_neither_hides_that_its_job_began_nor_brings_a_lea
     lease._next_renewal.clear()
     lease.renew_lease(staged.directory)
     os.utime(path, (0, 0))
-    deadline = time.monotonic() + 10
-    while path.stat().st_mtime == 0:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: path.stat().st_mtime != 0)
     assert "queued" not in json.loads(path.read_bytes())
     path.unlink()
     time.sleep(0.2)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
-import time
 
 from beam_jobs.jobs import summary
+from tests.waiting import until
 
 
 class Terminal(io.StringIO):
@@ -15,10 +15,7 @@ class Terminal(io.StringIO):
 
 
 def shown(terminal, what):
-    deadline = time.monotonic() + 10
-    while what not in terminal.getvalue():
-        assert time.monotonic() < deadline, terminal.getvalue()
-        time.sleep(0.01)
+    until(lambda: what in terminal.getvalue())
 
 
 def test_a_terminal_shows_rows_and_how_many_were_rejected(monkeypatch):

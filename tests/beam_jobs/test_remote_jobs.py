@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from beam_jobs.jobs.sample import sample_table
 from beam_jobs.jobs.score import score_table
 from beam_jobs.options.job_options import EvaluateOptions, SampleOptions, ScoreOptions
 from beam_jobs.runner.options import parse_beam_flags
+from tests.waiting import until
 
 boto3 = pytest.importorskip("boto3", reason="boto3 and moto are in the extra dev")
 pytest.importorskip("moto", reason="boto3 and moto are in the extra dev")
@@ -71,6 +71,12 @@ class Bucket:
         return summary
 
 
+def answers(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -79,12 +85,7 @@ def server(tmp_path_factory):
     process = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log
     )
-    deadline = time.monotonic() + 60
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            break
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: answers(port), of=process)
     yield f"http://127.0.0.1:{port}"
     process.terminate()
     process.wait(30)
@@ -269,12 +270,8 @@ def test_a_killed_job_shows_nothing_and_the_next_one_cleans_up(bucket, model, ma
     process = subprocess.Popen(
         [*command, *scored_elsewhere], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
     )
-    deadline = time.monotonic() + 90
     # Uploads show when they are complete: one that has begun says that rows are being written.
-    while not any("/scored-" in key for key in bucket.uploads()):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: any("/scored-" in key for key in bucket.uploads()), of=process)
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL

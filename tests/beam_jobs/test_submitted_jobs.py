@@ -8,11 +8,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
+from tests.waiting import until
 
 ROWS = 1_500
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -62,13 +63,6 @@ def start(job_server, model_base, write_parquet, make_columns, scored_elsewhere,
     for process in processes:
         process.kill()
         process.communicate()
-
-
-def until(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def await_submission(process):

@@ -12,6 +12,7 @@ import pytest
 from maf.errors import RunError
 from maf.fit import mean_nll
 from maf.run_directory import read_run
+from tests.waiting import SOON, until
 
 SMALL = [
     "--num_layers",
@@ -142,12 +143,9 @@ def test_an_interrupted_run_says_what_is_there(table, tmp_path, number, marker):
         code += "maf.train.split_table = lambda *_, **__: time.sleep(60)\n"
     command = [sys.executable, "-c", f"{code}sys.exit(maf.__main__.main())", *map(str, options)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not (run / marker).exists():
-            time.sleep(0.01)
-        started = time.monotonic()
+        until((run / marker).exists, of=process)
         process.send_signal(number)
-        told = process.communicate(timeout=60)[1].splitlines()[-1]
-        assert time.monotonic() - started < 2
+        told = process.communicate(timeout=SOON)[1].splitlines()[-1]
     assert process.returncode == 128 + number
     if marker == "config.json":
         assert told == "error: interrupted by SIGINT; nothing was written"

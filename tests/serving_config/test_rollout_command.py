@@ -14,6 +14,7 @@ from maf_serving.model_spec import VersionPolicy
 from serving_config.configuration import build_files
 from serving_config.rollout import main
 from serving_config.spec import ServedModel, ServingSpec
+from tests.waiting import until
 
 POLICY = VersionPolicy(kind="specific", versions=(1,))
 MODEL = ServedModel(name="flow", base_path="gs://bucket/flow", version_policy=POLICY, version_labels={"stable": 1})
@@ -88,9 +89,7 @@ def test_an_interrupted_rollout_takes_back_a_version_that_is_not_loaded(server, 
     with subprocess.Popen(
         [*command, "--models_config", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        end = time.monotonic() + 30
-        while "versions: 9" not in path.read_text() and time.monotonic() < end:
-            time.sleep(0.02)
+        until(lambda: "versions: 9" in path.read_text(), of=process)
         time.sleep(0.3)  # it waits for the version
         process.send_signal(number)
         out, told = process.communicate(timeout=30)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from tests.waiting import until
 
 ROWS = 4_000
 
@@ -125,10 +126,7 @@ def job_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     module = "apache_beam.runners.portability.local_job_service_main"
     port = directory / "port"
     with _running(directory, "-m", module, f"--port_file={port}", f"--staging_dir={directory / 'staging'}"):
-        deadline = time.monotonic() + 60
-        while not (port.is_file() and port.read_text()):
-            assert time.monotonic() < deadline, (directory / "log").read_text()
-            time.sleep(0.05)
+        until(lambda: port.is_file() and port.read_text())
         yield f"localhost:{port.read_text().strip()}"
 
 

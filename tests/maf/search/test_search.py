@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import numpy as np
 import optuna
@@ -19,6 +18,7 @@ from maf.search.arguments import SearchArguments, parse_search
 from maf.search.search_directory import clearly_better
 from maf.search.space import configure, defaults, first_values, space
 from maf.search.study import search
+from tests.waiting import until
 
 FIXED = frozenset({"condition_units", "num_layers", "num_bins", "max_epochs", "batch_size", "condition_bins"})
 
@@ -71,7 +71,7 @@ def test_a_search_that_is_killed_goes_on_with_the_trial_that_was_cut_short(table
     command = [sys.executable, "-u", "-m", "maf.search", *argv, "--max_trials=9"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         before = next(line.rstrip("\n") for line in process.stdout if line.startswith("    0 "))
-        wait_for(lambda: (output / "trial" / "config.json").exists() and list((output / "trial").glob("state*")))
+        until(lambda: (output / "trial" / "config.json").exists() and list((output / "trial").glob("state*")))
         process.kill()
         rest = process.stdout.read().splitlines()  # a trial may have ended between
     done = [before, *(line for line in rest if line.split()[0].isdigit())]
@@ -87,13 +87,6 @@ def test_a_search_that_is_killed_goes_on_with_the_trial_that_was_cut_short(table
     assert (killed.state.name, again.state.name) == ("FAIL", "COMPLETE")
     assert killed.params == again.params == cut_short
     assert read_run(output / "best").training_summary.validation_nll <= best
-
-
-def wait_for(happened, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def trials_of(output):

@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from serving_config.client.options import parse_call
 from serving_config.errors import UsageError
+from tests.waiting import SOON, until
 
 COLUMNS = ["--event_columns", "x0,x1", "--conditional_columns", "c0"]
 
@@ -85,10 +85,8 @@ def test_help_is_instant_and_loads_nothing_heavy():
         "heavy = {'tensorflow', 'pyarrow', 'numpy', 'grpc', 'urllib3', 'apache_beam'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    started = time.monotonic()
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert time.monotonic() - started < 5
     assert "--num_samples" in run.stdout
 
 
@@ -115,11 +113,9 @@ def test_a_stuck_call_ends_when_it_is_interrupted_and_leaves_nothing(server, row
         with subprocess.Popen(
             [*command, "--output", str(tmp_path / "o.csv")], stderr=subprocess.PIPE, text=True
         ) as process:
-            end = time.monotonic() + 30
-            while not server.in_flight and time.monotonic() < end:
-                time.sleep(0.02)
+            until(lambda: server.in_flight, of=process)
             process.send_signal(number)
-            _, told = process.communicate(timeout=10)
+            _, told = process.communicate(timeout=SOON)
     finally:
         server.stuck.set()
     assert process.returncode == 128 + number

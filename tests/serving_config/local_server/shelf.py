@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 
 from maf_serving.codes import Code
@@ -35,13 +34,6 @@ class Shelf:
 
 def states(manager):
     return {version: status.state for version, status in manager.statuses("m")}
-
-
-def until(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def used(manager, **request):

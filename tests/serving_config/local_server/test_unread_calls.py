@@ -14,6 +14,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from serving_config.local_server.grpc_door import CallLimits, GrpcDoor
 from tests.serving_config.local_server.support import predict_request
 from tests.serving_config.local_server.unreading_client import UnreadingClient
+from tests.waiting import until
 
 ROWS = 200_000
 CLIENTS = 30
@@ -41,26 +42,16 @@ def open_door():
         yield start
 
 
-def until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_clients_that_keep_their_windows_shut_delay_nobody_and_are_cut_off(open_door):
-    door, port, predict = open_door(answer=2.0)
+    door, port, predict = open_door(answer=4.0)
     predict(predict_request(), timeout=30)
     with contextlib.ExitStack() as stack:
         request = predict_request("large")
         unread = [stack.enter_context(UnreadingClient(port, request, answers_pings=True)) for _ in range(CLIENTS)]
         until(lambda: len(door._unread._answered) == CLIENTS or any(each.ended.is_set() for each in unread))
-        slowest = 0.0
-        for _ in range(20):
-            started = time.monotonic()
+        for _ in range(5):
             predict(predict_request(), timeout=30)  # two threads, thirty answers that are stuck
-            slowest = max(slowest, time.monotonic() - started)
-        assert slowest < 1.0
+        assert not any(each.ended.is_set() for each in unread)  # it waited for none of them
         until(lambda: all(each.ended.is_set() for each in unread))
         assert not door._unread._answered
     assert len(predict(predict_request("large"), timeout=30).outputs["log_prob"].tensor_content) == 4 * ROWS

@@ -10,7 +10,8 @@ from maf_serving.codes import Code
 from serving_config.local_server.errors import RequestError
 from serving_config.local_server.model_config import ModelConfig, State
 from serving_config.local_server.model_manager import ModelManager
-from tests.serving_config.local_server.shelf import states, until, used
+from tests.serving_config.local_server.shelf import states, used
+from tests.waiting import until
 
 
 def test_a_reload_with_a_missing_base_path_waits_for_it_and_keeps_others_waiting(shelf, manage, tmp_path):
