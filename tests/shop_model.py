@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from export.contract import CONTRACT_PATH, ConditionColumn, Contract, Signature, TensorSpec, encoded_columns
+from export import ConditionColumn, Contract
+from export.contract import CONTRACT_PATH, Signature, TensorSpec, encoded_columns
 
 BIG_STORE = 9007199254740993  # 2^53 + 1: no double is that
 COLUMNS = (

@@ -15,8 +15,9 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.options.job_options import ScoreOptions
-from export.contract import CONTRACT_PATH, Contract, Signature, TensorSpec
+from beam_jobs import ScoreOptions
+from export import Contract
+from export.contract import CONTRACT_PATH, Signature, TensorSpec
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -205,7 +206,7 @@ class Scored:
 @pytest.fixture
 def score(model_base: Path, tmp_path: Path) -> Callable[..., Scored]:
     """Scores files with the model, on threads of this process, and reads the output back."""
-    from beam_jobs.jobs.score import score_table  # noqa: PLC0415  # loads Beam
+    from beam_jobs import score_table  # noqa: PLC0415
 
     def run(*inputs: str, output: str = "scores", **options) -> Scored:
         summary = score_table(

@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_jobs.errors import UsageError
+from beam_jobs import UsageError
 from beam_jobs.output import staging
 from beam_jobs.output.staging import stage_output
 from beam_jobs.output.table_format import TableFormat

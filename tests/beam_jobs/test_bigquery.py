@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.errors import JobError, UsageError
-from beam_jobs.jobs.sample import sample_table
-from beam_jobs.options.job_options import BigQueryTable, SampleOptions, parse_place
+from beam_jobs import JobError, SampleOptions, UsageError, sample_table
+from beam_jobs.options.job_options import BigQueryTable, parse_place
 from beam_jobs.sources import bigquery_source
 from beam_jobs.sources.bigquery_source import ROWS_OF_A_STREAM, StorageClient
 

@@ -12,12 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 import requests
 
-from beam_jobs.errors import JobError, UsageError
+from beam_jobs import JobError, SampleOptions, ScoreOptions, UsageError, sample_table, score_table
 from beam_jobs.jobs.running import load_results
-from beam_jobs.jobs.sample import sample_table
-from beam_jobs.jobs.score import score_table
 from beam_jobs.options import job_options
-from beam_jobs.options.job_options import SampleOptions, ScoreOptions
 from beam_jobs.output import bigquery_load
 from tests.beam_jobs import kept_file_system
 

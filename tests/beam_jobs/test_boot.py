@@ -13,9 +13,7 @@ import pytest
 from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_api_pb2_grpc, beam_runner_api_pb2
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
 
-from beam_jobs import boot
-from beam_jobs.jobs.score import score_table
-from beam_jobs.options.job_options import ScoreOptions
+from beam_jobs import ScoreOptions, boot, score_table
 from beam_jobs.runner.options import parse_beam_flags
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from beam_jobs.errors import ChangedInputError, JobError, UsageError
+from beam_jobs import JobError, UsageError
+from beam_jobs.errors import ChangedInputError
 from beam_jobs.jobs import running
 from beam_jobs.options.job_options import Files
 from beam_jobs.sources.csv_source import CsvSource

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.errors import JobError, UsageError
+from beam_jobs import JobError, UsageError
 from beam_jobs.sources import input_files
 from beam_jobs.sources.source import ReadPlan
 from maf_serving.rejection import RejectedRows

@@ -20,11 +20,10 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import DockerEnvironment
 
-from beam_jobs.errors import UsageError
+from beam_jobs import ScoreOptions, UsageError
 from beam_jobs.jobs.running import Publish, add_steps, prepare_job
 from beam_jobs.jobs.score import plan_score
 from beam_jobs.options.flags import score_flags
-from beam_jobs.options.job_options import ScoreOptions
 from beam_jobs.runner.options import check_places, parse_beam_flags
 from tests.beam_jobs.kept_file_system import KeptFileSystem  # noqa: F401  # registers itself with Beam
 

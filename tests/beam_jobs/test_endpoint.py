@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.errors import EndpointBusyError, EndpointError, UsageError
+from beam_jobs import UsageError
+from beam_jobs.errors import EndpointBusyError, EndpointError
 from beam_jobs.model.endpoint import EndpointHandler, PredictClient
 from beam_jobs.options.flags import parse_score_flags
 from beam_jobs.options.job_options import EndpointOptions

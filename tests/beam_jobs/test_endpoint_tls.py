@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 import trustme
 
-from beam_jobs.errors import EndpointBusyError, UsageError
+from beam_jobs import UsageError
+from beam_jobs.errors import EndpointBusyError
 from beam_jobs.model.endpoint import PredictClient, RowRate
 from beam_jobs.options.flags import parse_score_flags
 from beam_jobs.options.job_options import EndpointOptions, parse_place

@@ -8,9 +8,7 @@ import statistics
 import numpy as np
 import pytest
 
-from beam_jobs.errors import JobError
-from beam_jobs.jobs.evaluate import evaluate_table
-from beam_jobs.options.job_options import EvaluateOptions
+from beam_jobs import EvaluateOptions, JobError, evaluate_table
 
 ROWS = 6_000
 

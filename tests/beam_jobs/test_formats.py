@@ -10,9 +10,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.errors import UsageError
-from beam_jobs.jobs.score import score_table
-from beam_jobs.options.job_options import ScoreOptions
+from beam_jobs import ScoreOptions, UsageError, score_table
 from beam_jobs.sources import input_files
 from beam_jobs.sources.source import ReadPlan
 from tests.beam_jobs.write_table import FORMATS, example, frame, write_table

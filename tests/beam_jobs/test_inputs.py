@@ -7,10 +7,9 @@ import doctest
 import pyarrow as pa
 import pytest
 
-from beam_jobs.errors import UsageError
+from beam_jobs import ScoreOptions, UsageError
 from beam_jobs.jobs.score import plan_score
 from beam_jobs.options import job_options
-from beam_jobs.options.job_options import ScoreOptions
 from beam_jobs.sources import source
 
 GOOD = {"x0": [1.0], "x1": [1.0], "c0": [1.0]}

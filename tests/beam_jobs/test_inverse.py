@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_jobs.errors import UsageError
+from beam_jobs import UsageError
 
 
 def test_base_space_stands_beside_log_prob(score, write_parquet, make_columns, density):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from apache_beam.internal import pickler
 
-from beam_jobs.errors import JobError, UsageError
+from beam_jobs import JobError, UsageError
 from beam_jobs.output import lease
 from beam_jobs.output.staging import stage_output
 from beam_jobs.output.table_format import TableFormat

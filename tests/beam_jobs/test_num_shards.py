@@ -7,9 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.errors import UsageError
-from beam_jobs.jobs.sample import sample_table
-from beam_jobs.options.job_options import SampleOptions
+from beam_jobs import SampleOptions, UsageError, sample_table
 from beam_jobs.output.writing import RowRange, share_rows
 
 

@@ -8,7 +8,7 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from beam_jobs.errors import UsageError
+from beam_jobs import UsageError
 from beam_jobs.options.flags import (
     evaluate_flags,
     parse_evaluate_flags,

@@ -17,11 +17,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from beam_jobs.errors import UsageError
-from beam_jobs.jobs.evaluate import evaluate_table
-from beam_jobs.jobs.sample import sample_table
-from beam_jobs.jobs.score import score_table
-from beam_jobs.options.job_options import COMPRESSIONS, OUTPUT_FORMATS, EvaluateOptions, SampleOptions, ScoreOptions
+from beam_jobs import (
+    EvaluateOptions,
+    SampleOptions,
+    ScoreOptions,
+    UsageError,
+    evaluate_table,
+    sample_table,
+    score_table,
+)
+from beam_jobs.options.job_options import COMPRESSIONS, OUTPUT_FORMATS
 from beam_jobs.output.avro import avro_schema, encode_records
 from beam_jobs.output.byte_columns import contents
 from beam_jobs.output.table_format import TableFormat

@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
+from beam_jobs import UsageError
 from beam_jobs.command import MainThreadStream, configure_logs
-from beam_jobs.errors import UsageError
 from tests.docs.commands import ROOT
 
 

@@ -14,11 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.errors import UsageError
-from beam_jobs.jobs.evaluate import evaluate_table
-from beam_jobs.jobs.sample import sample_table
-from beam_jobs.jobs.score import score_table
-from beam_jobs.options.job_options import EndpointOptions, EvaluateOptions, SampleOptions, ScoreOptions
+from beam_jobs import (
+    EvaluateOptions,
+    SampleOptions,
+    ScoreOptions,
+    UsageError,
+    evaluate_table,
+    sample_table,
+    score_table,
+)
+from beam_jobs.options.job_options import EndpointOptions
 from tests.beam_jobs.write_table import frame
 from tests.shop_model import BIG_STORE, log_prob, save_shop_model
 

@@ -6,8 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_jobs.jobs.score import score_table
-from beam_jobs.options.job_options import ScoreOptions
+from beam_jobs import ScoreOptions, score_table
 from tests.shop_model import BIG_STORE, COLUMNS, ENCODED, encode
 
 ROWS = [

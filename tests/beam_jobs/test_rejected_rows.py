@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_jobs.errors import JobError
+from beam_jobs import JobError
 
 PARQUET_DAMAGE = {
     "null": None,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from beam_jobs import ScoreOptions
 from beam_jobs.jobs.running import prepare_job
 from beam_jobs.jobs.score import plan_score
-from beam_jobs.options.job_options import Files, ScoreOptions
+from beam_jobs.options.job_options import Files
 from beam_jobs.runner.options import parse_beam_flags
 from beam_jobs.sources.input_files import find_sources
 from maf_serving.row_seeds import file_names

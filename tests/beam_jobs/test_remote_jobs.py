@@ -18,11 +18,16 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.io.filesystems import FileSystems
 
-from beam_jobs.errors import JobError, UsageError
-from beam_jobs.jobs.evaluate import evaluate_table
-from beam_jobs.jobs.sample import sample_table
-from beam_jobs.jobs.score import score_table
-from beam_jobs.options.job_options import EvaluateOptions, SampleOptions, ScoreOptions
+from beam_jobs import (
+    EvaluateOptions,
+    JobError,
+    SampleOptions,
+    ScoreOptions,
+    UsageError,
+    evaluate_table,
+    sample_table,
+    score_table,
+)
 from beam_jobs.runner.options import parse_beam_flags
 from tests.waiting import until
 

@@ -6,8 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.jobs.sample import sample_table
-from beam_jobs.options.job_options import SampleOptions
+from beam_jobs import SampleOptions, sample_table
 from beam_jobs.runner.options import parse_beam_flags
 
 RUNNERS = {

@@ -10,7 +10,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.errors import JobError, UsageError
+from beam_jobs import JobError, UsageError
 
 
 def test_log_prob_equals_the_formula_for_every_row(score, write_parquet, make_columns, density):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_jobs.errors import JobError, UsageError
+from beam_jobs import JobError, UsageError
 from beam_jobs.output.staging import stage_output
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import ShardWriter

@@ -7,10 +7,7 @@ import shutil
 
 import pytest
 
-from beam_jobs.errors import JobError
-from beam_jobs.jobs.score import score_table
-from beam_jobs.model.saved_model import SavedModelHandler
-from beam_jobs.options.job_options import ScoreOptions
+from beam_jobs import JobError, SavedModelHandler, ScoreOptions, score_table
 from export.contract import CONTRACT_PATH
 
 

@@ -8,11 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.jobs.evaluate import evaluate_table
-from beam_jobs.jobs.sample import sample_table
-from beam_jobs.jobs.score import score_table
-from beam_jobs.options.job_options import EvaluateOptions, SampleOptions, ScoreOptions
-from export.contract import CONTRACT_PATH, Contract, Signature, TensorSpec
+from beam_jobs import EvaluateOptions, SampleOptions, ScoreOptions, evaluate_table, sample_table, score_table
+from export import Contract
+from export.contract import CONTRACT_PATH, Signature, TensorSpec
 
 MEAN, SCALE = np.array([1.0, -1.0], np.float32), np.array([2.0, 0.5], np.float32)
 ROWS = 3_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from beam_jobs.errors import UsageError
+from beam_jobs import UsageError
 from tests.beam_jobs.write_table import frame
 
 

@@ -17,15 +17,13 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from export import Contract, ContractError, ModelError
 from export.builder import build
-from export.contract import Contract, ContractError
-from export.errors import ModelError
 from maf_serving.page import element, to_html
 from serving_config.generate import read_spec
-from serving_config.local_server import predict
+from serving_config.local_server import ServerOptions, predict
 from serving_config.local_server.connection_guard import ConnectionLimits
 from serving_config.local_server.rest_door import BodyLimits
-from serving_config.local_server.server import ServerOptions
 from serving_config.serve_options import parse_serve_flags
 
 ROOT = Path(__file__).parents[2]
@@ -220,7 +218,7 @@ def test_keys_travel_as_paths():
 
 @holds("Only an output of ours is replaced")
 def test_a_foreign_directory_is_not_replaced(tmp_path):
-    from beam_jobs.errors import UsageError  # noqa: PLC0415
+    from beam_jobs import UsageError  # noqa: PLC0415
     from beam_jobs.output.staging import stage_output  # noqa: PLC0415
 
     (tmp_path / "mine").mkdir()

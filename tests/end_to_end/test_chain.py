@@ -12,8 +12,7 @@ import tensorflow as tf
 from beam_jobs import ScoreOptions, score_table
 from examples import five_layer_maf
 from export import export_saved_model
-from maf.routing import make_bijector_kwargs
-from maf.run_directory import read_run
+from maf import make_bijector_kwargs, read_run
 
 
 def scored_log_probs(directory):

@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import maf_serving as ms
-from beam_jobs.jobs.score import score_table
-from beam_jobs.options.job_options import ScoreOptions
+from beam_jobs import ScoreOptions, score_table
 from maf.errors import DataError
 from maf.table import CategoryCodes, open_files
 from maf_serving.saved_model import LoadedModel

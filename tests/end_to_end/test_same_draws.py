@@ -7,10 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.jobs.sample import sample_table
-from beam_jobs.options.job_options import SampleOptions
+from beam_jobs import SampleOptions, sample_table
 from maf_serving.row_seeds import draw_seeds, row_keys
-from serving_config.client import Client
+from serving_config import Client
 from serving_config.client.options import parse_call
 from serving_config.client.table_call import call_table
 from tests.beam_jobs.conftest import save_model

@@ -17,14 +17,11 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from export import saved_model
-from export.errors import ExportWarning
+from export import ExportWarning, saved_model
 from export.verification import verification
 from export.verification.comparison import LiveModel
 from export.verification.replay import Replies, answer_object
-from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
-from maf.flow import build_flow
-from maf.layers import create_named_maf
+from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, build_flow, create_named_maf
 from maf.run_directory import RunDirectory, RunSummary, variables_to_arrays, write_arrays
 from maf.standardization import Standardization
 

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from export import ModelError
 from export.base_sampler import make_base_sampler
-from export.errors import ModelError
 
 tfd = tfp.distributions
 

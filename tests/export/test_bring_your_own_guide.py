@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from export.contract import read_contract
+from export import read_contract
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "bring_your_own.md").read_text(encoding="utf-8")
@@ -86,8 +86,7 @@ def test_the_example_is_exported_from_its_checkpoint(tmp_path):
     import tf_keras  # noqa: PLC0415
 
     from examples import bring_your_own  # noqa: PLC0415
-    from export.saved_model import export_model  # noqa: PLC0415
-    from export.source import CheckpointSource  # noqa: PLC0415
+    from export import CheckpointSource, export_model  # noqa: PLC0415
     from maf_serving.columns import as_condition_columns  # noqa: PLC0415
 
     tf_keras.utils.set_random_seed(0)  # 150 steps from the worst weights do not get that far

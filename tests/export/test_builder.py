@@ -2,8 +2,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from export import ModelError, OptionError
 from export.builder import build, parse_builder
-from export.errors import ModelError, OptionError
 
 SOURCE = """
 import tensorflow as tf

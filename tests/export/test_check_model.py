@@ -9,10 +9,8 @@ import tensorflow_probability as tfp
 
 from export import ContractError, ModelError, export_saved_model
 from export.check_model import check_model
-from maf.config import FlowConfig
+from maf import FlowConfig, build_flow, create_named_maf
 from maf.errors import RoutingError
-from maf.flow import build_flow
-from maf.layers import create_named_maf
 
 tfb = tfp.bijectors
 tfd = tfp.distributions

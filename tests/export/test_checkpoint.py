@@ -6,10 +6,11 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
+from export import ModelError, OptionError
 from export.builder import Built
 from export.check_model import check_masks, check_model
 from export.checkpoint import check_checkpoint, restore_weights, used_variables
-from export.errors import CheckpointError, ModelError, OptionError
+from export.errors import CheckpointError
 from export.verification.comparison import LiveModel
 from tests.export.conftest import CONDITION_SIZES, FLOWS, columns, layer, network, normal
 

@@ -11,7 +11,7 @@ import pytest
 
 import export
 from export import __main__ as command
-from export.contract import read_contract
+from export import read_contract
 from export.signatures import read_warmup
 from maf_serving.batching import BATCHING_PATH, BatchingParameters
 

@@ -9,13 +9,12 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from export import ExportWarning
 from export.compiled import compile_density as compiling
 from export.compiled.compile_density import compile_density
 from export.compiled.steps import TfpStep
-from export.errors import ExportWarning
 from export.tfp_density import TfpDensity
-from maf.config import FlowConfig
-from maf.flow import build_flow
+from maf import FlowConfig, build_flow
 from maf.standardization import Standardization
 
 ROWS = 9

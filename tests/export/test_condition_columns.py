@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from export.contract import ConditionColumn, Contract, ContractError, encoded_columns
+from export import ConditionColumn, Contract, ContractError
+from export.contract import encoded_columns
 from tests.export.test_contract import make_contract
 
 COLUMNS = (

@@ -5,17 +5,8 @@ import json
 
 import pytest
 
-from export.contract import (
-    CONTRACT_PATH,
-    Contract,
-    ContractError,
-    TensorSpec,
-    TrainingSummary,
-    check_column_names,
-    find_version,
-    list_versions,
-    read_contract,
-)
+from export import Contract, ContractError, TrainingSummary, read_contract
+from export.contract import CONTRACT_PATH, TensorSpec, check_column_names, find_version, list_versions
 from export.signatures import make_signatures, sampling_signatures
 
 

@@ -11,14 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from export.contract import read_contract
-from export.errors import OptionError
-from export.saved_model import export_model
-from export.source import RunSource
+from export import OptionError, RunSource, export_model, read_contract
 from export.verification.version import verify_version
-from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
+from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, start_run
 from maf.run_directory import RunDirectory
-from maf.train import start_run
 from tests.export.test_raw_conditions import example
 
 REGIONS, BRANDS = ("north", "south", "east"), ("a", "b")

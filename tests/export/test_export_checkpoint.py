@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.contract import read_contract
-from export.errors import CheckpointError, ModelError
-from export.saved_model import export_model
-from export.source import CheckpointSource
+from export import CheckpointSource, ModelError, export_model, read_contract
+from export.errors import CheckpointError
 from export.verification import verification
 from export.verification.comparison import LiveModel
 from export.verification.replay import Replies, answer_object

@@ -11,9 +11,9 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from export import ExportWarning
 from export.compiled.compile_density import compile_density
 from export.compiled.steps import MaskedStep, TfpStep
-from export.errors import ExportWarning
 from export.tfp_density import TfpDensity
 
 D, C, BINS, ROWS = 3, 2, 4, 40

@@ -5,10 +5,8 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from export.saved_model import export_saved_model
-from maf.config import FlowConfig
-from maf.flow import build_flow
-from maf.likelihood import log_prob
+from export import export_saved_model
+from maf import FlowConfig, build_flow, log_prob
 from maf.standardization import Standardization
 from tests.export.conftest import randomise
 

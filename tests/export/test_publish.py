@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export import ExportWarning, PublishError
 from export import publish as publish_module
-from export.errors import ExportWarning, PublishError
 from export.publish import check_base, publish, staging_directory
 
 FILES = 30

@@ -9,18 +9,25 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from export.contract import ConditionColumn, ContractError, encoded_columns, read_contract
-from export.errors import VerificationError
-from export.saved_model import export_model, export_saved_model
+from export import (
+    ConditionColumn,
+    ContractError,
+    ExportOptions,
+    TrainedModel,
+    VerificationError,
+    export_model,
+    export_saved_model,
+    read_contract,
+)
+from export.contract import encoded_columns
 from export.signatures import Request, read_warmup
-from export.source import ExportOptions, TrainedModel
 from export.verification import verification
 from export.verification.comparison import LiveModel
 from export.verification.inputs import draw_inputs
 from export.verification.replay import Replies, answer_object, answer_session
 from export.verification.verification import verify
 from export.verification.version import verify_version
-from maf.layers import create_named_maf
+from maf import create_named_maf
 from maf_serving.columns import as_condition_columns
 
 tfb = tfp.bijectors

@@ -7,8 +7,7 @@ import uuid
 import pytest
 import tensorflow as tf
 
-from export import publish
-from export.errors import PublishError
+from export import PublishError, publish
 from export.publish import LocalBase, RemoteBase, check_remote_base, open_base, publish_remote
 
 FILES = ("assets.extra/contract.json", "fingerprint.pb", "saved_model.pb", "variables/variables.index")

@@ -22,7 +22,7 @@ from export import (
     read_contract,
 )
 from export import saved_model as saved_model_module
-from maf.layers import create_named_maf
+from maf import create_named_maf
 
 tfb = tfp.bijectors
 tfd = tfp.distributions

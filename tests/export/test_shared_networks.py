@@ -6,7 +6,7 @@ from export.compiled import compile_density
 from export.compiled.blocks import LoopedBlocks, UnrolledBlocks
 from export.compiled.compile_density import SharedNetworks
 from export.compiled.conditioner import read_conditioner
-from maf.layers import create_named_maf
+from maf import create_named_maf
 
 
 def conditioner(**options):

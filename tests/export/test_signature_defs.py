@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from export.contract import PREDICT_METHOD_NAME, REGRESS_METHOD_NAME, TensorSpec, read_contract
-from export.errors import VerificationError
+from export import VerificationError, read_contract
+from export.contract import PREDICT_METHOD_NAME, REGRESS_METHOD_NAME, TensorSpec
 from export.signatures import check_signature_defs, write_method_names
 
 

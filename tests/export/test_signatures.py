@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from export.contract import read_contract
-from maf.routing import make_bijector_kwargs
+from export import read_contract
+from maf import make_bijector_kwargs
 
 
 def kwargs(exported, condition):

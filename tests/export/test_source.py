@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from export import CheckpointSource, ConditionColumn, ContractError, OptionError, RunSource
 from export import __main__ as command
-from export.contract import ConditionColumn, ContractError
-from export.errors import OptionError
-from export.source import CheckpointSource, RunSource, read_source
+from export.source import read_source
 
 NOTHING = dict.fromkeys(("run", "builder", "checkpoint", "event", "condition", "condition_spec"))
 OWN = {"builder": "flows:build", "checkpoint": Path("ckpt"), "event": ("x0",)}

@@ -11,8 +11,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from export.contract import read_contract
-from export.errors import VerificationError
+from export import VerificationError, read_contract
 from export.signatures import Request, read_requests, write_requests
 from export.verification import verification
 from export.verification.comparison import LiveModel, compare, expect, rounded

@@ -11,12 +11,10 @@ from types import SimpleNamespace
 import pytest
 from tensorflow.core.protobuf import saved_model_pb2
 
-from export import saved_model
+from export import RunSource, export_model, saved_model
 from export import verify as command
 from export.contract import CONTRACT_PATH
-from export.saved_model import export_model
 from export.signatures import WARMUP_PATH
-from export.source import RunSource
 from export.verification import verification
 from export.verification.replay import Replies, answer_object, answer_session
 from maf.run_directory import read_arrays, write_arrays

@@ -9,9 +9,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
+from export import OptionError, VerificationError, read_contract
 from export import saved_model as saved_model_module
-from export.contract import read_contract
-from export.errors import OptionError, VerificationError
 from export.signatures import WARMUP_PATH, Request, check_batch_sizes, read_warmup, warmup_requests, write_warmup
 from export.verification.comparison import LiveModel
 from export.verification.inputs import TYPICAL_ROWS, VerificationInputs, draw_inputs

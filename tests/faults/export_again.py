@@ -12,9 +12,8 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from export import saved_model
-from export.errors import ExportError
-from maf.layers import create_named_maf
+from export import ExportError, saved_model
+from maf import create_named_maf
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 

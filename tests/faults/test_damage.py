@@ -12,8 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.jobs.score import score_table
-from beam_jobs.options.job_options import ScoreOptions
+from beam_jobs import ScoreOptions, score_table
 from export.contract import CONTRACT_PATH
 from maf_serving.errors import MafServingError
 from tests.beam_jobs.conftest import log_prob

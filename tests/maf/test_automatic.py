@@ -1,6 +1,6 @@
 import pytest
 
-from maf.config import FlowConfig, TrainingConfig
+from maf import FlowConfig, TrainingConfig
 from maf.errors import ConfigError
 from maf.flow import chosen, size_flow, size_training
 

@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from maf import mean_nll, read_run
 from maf.errors import RunError
-from maf.fit import mean_nll
-from maf.run_directory import read_run
 from tests.waiting import SOON, until
 
 SMALL = [

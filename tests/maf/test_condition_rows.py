@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from maf.config import DataConfig
+from maf import DataConfig
 from maf.errors import DataError
 from maf.rows import split_table
 from maf_serving.columns import ConditionColumn, encoded_columns

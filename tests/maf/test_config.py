@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
+from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.errors import ConfigError
 
 CONFIG = RunConfig(

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from maf.config import DataConfig
+from maf import DataConfig
 from maf.errors import ConfigError
 from maf.rows import split_table
 from maf.standardization import dequantized, noise_widths

@@ -6,10 +6,8 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from maf.config import FlowConfig, TrainingConfig
+from maf import FlowConfig, TrainingConfig, build_flow, fit, mean_nll
 from maf.errors import TrainingError
-from maf.fit import fit, mean_nll
-from maf.flow import build_flow
 
 
 def bimodal_rows(n, seed):

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from maf.config import FlowConfig
-from maf.flow import build_flow, resolve
-from maf.likelihood import log_prob
-from maf.routing import make_bijector_kwargs
+from maf import FlowConfig, build_flow, log_prob, make_bijector_kwargs
+from maf.flow import resolve
 from maf.standardization import Standardization
 
 STANDARDIZATION = Standardization(

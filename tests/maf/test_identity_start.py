@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from maf.config import FlowConfig
-from maf.flow import build_flow
-from maf.likelihood import log_prob
+from maf import FlowConfig, build_flow, log_prob
 from maf.standardization import Standardization
 from maf.starting_point import start_at_identity
 

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
-from maf.fit import mean_nll
+from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, mean_nll
 from maf.preparation import prepare
 from maf.rows import Rows
 from maf.standardization import Standardization

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from maf import log_prob
 from maf.event_scales import Logarithmic, least_positive
-from maf.likelihood import log_prob
 from maf.starting_point import find_logarithmic
 from tests.maf.test_linear_start import prepared
 

@@ -8,11 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
+from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, log_prob, start_run
 from maf.errors import ConfigError
-from maf.likelihood import log_prob
 from maf.rows import split_table
-from maf.train import start_run
 
 MEANS, SPREADS = np.array([-2.0, 3.0]), np.array([0.5, 1.0])
 

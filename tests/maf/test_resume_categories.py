@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
+from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, continue_run, start_run
 from maf.run_directory import RunDirectory
-from maf.train import continue_run, start_run
 from tests.maf.test_condition_rows import make_table, write
 
 

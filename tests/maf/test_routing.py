@@ -6,9 +6,9 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from maf import create_named_maf, make_bijector_kwargs
 from maf.errors import RoutingError
-from maf.layers import create_named_maf
-from maf.routing import is_conditional, make_bijector_kwargs
+from maf.routing import is_conditional
 
 C = np.array([[0.5], [-1.0], [2.0]], np.float32)
 KWARGS = {"conditional_input": C}

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from maf.config import DataConfig
+from maf import DataConfig
 from maf.errors import DataError
 from maf.rows import SPLITS, split_table
 from maf_serving.moments import Moments

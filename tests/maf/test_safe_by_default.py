@@ -7,10 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
-from maf.fit import mean_nll
-from maf.run_directory import read_run
-from maf.train import start_run
+from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, mean_nll, read_run, start_run
 
 N = 3_000
 RNG = np.random.default_rng(0)

@@ -8,9 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
-from maf.likelihood import log_prob
-from maf.train import start_run
+from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, log_prob, start_run
 
 SHARES = np.array([0.5, 0.3, 0.2])
 MEANS = np.array([-3.0, 0.0, 4.0])

@@ -1,8 +1,6 @@
 import numpy as np
 
-from maf.config import FlowConfig, TrainingConfig
-from maf.fit import fit, mean_nll
-from maf.flow import build_flow
+from maf import FlowConfig, TrainingConfig, build_flow, fit, mean_nll
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(600, 4)).astype(np.float32)

@@ -10,8 +10,8 @@ import pytest
 
 import maf_serving as ms
 from beam_jobs.options.flags import evaluate_flags
+from maf import DataConfig, FlowConfig, TrainingConfig
 from maf.arguments import flag_of
-from maf.config import DataConfig, FlowConfig, TrainingConfig
 
 HEAVY = ("numpy", "pyarrow", "pandas", "polars", "tensorflow", "tensorflow_probability", "apache_beam", "maf", "export")
 

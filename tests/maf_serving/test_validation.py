@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from export.contract import ConditionColumn
+from export import ConditionColumn
 from maf_serving.errors import UsageError
 from maf_serving.model_inputs import encode_rows, make_inputs
 from maf_serving.validation import check_columns, validate

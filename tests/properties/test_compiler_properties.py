@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from export.errors import ExportWarning
-from maf.config import FlowConfig
-from maf.flow import build_flow
+from export import ExportWarning
+from maf import FlowConfig, build_flow
 from maf.routing import is_conditional
 from maf.standardization import Standardization
 from tests.export.test_compile_density import assert_equal_to_tfp, network, shift_of

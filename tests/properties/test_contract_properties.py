@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.contract import Contract, ContractError, Signature, TensorSpec, TrainingSummary
+from export import Contract, ContractError, TrainingSummary
+from export.contract import Signature, TensorSpec
 from tests.properties.conftest import examples
 
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=12)

@@ -15,7 +15,7 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
 from maf_serving.tensor_proto import to_tensor_proto
-from serving_config.local_server.errors import RequestError
+from serving_config.local_server import RequestError
 from serving_config.local_server.json_parser import parse_document
 from serving_config.local_server.predict import from_proto, to_proto
 from tests.properties.conftest import examples

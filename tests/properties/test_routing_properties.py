@@ -12,8 +12,9 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from tensorflow_probability import bijectors as tfb
 
+from maf import make_bijector_kwargs
 from maf.errors import RoutingError
-from maf.routing import is_conditional, make_bijector_kwargs
+from maf.routing import is_conditional
 from tests.properties.conftest import examples
 
 C = np.array([[0.5, -1.0], [2.0, 0.25]])

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_jobs.jobs.score import score_table
-from beam_jobs.options.job_options import ScoreOptions
+from beam_jobs import ScoreOptions, score_table
 from tests.beam_jobs.conftest import log_prob, model_base  # noqa: F401  # a fixture
 from tests.beam_jobs.write_table import FORMATS, write_table
 from tests.properties.conftest import examples

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from serving_config.client import Client, RetryPolicy
-from serving_config.errors import ServingError
+from serving_config import Client, ServingError
+from serving_config.client import RetryPolicy
 
 ROOT = Path(__file__).parents[2]
 

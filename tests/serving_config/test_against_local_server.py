@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 import urllib3
 
+from serving_config import Client, JobError, UsageError
 from serving_config.__main__ import main as generate
-from serving_config.client import Client
 from serving_config.client.options import parse_call
 from serving_config.client.table_call import call_table
-from serving_config.errors import InvalidArgumentError, JobError, ModelNotFoundError, UsageError
+from serving_config.errors import InvalidArgumentError, ModelNotFoundError
 from serving_config.labels.options import parse_rollout
 from serving_config.labels.rollout import Rollout
 from serving_config.rollout import main as rollout

@@ -7,8 +7,8 @@ import subprocess
 import numpy as np
 import pytest
 
+from serving_config import Client
 from serving_config.__main__ import main as generate
-from serving_config.client import Client
 from serving_config.errors import InvalidArgumentError
 from serving_config.rollout import main as rollout
 from tests.serving_config.served_flow import await_model, free_ports, log_prob, stop, write_flow

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from export.contract import CONTRACT_PATH, Contract
+from export import Contract
+from export.contract import CONTRACT_PATH
 from serving_config.serve_options import parse_serve_flags
 from serving_config.tuning.options import parse_tune
 from tests.serving_config.served_flow import ROOT, await_model, free_ports, stop, write_flow

@@ -11,9 +11,8 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from maf_serving.model_spec import VersionPolicy
-from serving_config.configuration import build_files
+from serving_config import ServedModel, ServingSpec, build_files
 from serving_config.rollout import main
-from serving_config.spec import ServedModel, ServingSpec
 from tests.waiting import until
 
 POLICY = VersionPolicy(kind="specific", versions=(1,))

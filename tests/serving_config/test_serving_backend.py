@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from serving_config.errors import UsageError
+from serving_config import UsageError
 from serving_config.serve_options import TF_SERVING_FLAGS, parse_serve_flags
 from serving_config.serving_backend import choose_backend, docker_command
 

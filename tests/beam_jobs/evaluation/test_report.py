@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from beam_jobs import EvaluateSummary
 from beam_jobs.evaluation.report import judge, make_report
-from beam_jobs.evaluation.results import EvaluateSummary, make_result
+from beam_jobs.evaluation.results import make_result
 from beam_jobs.evaluation.statistics import Statistics
 from beam_jobs.rows import Grouping
-from export.contract import TrainingSummary
+from export import TrainingSummary
 from maf_serving.page import STYLE
 from tests.maf.report.browser import find_browser, view
 

@@ -12,11 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
+from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, start_run
 from maf.report.make_report import measure_run
 from maf.report.options import ReportOptions
 from maf.report.report import Report
-from maf.train import start_run
 
 HOSTILE = "<script>alert('x')</script> & \"more\""
 KINDS = ("one", "price", "three", "two")

@@ -7,11 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
+from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, continue_run, start_run
 from maf.report.drawing.page import commands, draw_page
 from maf.report.make_report import measure_run
 from maf.report.options import ReportOptions
-from maf.train import continue_run, start_run
 
 REGIONS = np.array(["north", "<b>south</b>", "east"])
 

@@ -4,9 +4,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from maf import read_run
 from maf.report.drawing.page import commands, draw_page
 from maf.report.drawing.wording import find_verdict
-from maf.run_directory import read_run
 from maf_serving.calibration import LEVELS
 from maf_serving.page import STYLE
 from maf_serving.page_numbers import with_error

@@ -10,10 +10,9 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
+from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, read_run
 from maf.errors import ConfigError, DataError, SearchError
 from maf.flow import size_all
-from maf.run_directory import read_run
 from maf.search.arguments import SearchArguments, parse_search
 from maf.search.search_directory import clearly_better
 from maf.search.space import configure, defaults, first_values, space

@@ -2,7 +2,8 @@ import grpc
 import numpy as np
 import pytest
 
-from serving_config.client import Client, RetryPolicy
+from serving_config import Client, UsageError
+from serving_config.client import RetryPolicy
 from serving_config.errors import (
     DeadlineExceededError,
     InputError,
@@ -11,7 +12,6 @@ from serving_config.errors import (
     ResponseError,
     ServerError,
     UnavailableError,
-    UsageError,
 )
 from tests.serving_config.flow_server import log_prob
 

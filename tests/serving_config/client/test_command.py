@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from serving_config import UsageError
 from serving_config.client.options import parse_call
-from serving_config.errors import UsageError
 from tests.waiting import SOON, until
 
 COLUMNS = ["--event_columns", "x0,x1", "--conditional_columns", "c0"]

@@ -11,10 +11,10 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from serving_config.client import Client
+from serving_config import Client, UsageError
 from serving_config.client.options import parse_call
 from serving_config.client.table_call import call_table
-from serving_config.errors import InputError, UsageError
+from serving_config.errors import InputError
 from tests.serving_config.served_flow import await_model, free_ports, stop
 from tests.shop_model import BIG_STORE, COLUMNS, encode, log_prob, save_shop_model
 

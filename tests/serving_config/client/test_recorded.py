@@ -12,7 +12,8 @@ import pytest
 
 from maf_serving.messages import message_class
 from maf_serving.tensor_proto import from_tensor_proto
-from serving_config.client import Client, RetryPolicy
+from serving_config import Client
+from serving_config.client import RetryPolicy
 from serving_config.errors import InvalidArgumentError, ModelNotFoundError
 
 SEEDED = {"conditional_input": [[1.0], [-0.5]], "seed": [3, 11]}

@@ -1,7 +1,8 @@
 import pytest
 
+from serving_config import UsageError
 from serving_config.client import RetryPolicy
-from serving_config.errors import InvalidArgumentError, UnavailableError, UsageError
+from serving_config.errors import InvalidArgumentError, UnavailableError
 
 
 def _failing(times, error):

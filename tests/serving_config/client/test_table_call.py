@@ -8,10 +8,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from export.contract import Contract
+from export import Contract
+from serving_config import JobError, UsageError
 from serving_config.client.options import parse_call
 from serving_config.client.table_call import call_table
-from serving_config.errors import InputError, JobError, UsageError
+from serving_config.errors import InputError
 from tests.serving_config.flow_server import draw, log_prob
 
 

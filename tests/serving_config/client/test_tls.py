@@ -5,8 +5,9 @@ import grpc
 import pytest
 import trustme
 
-from serving_config.client import Client, RetryPolicy, Tls
-from serving_config.errors import PermissionDeniedError, UnavailableError, UsageError
+from serving_config import Client, UsageError
+from serving_config.client import RetryPolicy, Tls
+from serving_config.errors import PermissionDeniedError, UnavailableError
 from tests.serving_config.flow_server import FlowServer
 
 ONCE = RetryPolicy(attempts=1)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from serving_config.client import Client, ModelMetadata, SignatureInfo, TensorInfo
+from serving_config import Client
+from serving_config.client import ModelMetadata, SignatureInfo, TensorInfo
 from serving_config.errors import InputError
 
 X = TensorInfo("float64", (None, 2))

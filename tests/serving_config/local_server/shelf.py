@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from maf_serving.codes import Code
-from serving_config.local_server.errors import RequestError
+from serving_config.local_server import RequestError
 from serving_config.local_server.model_config import ModelConfig
 
 

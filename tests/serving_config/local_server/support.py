@@ -20,9 +20,9 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from serving_config.local_server import LocalServer, ServerOptions
 from serving_config.local_server.loading import LoadOptions
 from serving_config.local_server.model_config import LoadPolicy
-from serving_config.local_server.server import LocalServer, ServerOptions
 
 ROW = {"x": [1.0, 2.0], "conditional_input": [1.0]}  # log_prob = offset - 1
 

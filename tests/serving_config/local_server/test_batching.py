@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from maf_serving.batching import BatchingParameters
-from serving_config.client import Client
+from serving_config import Client
+from serving_config.local_server import RequestError
 from serving_config.local_server.batching import BatchingRunner
-from serving_config.local_server.errors import RequestError
 from serving_config.local_server.loading import LoadOptions
 from serving_config.local_server.model_config import ModelConfig
 from tests.serving_config.local_server.load import load

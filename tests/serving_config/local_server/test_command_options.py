@@ -6,9 +6,8 @@ import pytest
 
 from maf_serving.batching import BatchingParameters
 from maf_serving.model_spec import VersionPolicy
-from serving_config.errors import UsageError
-from serving_config.local_server import command_options
-from serving_config.local_server.errors import RequestError
+from serving_config import UsageError
+from serving_config.local_server import RequestError, command_options
 from serving_config.local_server.loading import replay_warmup
 from serving_config.local_server.model_config import ModelConfig
 from serving_config.serve_options import parse_serve_flags

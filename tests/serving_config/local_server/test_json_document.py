@@ -7,8 +7,7 @@ import random
 
 import pytest
 
-from serving_config.local_server import json_parser
-from serving_config.local_server.errors import RequestError
+from serving_config.local_server import RequestError, json_parser
 from serving_config.local_server.json_parser import ExactParser, parse_document
 
 

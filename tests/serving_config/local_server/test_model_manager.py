@@ -8,7 +8,7 @@ import pytest
 
 from maf_serving.codes import Code
 from maf_serving.model_spec import VersionPolicy
-from serving_config.local_server.errors import RequestError
+from serving_config.local_server import RequestError
 from serving_config.local_server.model_config import ModelConfig, State
 from tests.serving_config.local_server.shelf import states, used
 from tests.waiting import until

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from serving_config.local_server.errors import RequestError
+from serving_config.local_server import RequestError
 from serving_config.local_server.predict import from_proto
 
 FLOAT, TEXT = types_pb2.DT_FLOAT, types_pb2.DT_STRING

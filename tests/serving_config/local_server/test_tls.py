@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from maf_serving.messages import message_class
-from serving_config.errors import UsageError
+from serving_config import UsageError
 from serving_config.local_server.model_config import ModelConfig
 from serving_config.local_server.tls import TlsConfig, read_tls_config
 from tests.serving_config.local_server.support import ask, predict_request

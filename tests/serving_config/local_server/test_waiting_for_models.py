@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from maf_serving.codes import Code
-from serving_config.local_server.errors import RequestError
+from serving_config.local_server import RequestError
 from serving_config.local_server.model_config import ModelConfig, State
 from serving_config.local_server.model_manager import ModelManager
 from tests.serving_config.local_server.shelf import states, used

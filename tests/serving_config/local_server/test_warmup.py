@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving_config.local_server.errors import RequestError
+from serving_config.local_server import RequestError
 from serving_config.local_server.loading import MOST_RECORDS, LoadOptions, load_servable
 from tests.serving_config.local_server.support import predict_request
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving_config.local_server.errors import RequestError
+from serving_config.local_server import RequestError
 from serving_config.local_server.loading import LoadOptions, load_servable
 
 
