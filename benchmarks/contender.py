@@ -11,9 +11,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from benchmarks.case import Case
+if TYPE_CHECKING:
+    from benchmarks.case import Case
 
 ROOT = Path(__file__).parents[1]
 THREADS_THAT_SLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}  # those that spin take the cores from whoever has its turn

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
 from benchmarks.case import LAYERS, Case
 from benchmarks.tfp_flow import build_flow as build_affine
@@ -20,6 +19,9 @@ from export.signatures import make_signatures
 from maf.config import FlowConfig
 from maf.flow import build_flow as build_spline
 from maf.routing import make_bijector_kwargs
+
+if TYPE_CHECKING:
+    from tensorflow_probability import distributions as tfd
 
 QUANTITIES = ("log_prob", "sample_with_seed")
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.contender import Contender
+if TYPE_CHECKING:
+    from benchmarks.contender import Contender
 
 Array = np.ndarray[Any, Any]
 STEP = 1e-2  # of the derivative, in standard deviations of the draws

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.case import BY_BATCH, BY_EVENT_SIZE, LARGE, Case
 from benchmarks.measurement import find
-from benchmarks.report import Report
 from benchmarks.tables import OURS, PEERS
+
+if TYPE_CHECKING:
+    from benchmarks.report import Report
 
 LINES = {OURS: ("exported (this toolkit)", "#1b6ca8"), "tfp": ("TFP", "#d1495b"), "tfp_xla": ("TFP, XLA", "#edae49")}
 LINES |= {"flowjax": ("FlowJAX", "#5f9e6e"), "zuko": ("zuko", "#8d6a9f"), "dense": ("dense products", "#999999")}

@@ -10,16 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from benchmarks.case import Case
 from benchmarks.contender import Contender, ContenderError, Description, start
 from benchmarks.interleaved import interleave
 from benchmarks.measurement import Measurement
 from benchmarks.plausibility import ImplausibleError, check_agreement, check_draws, check_mass
 from benchmarks.report import Skipped
+
+if TYPE_CHECKING:
+    from benchmarks.case import Case
 
 REFERENCE = "tfp"
 NO_FLOW = "none"  # weights of a contender that computes no density

@@ -15,15 +15,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.case import Case
 from benchmarks.measurement import Measurement
 from maf_serving.errors import MafServingError
 from serving_config.client import Client
 from serving_config.client.retry import RetryPolicy
 from serving_config.client.transport import AVAILABLE
+
+if TYPE_CHECKING:
+    from benchmarks.case import Case
 
 MODEL = "benchmark"
 SUBJECTS = {"true": "warm-up", "false": "no warm-up"}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from benchmarks.case import BY_BATCH, BY_EVENT_SIZE, GOALS, Case, Goal
 from benchmarks.measurement import Measurement, find
-from benchmarks.report import Report
+
+if TYPE_CHECKING:
+    from benchmarks.report import Report
 
 OURS, PEERS = "exported", ("tfp", "tfp_xla", "flowjax", "zuko")
 BARE_GOAL, DICTIONARIES_GOAL = 0.9, 6.0

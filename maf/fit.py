@@ -17,13 +17,13 @@ from maf.condition_encoder import condition_encoders
 from maf.errors import TrainingError
 from maf.flow import chosen, size_training
 from maf.likelihood import RowsLikelihood
-from maf.run_directory import EpochRecord
 from maf.standardization import dequantized
 from maf.training_state import TrainingState
 
 if TYPE_CHECKING:
     from maf.config import TrainingConfig
     from maf.rows import RowEncoder
+    from maf.run_directory import EpochRecord
 
 Array = np.ndarray[Any, Any]
 UNKNOWN_STREAM = 0x0DD

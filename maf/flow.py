@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -19,11 +19,13 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from maf.condition_encoder import ConditionBins, ConditionEncoder
-from maf.config import FlowConfig, TrainingConfig
 from maf.errors import ConfigError
 from maf.event_scales import HeavyTails, Logarithmic
 from maf.layers import AffineConditioner, SplineConditioner, build_network, maf_layer
 from maf.standardization import Standardization
+
+if TYPE_CHECKING:
+    from maf.config import FlowConfig, TrainingConfig
 
 T = TypeVar("T")
 TYPICAL_ROWS = 50_000  # where nobody says how many there are

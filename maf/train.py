@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maf.arguments import Arguments, flag_of
-from maf.config import DataConfig, RunConfig
 from maf.errors import RunError, TrainingError
 from maf.fit import Observer, fit, mean_nll
 from maf.observers import EpochProgress, TensorBoard, reading_progress
@@ -26,6 +25,9 @@ from maf.run_directory import (
 )
 from maf.standardization import noise_widths
 from maf_serving.command import when_interrupted
+
+if TYPE_CHECKING:
+    from maf.config import DataConfig, RunConfig
 
 
 def start_or_continue(arguments: Arguments, *, announce: Callable[[str], object] = print) -> str:

@@ -33,7 +33,7 @@ _PLAIN: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), str: (s
 
 def parse_dataclass(kind: type[T], text: str, where: str, *, error: type[MafServingError]) -> T:
     """The dataclass that JSON text holds, called `where` in errors. Raises `error` on anything else."""
-    return typing.cast(T, read_value(kind, parse_json(text, where, error=error), where, error=error))
+    return typing.cast("T", read_value(kind, parse_json(text, where, error=error), where, error=error))
 
 
 def parse_json(text: str, where: str, *, error: type[MafServingError]) -> Any:
@@ -80,7 +80,7 @@ class _Reading:
         if hint in self._readers:
             return self._readers[hint](value, where)
         if dataclasses.is_dataclass(hint):
-            return self._dataclass(typing.cast(Any, hint), value, where)
+            return self._dataclass(typing.cast("Any", hint), value, where)
         if hint is Any:
             return value
         if hint in _PLAIN:

@@ -13,10 +13,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from beam_jobs.errors import JobError, UsageError
-from beam_jobs.options.job_options import BigQueryTable, ExistingOutput, JobOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from beam_jobs.options.job_options import BigQueryTable, ExistingOutput, JobOptions
 
 
 API = "https://bigquery.googleapis.com/bigquery/v2"

@@ -25,7 +25,6 @@ from apache_beam.runners.runner import create_runner
 from apache_beam.utils.subprocess_server import JavaHelper
 
 from beam_jobs.errors import UsageError
-from beam_jobs.options.job_options import JobOptions
 from maf_serving.errors import one_line
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
     from apache_beam.runners.runner import PipelineRunner
+
+    from beam_jobs.options.job_options import JobOptions
 
 # Beam's Python SDK learns these from the job server, after the job was submitted. Those of batch jobs, from Beam's
 # table of options of the portable Flink runner.

@@ -6,8 +6,6 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from beam_jobs.errors import UnreadableFileError, UsageError
 from beam_jobs.sources.source import InputFile, ReadPlan, WholeFile
 from beam_jobs.storage import open_chunks
@@ -16,6 +14,8 @@ from maf_serving.table_formats import Damage, InputBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import pyarrow as pa
 
     from maf_serving.rejection import RejectedRows
 

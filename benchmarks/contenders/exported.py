@@ -5,16 +5,18 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from benchmarks.case import Case
 from benchmarks.tfp_flow import build_flow
 from export.base_sampler import make_base_sampler
 from export.compiled.compile_density import compile_density
 from export.serving_module import ServingFunctions, trace, write_saved_model
 from export.signatures import make_signatures
+
+if TYPE_CHECKING:
+    from benchmarks.case import Case
 
 PACKAGES = ("tensorflow",)
 MODE = "signatures of the reloaded SavedModel"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from benchmarks.case import Case
 from benchmarks.tfp_flow import build_flow, tfp_functions
+
+if TYPE_CHECKING:
+    from benchmarks.case import Case
 
 PACKAGES = ("tensorflow", "tensorflow-probability")
 MODE = "`tf.function`"

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
-from export.compiled.conditioner import ReadConditioner
 from export.compiled.layout import Layout, SortedDense, sort_by_step
-from export.compiled.row_transforms import RowTransform
 from export.compiled.straight_weights import ReadWeights, StraightWeights, lacking
+
+if TYPE_CHECKING:
+    from export.compiled.conditioner import ReadConditioner
+    from export.compiled.row_transforms import RowTransform
 
 Array = np.ndarray[Any, Any]
 _LEAST_UNITS = 384  # of a dense layer that is worth two products: weights that are read rule, and a quarter are zeros

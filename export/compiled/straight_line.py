@@ -9,18 +9,20 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from export.compiled.conditioner import ReadConditioner
 from export.compiled.row_transforms import Mapped, row_transform
 from export.compiled.straight_layer import StraightForward, StraightInverse
 from export.compiled.straight_weights import ReadWeights, StraightWeights
 from export.tfp_density import forward as tfp_forward
 from export.tfp_density import inverse as tfp_inverse
 from maf.routing import is_kind
+
+if TYPE_CHECKING:
+    from export.compiled.conditioner import ReadConditioner
 
 Array = np.ndarray[Any, Any]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,12 +14,14 @@ from maf.report.drawing.page import draw_page
 from maf.report.likelihoods import compare_likelihoods
 from maf.report.model import ReportModel
 from maf.report.neighbourhoods import choose_neighbourhoods, influence
-from maf.report.options import ReportOptions
 from maf.report.pictures import make_pairs, make_pictures
 from maf.report.report import Report
 from maf.report.rows import ReportRows, read_report_rows
 from maf.run_directory import EpochRecord, RunDirectory, read_run
 from maf_serving.command import when_interrupted
+
+if TYPE_CHECKING:
+    from maf.report.options import ReportOptions
 
 
 def measure_run(options: ReportOptions, *, announce: Callable[[str], object]) -> Report:

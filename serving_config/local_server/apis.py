@@ -25,13 +25,13 @@ from tensorflow_serving.apis import (
 )
 
 from maf_serving.codes import Code
-from maf_serving.model_inputs import Array
 from serving_config.local_server import metrics
 from serving_config.local_server.errors import RequestError, invalid_argument
 from serving_config.local_server.predict import DEFAULT_SIGNATURE, fill_model_spec, predict
 from serving_config.local_server.servable import Servable
 
 if TYPE_CHECKING:
+    from maf_serving.model_inputs import Array
     from serving_config.local_server.metrics import Metrics
     from serving_config.local_server.model_manager import ModelManager
 

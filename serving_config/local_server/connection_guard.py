@@ -6,9 +6,10 @@ import asyncio
 import dataclasses
 import enum
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aiohttp import StreamReader, web
+if TYPE_CHECKING:
+    from aiohttp import StreamReader, web
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

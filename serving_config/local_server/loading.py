@@ -16,7 +16,6 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
 from maf_serving.codes import Code
-from maf_serving.model_inputs import Array
 from serving_config.errors import UsageError
 from serving_config.local_server.apis import classify, multi_inference, regress
 from serving_config.local_server.batching import BatchingRunner
@@ -26,6 +25,7 @@ from serving_config.local_server.servable import Runner, Servable
 
 if TYPE_CHECKING:
     from maf_serving.batching import BatchingParameters
+    from maf_serving.model_inputs import Array
 
 WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
 MOST_RECORDS = 1000

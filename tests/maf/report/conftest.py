@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,9 @@ import pytest
 from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, start_run
 from maf.report.make_report import measure_run
 from maf.report.options import ReportOptions
-from maf.report.report import Report
+
+if TYPE_CHECKING:
+    from maf.report.report import Report
 
 HOSTILE = "<script>alert('x')</script> & \"more\""
 KINDS = ("one", "price", "three", "two")

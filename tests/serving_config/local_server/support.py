@@ -9,7 +9,7 @@ import json
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
@@ -21,8 +21,10 @@ from tensorflow_serving.apis import (
 )
 
 from serving_config.local_server import LocalServer, ServerOptions
-from serving_config.local_server.loading import LoadOptions
-from serving_config.local_server.model_config import LoadPolicy
+
+if TYPE_CHECKING:
+    from serving_config.local_server.loading import LoadOptions
+    from serving_config.local_server.model_config import LoadPolicy
 
 ROW = {"x": [1.0, 2.0], "conditional_input": [1.0]}  # log_prob = offset - 1
 
