@@ -49,6 +49,11 @@ class ScoredBatches(NamedTuple):
 class ScoreBatches(beam.PTransform):  # type: ignore[misc]  # Beam is untyped here
     """log p(x | c) of every row of a collection of `pyarrow.Table`s or record batches: `tables | ScoreBatches(model)`.
 
+        >>> with beam.Pipeline() as pipeline:
+        ...     scored, rejected = pipeline | beam.Create([pq.read_table("sales.parquet")]) | ScoreBatches("models/sales")
+        ...     _ = scored | beam.Map(lambda table: print(table.num_rows, table.column_names))
+        600 ['season', 'price', 'log_prob']
+
     The tables may come from `beam.io.ReadFromParquetBatched`, and go to `beam.io.WriteToParquetBatched`. All columns
     are carried through; those of the model are found by name. Windows and timestamps stay. The model is loaded by
     `RunInference`, once in each worker process, and called for each table, at most `batch_size` rows at a time: tables

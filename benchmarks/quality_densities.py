@@ -35,7 +35,7 @@ class KnownDensity:
 
 def train_on_density(density: KnownDensity, *, rows: int = ROWS, max_epochs: int | None = None) -> tuple[float, float]:
     """Test NLL of a flow with default settings, and of the truth on the same test rows, nats."""
-    from maf.fit import mean_nll  # noqa: PLC0415  # TensorFlow takes seconds to import
+    from maf.fitting import mean_nll  # noqa: PLC0415  # TensorFlow takes seconds to import
     from maf.train import start_run  # noqa: PLC0415
 
     x, c = density.sample(rows, np.random.default_rng(0))

@@ -19,7 +19,7 @@ from tensorflow_probability import distributions as tfd
 
 from export import export_saved_model
 from maf.config import TrainingConfig
-from maf.fit import fit, mean_nll
+from maf.fitting import fit, mean_nll
 from maf.layers import create_named_maf
 from maf.routing import make_bijector_kwargs
 

@@ -69,6 +69,9 @@ class Signature:
 class TrainingSummary:
     """How the model was trained. NLL: mean negative log-likelihood in nats, in raw units of the event columns.
 
+        >>> read_contract("models/sales").training.epochs
+        2
+
     Attributes:
       training_rows, validation_rows, test_rows: sizes of the splits.
       epochs: passes over the training rows.
@@ -89,6 +92,12 @@ class TrainingSummary:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Contract:
     """What a caller of an exported model has to know.
+
+        >>> contract = read_contract("models/sales")
+        >>> contract.event_columns, contract.conditional_columns, contract.dtype
+        (('price',), ('season',), 'float32')
+        >>> contract.signatures["log_prob"].outputs["log_prob"].shape
+        (None,)
 
     Attributes:
       event_columns: names of the D columns of `x`, in order.

@@ -62,8 +62,9 @@ def export_saved_model(
 ) -> Path | str:
     """Exports p(x | c) as a SavedModel for TF Serving, verified against the model, as the next version in `model_base`.
 
-        version_dir = export_saved_model(distribution, "models/demo", event_columns=["x0", "x1"],
-                                         conditional_columns=["c0"])
+        version_dir = export_saved_model(
+            distribution, "models/demo", event_columns=["x0", "x1"], conditional_columns=["c0"]
+        )
 
     This is `export_model` of a distribution in this process.
 
@@ -110,9 +111,11 @@ def export_model(
 ) -> ExportedVersion:
     """Exports a model as a SavedModel for TF Serving, verified against it, as the next version in `model_base`.
 
-        exported = export_model(RunSource(Path("runs/demo")).load(), "models/demo", ExportOptions(version=1))
-        exported.version_dir  # PosixPath('models/demo/1')
-        exported.report.comparisons[0].max_relative_error  # 1.1e-06
+        >>> exported = export_model(RunSource(Path("runs/sales")).load(), "models/sales", ExportOptions(version=1))
+        >>> exported.version_dir
+        PosixPath('models/sales/1')
+        >>> all(each.worst <= 1 for each in exported.report.comparisons)
+        True
 
     Either the whole version appears, or nothing: it is written under a name that TF Serving ignores and renamed once a
     fresh process has reloaded it and agreed with TFP. To a remote base (`gs://...`) it is copied then, with

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 class TrainedModel:
     """A trained density p(x | c), and what its columns are called: all that an export has to know of a model.
 
-        TrainedModel(distribution=flow, event_columns=("price",), condition_columns=as_condition_columns(["season"]))
+        >>> flow = build_flow(FlowConfig(event_size=1, condition_size=1))
+        >>> season = as_condition_columns(["season"])
+        >>> TrainedModel(distribution=flow, event_columns=("price",), condition_columns=season).event_columns
+        ('price',)
 
     Attributes:
       distribution: trained `tfd.TransformedDistribution` with event shape `[D]`, float32 or float64.
@@ -78,7 +81,11 @@ class ExportOptions:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunSource:
-    """The directory of a finished run. Raises `RunError` if it is none."""
+    """The directory of a finished run. Raises `RunError` if it is none.
+
+    >>> RunSource(Path("runs/sales")).load().event_columns
+    ('price',)
+    """
 
     run: Path
 
@@ -112,6 +119,15 @@ def model_of_run(run: TrainedRun) -> TrainedModel:
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointSource:
     """A function that builds the model, a checkpoint of its weights, and the names of the columns.
+
+        >>> source = CheckpointSource(
+        ...     builder="shop.models:build_flow",
+        ...     checkpoint=Path("checkpoints/flow"),
+        ...     event_columns=("price",),
+        ...     condition_columns=as_condition_columns(["season"]),
+        ... )
+        >>> [column.name for column in source.condition_columns]
+        ['season']
 
     Attributes:
       builder: `package.module:function`; the function takes no arguments and returns the untrained distribution, or a

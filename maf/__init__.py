@@ -6,7 +6,7 @@
         and nulls    vocabulary                           starting point      routing  training state
 
 A row of the table becomes numbers in `table.py`, is counted, split and kept by `settling.py`, and is read again as a
-minibatch by `fit.py`. `run_directory.py` holds what is left when all is done, `report/` looks at it, `search/` tries
+minibatch by `fitting.py`. `run_directory.py` holds what is left when all is done, `report/` looks at it, `search/` tries
 others.
 
 Read first: `layers.py` and `routing.py`, the two functions that everything rests on; then `flow.py` for the model and
@@ -22,7 +22,7 @@ from maf_serving.lazy import lazy_names
 if TYPE_CHECKING:
     from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
     from maf.errors import MafError
-    from maf.fit import fit, mean_nll
+    from maf.fitting import fit, mean_nll
     from maf.flow import build_flow
     from maf.layers import create_named_maf
     from maf.likelihood import log_prob
@@ -52,7 +52,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "maf.config": ["DataConfig", "FlowConfig", "RunConfig", "TrainingConfig"],
         "maf.errors": ["MafError"],
-        "maf.fit": ["fit", "mean_nll"],
+        "maf.fitting": ["fit", "mean_nll"],
         "maf.flow": ["build_flow"],
         "maf.layers": ["create_named_maf"],
         "maf.likelihood": ["log_prob"],

@@ -39,6 +39,9 @@ def option(default: Any, help_text: str, choices: tuple[str, ...] | None = None,
 class FlowConfig:
     """A conditional masked autoregressive flow p(x | c), x with D event columns and c with C conditional ones.
 
+        >>> FlowConfig(event_size=2, condition_size=1, hidden_units=(128, 128)).transform
+        'spline'
+
     Attributes:
       event_size: D.
       condition_size: C; 0 gives an unconditional flow.
@@ -106,6 +109,9 @@ class FlowConfig:
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
     """Where the rows come from and which columns they have.
+
+        >>> DataConfig(data=("sales-*.parquet",), event=("price",), condition=("season",)).test_share
+        0.1
 
     Attributes:
       data: Parquet or CSV files, or globs of them.
@@ -200,7 +206,11 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
-    """How a flow is fitted by maximum likelihood."""
+    """How a flow is fitted by maximum likelihood.
+
+    >>> TrainingConfig(max_epochs=20, seed=7).learning_rate_schedule
+    'cosine'
+    """
 
     batch_size: int | None = option(None, "rows of a minibatch")
     max_epochs: int | None = option(None, "most passes over the training rows")
@@ -233,7 +243,13 @@ class TrainingConfig:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """Everything that decides what a run does: equal configurations on equal files give equal models."""
+    """Everything that decides what a run does: equal configurations on equal files give equal models.
+
+    >>> data = DataConfig(data=("sales.parquet",), event=("price",), condition=("season",))
+    >>> flow = FlowConfig(event_size=1, condition_size=1)
+    >>> RunConfig(data=data, flow=flow, training=TrainingConfig(max_epochs=2)).training.seed
+    0
+    """
 
     data: DataConfig
     flow: FlowConfig

@@ -94,6 +94,12 @@ def build_flow(
 ) -> tfd.TransformedDistribution:
     """The distribution p(x | c) of `config`, with new weights.
 
+        >>> flow = build_flow(FlowConfig(event_size=2, condition_size=1, num_layers=2))
+        >>> log_prob(flow, x, c).shape
+        TensorShape([3])
+        >>> flow.sample(3, bijector_kwargs=make_bijector_kwargs(flow.bijector, {"conditional_input": c})).shape
+        TensorShape([3, 2])
+
     From raw x to base space z: take logarithmic columns to a log scale, standardise, take heavy-tailed columns to an
     asinh scale, then `num_layers` autoregressive layers, each named and, if `condition_size > 0`, each to be given the
     raw `conditional_input` `[B, C]` through `make_bijector_kwargs`.

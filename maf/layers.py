@@ -35,9 +35,12 @@ def create_named_maf(
 ) -> tfb.MaskedAutoregressiveFlow:
     """An affine masked autoregressive layer with a name of its own: by it `make_bijector_kwargs` routes the condition.
 
-        bijector = tfb.Chain([create_named_maf(f"maf_{i}", [64, 64]) for i in range(5)])
-        distribution = tfd.TransformedDistribution(tfd.MultivariateNormalDiag(tf.zeros([1])), bijector)
-        distribution.log_prob(x, bijector_kwargs=make_bijector_kwargs(bijector, {"conditional_input": c}))
+        >>> bijector = tfb.Chain([create_named_maf(f"maf_{i}", [64, 64], event_size=2) for i in range(5)])
+        >>> distribution = tfd.TransformedDistribution(tfd.MultivariateNormalDiag(tf.zeros([2])), bijector)
+        >>> x, c = tf.zeros([3, 2]), tf.constant([[0.1], [0.2], [0.3]])
+        >>> kwargs = make_bijector_kwargs(bijector, {"conditional_input": c})
+        >>> distribution.log_prob(x, bijector_kwargs=kwargs).shape
+        TensorShape([3])
 
     This is TFP's layer as it is, `tfb.MaskedAutoregressiveFlow(tfb.AutoregressiveNetwork(params=2))`, with its weights
     built. The layers of `build_flow` add an encoder for the condition, bounds and splines.

@@ -177,8 +177,12 @@ def _depends(graph: Any, outputs: list[Any]) -> bool:
 def make_bijector_kwargs(bijector: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The `bijector_kwargs` that give every conditional layer of `bijector` its keyword arguments.
 
-        bijector_kwargs = make_bijector_kwargs(distribution.bijector, {"conditional_input": c})
-        distribution.log_prob(x, bijector_kwargs=bijector_kwargs)
+        >>> bijector = tfb.Chain([create_named_maf(f"maf_{i}", [64, 64], event_size=2) for i in range(5)])
+        >>> kwargs = make_bijector_kwargs(bijector, {"conditional_input": c})
+        >>> sorted(kwargs), sorted(kwargs["maf_4"])
+        (['maf_0', 'maf_1', 'maf_2', 'maf_3', 'maf_4'], ['conditional_input'])
+        >>> bijector.inverse(x, **kwargs).shape
+        TensorShape([3, 2])
 
     Chains become dictionaries by name, nested as the chains are; `Invert` passes its inner bijector's on, as TFP does.
     Bijectors that take no keyword arguments get none.

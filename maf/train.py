@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from maf.arguments import Arguments, flag_of
 from maf.errors import RunError, TrainingError
-from maf.fit import Observer, fit, mean_nll
+from maf.fitting import Observer, fit, mean_nll
 from maf.observers import EpochProgress, TensorBoard, reading_progress
 from maf.preparation import prepare, warn_of_rows
 from maf.rows import Rows, split_table
@@ -60,6 +60,14 @@ def start_run(
 ) -> TrainedRun:
     """Trains the flow of `config` in a new run directory.
 
+        >>> data = DataConfig(data=("sales.parquet",), event=("price",), condition=("season",))
+        >>> config = RunConfig(
+        ...     data=data, flow=FlowConfig(event_size=1, condition_size=1), training=TrainingConfig(max_epochs=2)
+        ... )
+        >>> run = start_run(config, "runs/sales", announce=lambda line: None)
+        >>> run.event_columns, run.training_summary.epochs
+        (('price',), 2)
+
     Args:
       config: data, flow and training options.
       path: of the run directory; new, or empty.
@@ -86,6 +94,9 @@ def start_run(
 
 def continue_run(path: str | Path, *, announce: Callable[[str], object] = print) -> TrainedRun:
     """Continues a run that was cut short, with its own configuration; a finished one is only loaded.
+
+        >>> continue_run("runs/sales", announce=lambda line: None).training_summary.epochs
+        2
 
     Raises:
       RunError: if `path` is no run directory.

@@ -28,7 +28,12 @@ _LEAST = {
 class BatchingParameters:
     """Batching of a server, or of one model; `None` leaves a choice to TensorFlow Serving.
 
-        BatchingParameters(max_batch_size=8, batch_timeout_micros=5000, allowed_batch_sizes=(2, 4, 8)).to_text()
+        >>> print(BatchingParameters(max_batch_size=8, allowed_batch_sizes=(4, 8)).to_text(), end="")
+        max_batch_size {
+          value: 8
+        }
+        allowed_batch_sizes: 4
+        allowed_batch_sizes: 8
 
     Attributes:
       max_batch_size: rows of the largest request, and of the largest batch; a request of more rows is refused.

@@ -49,6 +49,9 @@ def split_version(path: str) -> tuple[str, int | None]:
 class ServedModel:
     """One model.
 
+        >>> ServedModel(name="sales", base_path="models/sales", version_labels={"stable": 3, "canary": 4}).version_policy
+        VersionPolicy(kind='latest', num_versions=1, versions=())
+
     Attributes:
       name: how requests name it.
       base_path: directory of its versions, on this machine or remote (`gs://...`, `s3://...`).
@@ -135,6 +138,10 @@ class ClusterSpec:
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ServingSpec:
     """A server and its models.
+
+        >>> spec = ServingSpec(models=(ServedModel(name="sales", base_path="models/sales"),), cores=4)
+        >>> list(build_files(spec))[:3]
+        ['models.config', 'monitoring.config', 'serve.sh']
 
     Attributes:
       models: at least one, with names that differ.

@@ -56,6 +56,12 @@ NOT_FINITE = "not finite"
 def sample_table(options: SampleOptions, pipeline_options: PipelineOptions | None = None) -> SampleSummary:
     """Draws for every row of the input; the directory `options.output` appears when all is done.
 
+        >>> options = SampleOptions(
+        ...     model="models/sales", input_patterns=("sales.parquet",), output="out/draws", num_samples=2, seed=7
+        ... )
+        >>> sample_table(options).draws_written
+        1200
+
     Raises:
       UsageError: something does not fit, seen before the pipeline started.
       JobError: the pipeline failed.

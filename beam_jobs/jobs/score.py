@@ -43,6 +43,11 @@ SCORED_PREFIX = "scored"
 def score_table(options: ScoreOptions, pipeline_options: PipelineOptions | None = None) -> ScoreSummary:
     """Scores every row of the input; the directory `options.output` appears when all is done.
 
+        >>> options = ScoreOptions(model="models/sales", input_patterns=("sales.parquet",), output="out/scores")
+        >>> summary = score_table(options)
+        >>> summary.rows_scored, summary.rows_rejected
+        (600, 0)
+
     Raises:
       UsageError: something does not fit, seen before the pipeline started.
       JobError: the pipeline failed.

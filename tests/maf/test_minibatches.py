@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maf.fit import minibatches, steps_per_epoch
+from maf.fitting import minibatches, steps_per_epoch
 
 
 def rows(n):

@@ -59,6 +59,12 @@ def fit(
 ) -> list[EpochRecord]:
     """Fits the trainable variables of `distribution` by Adam and leaves the best ones in it.
 
+        >>> rows = np.random.default_rng(0).normal(size=(2_000, 3)).astype(np.float32)  # x0, x1, c
+        >>> flow = build_flow(FlowConfig(event_size=2, condition_size=1, num_layers=2))
+        >>> epochs = fit(flow, rows[:1_800], rows[1_800:], event_size=2, config=TrainingConfig(max_epochs=3))
+        >>> [epoch.epoch for epoch in epochs]
+        [1, 2, 3]
+
     What is validated and kept are running means of the weights, which is worth a smaller learning rate and costs
     nothing. Weights decay apart from the gradient (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101). Best
     is by validation NLL. Training stops after `config.patience` epochs without a better one, or after
