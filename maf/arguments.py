@@ -11,7 +11,7 @@ from typing import Any
 
 from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 from maf.errors import ConfigError, RunError
-from maf_serving.flags import CommandParser, Extend, integers, names
+from maf_serving.flags import CommandParser, Extend, add_csv_flags, integers, names, take_dialect
 from maf_serving.strict_json import required_kind
 
 DESCRIPTION = """Trains a conditional masked autoregressive flow p(x | c) on a table and leaves a run directory.
@@ -72,6 +72,7 @@ def make_config(values: Mapping[str, Any], others: str) -> RunConfig:
         section: {name: value for name, value in values.items() if name in _field_names(cls)}
         for section, cls in sections.items()
     }
+    given["data"].setdefault("csv", take_dialect(dict(values)))
     given["flow"] |= {"event_size": len(values["event"]), "condition_size": len(values.get("condition", ()))}
     return RunConfig(**{section: cls(**given[section]) for section, cls in sections.items()})
 
@@ -98,7 +99,7 @@ def _parser() -> CommandParser:
 
 def flag_of(field: str) -> str:
     """The flag that sets a field of a configuration."""
-    return {"data": "--input", **{old.removeprefix("--"): new for old, new in OLD_NAMES.items()}}.get(
+    return {"data": "--input", "csv": "--csv_*", **{old.removeprefix("--"): new for old, new in OLD_NAMES.items()}}.get(
         field, f"--{field}"
     )
 
@@ -117,6 +118,7 @@ def add_config_options(parser: CommandParser) -> None:
     )
     data.add_argument("--event", type=names, metavar="COLUMNS", help="event columns, x")
     data.add_argument("--condition", type=names, metavar="COLUMNS", help="conditional columns, c; none: unconditional")
+    add_csv_flags(data)
     _add_options(data, DataConfig)
     _add_options(parser.add_argument_group("the flow"), FlowConfig)
     _add_options(parser.add_argument_group("the training"), TrainingConfig)

@@ -16,6 +16,7 @@ from typing import Any
 from maf.errors import ConfigError
 from maf_serving.columns import ConditionColumn
 from maf_serving.strict_json import parse_json, read_value
+from maf_serving.table_formats import USUAL_CSV, CsvDialect
 
 ACTIVATIONS = ("relu", "elu", "gelu", "sigmoid", "silu", "softplus", "tanh")
 TRANSFORMS = ("affine", "spline")
@@ -117,6 +118,7 @@ class DataConfig:
       data: Parquet or CSV files, or globs of them.
       event: names of the event columns.
       condition: names of the raw columns of the condition.
+      csv: how files in CSV are written, those of test rows too.
       condition_columns: the same with vocabularies and nulls; `None` until the rows have been looked at.
 
     The other attributes say in their help texts what they are.
@@ -125,6 +127,7 @@ class DataConfig:
     data: tuple[str, ...]
     event: tuple[str, ...]
     condition: tuple[str, ...] = ()
+    csv: CsvDialect = USUAL_CSV
     test_data: tuple[str, ...] = option(
         (), "Parquet or CSV files of test rows, instead of a share of --input", metavar="FILES"
     )

@@ -225,7 +225,9 @@ def category_codes(config: DataConfig, table: Table) -> dict[str, CategoryCodes]
 def _open(patterns: Sequence[str], config: DataConfig, wanted: Mapping[str, str] | None) -> Table:
     categorical = {*config.categorical, *(name for name, kind in (wanted or {}).items() if kind == INTEGER)}
     columns = (*config.event, *config.condition)
-    table = open_files(patterns, columns, condition=config.condition, categorical=tuple(categorical))
+    table = open_files(
+        patterns, columns, condition=config.condition, categorical=tuple(categorical), dialect=config.csv
+    )
     if wanted is None:
         return table
     text_files = not any(is_parquet(file) for file in table.files)

@@ -17,7 +17,9 @@ from maf_serving.arrow_columns import (
     Fault,
     Integers,
     Mask,
+    column_in_words,
     describe,
+    encoding_hint,
     find_faults,
     is_text,
     to_categories,
@@ -28,7 +30,7 @@ from maf_serving.columns import OTHER
 from maf_serving.errors import UsageError, did_you_mean
 from maf_serving.rejection import RejectedRows
 from maf_serving.table_files import READABLE, TableFile
-from maf_serving.table_formats import Damage, InputBatch, find_format, list_suffixes
+from maf_serving.table_formats import USUAL_CSV, CsvDialect, Damage, InputBatch, find_format, list_suffixes
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 BATCH_ROWS = 65_536
@@ -44,6 +46,7 @@ class Table:
 
     Attributes:
       files: in the order in which they are read.
+      dialect: how those in CSV are written.
       columns: names of the K columns.
       categories: kinds of those that are categories, `"string"` or `"integer"`, by name.
     """
@@ -51,6 +54,7 @@ class Table:
     files: tuple[Path, ...]
     columns: tuple[str, ...]
     categories: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    dialect: CsvDialect = USUAL_CSV
 
     def batches(self, codes: Mapping[str, CategoryCodes] = MappingProxyType({})) -> Iterator[Array]:
         """All rows, in order, as float64 batches `[n, K]`; a missing value is NaN. Holds one batch at a time.
@@ -63,7 +67,7 @@ class Table:
         """
         kinds = {name: self.categories.get(name, NUMBER) for name in self.columns}
         for file in self.files:
-            for part in _open(file).rows(kinds, batch_rows=BATCH_ROWS):
+            for part in _open(file, self.dialect).rows(kinds, batch_rows=BATCH_ROWS):
                 if isinstance(part, Damage):
                     raise DataError(f"{file} cannot be read from row {part.first_row} (from 0): {part.reason}")
                 if isinstance(part, RejectedRows):
@@ -78,6 +82,7 @@ def open_files(
     *,
     condition: Sequence[str] = (),
     categorical: Sequence[str] = (),
+    dialect: CsvDialect = USUAL_CSV,
 ) -> Table:
     """The table of the files that `patterns` (paths or globs) name.
 
@@ -86,6 +91,7 @@ def open_files(
       columns: names of the columns wanted.
       condition: those of them that may be categories: columns of text, or dictionaries of integers.
       categorical: those of them that are categories even if they are plain integers.
+      dialect: how files in CSV are written.
 
     Raises:
       DataError: naming the file and the column, if a pattern matches nothing, a file is of no kind known here or
@@ -94,12 +100,19 @@ def open_files(
     files = tuple(_match(patterns))
     schemas = {}
     for file in files:
-        schemas[file] = _open(file).schema
+        opened = _open(file, dialect)
+        schemas[file] = opened.schema
         _check_columns(file, schemas[file], columns)
+        for name in columns:
+            if name in opened.lookalikes and name not in categorical:
+                raise DataError(f"column {name!r} of {file} is {opened.lookalikes[name]}")
+            if is_text(opened.schema.field(name).type) and name not in condition:
+                raise _not_numbers(opened, name)
     kinds = {
         name: column_kind(name, schemas, may_be=name in condition, must_be=name in categorical) for name in columns
     }
-    return Table(files, tuple(columns), {name: kind for name, kind in kinds.items() if kind != NUMBER})
+    categories = {name: kind for name, kind in kinds.items() if kind != NUMBER}
+    return Table(files, tuple(columns), categories, dialect)
 
 
 def _match(patterns: Sequence[str]) -> list[Path]:
@@ -117,11 +130,30 @@ def _match(patterns: Sequence[str]) -> list[Path]:
     return files
 
 
-def _open(file: Path) -> TableFile:
+def _open(file: Path, dialect: CsvDialect) -> TableFile:
     try:
-        return TableFile(file)
+        return TableFile(file, dialect)
     except UsageError as error:
         raise DataError(str(error)) from error
+
+
+def _not_numbers(file: TableFile, name: str) -> DataError:
+    """The error that a column of text is which is to be numbers; it names the first value that is none."""
+    for part in file.rows({name: NUMBER}, batch_rows=BATCH_ROWS):
+        if isinstance(part, RejectedRows):
+            row, reason = part.table["row"][0], part.table["reason"][0]
+            return DataError(f"{file.path}, row {row} (from 0): {reason}; expected numbers in that column")
+        if isinstance(part, InputBatch):
+            column = part.columns.column(name)
+            floats = to_floats(column)
+            wrong = find_faults(column, floats, floats)[Fault.NOT_A_NUMBER]
+            if wrong.any():
+                index = int(np.flatnonzero(wrong)[0])
+                reason = describe(name, Fault.NOT_A_NUMBER, column[index])
+                return DataError(
+                    f"{file.path}, row {part.rows[index]} (from 0): {reason}; expected numbers in that column"
+                )
+    return DataError(f"column {name!r} of {file.path} is text; expected numbers: write them as such")
 
 
 def _check_columns(file: Path, schema: pa.Schema, columns: Sequence[str]) -> None:
@@ -153,8 +185,9 @@ def _refuse(batch: InputBatch, name: str, faults: Mapping[Fault, Mask]) -> None:
             index = int(np.flatnonzero(mask)[0])
             reason = describe(name, fault, batch.columns.column(name)[index], "int64")
             expected = "numbers" if fault is Fault.NOT_A_NUMBER else "text" if fault is Fault.NOT_UTF8 else "integers"
+            hint = "; say the file's --csv_encoding, such as latin-1" if fault is Fault.NOT_UTF8 else ""
             raise DataError(
-                f"{batch.file}, row {batch.rows[index]} (from 0): {reason}; expected {expected} in that column"
+                f"{batch.file}, row {batch.rows[index]} (from 0): {reason}; expected {expected} in that column{hint}"
             )
 
 
@@ -205,7 +238,9 @@ def _kind(file: Path, name: str, kind: pa.DataType, *, may_be: bool, must_be: bo
     if not must_be and _is_numeric(plain):
         return NUMBER
     expected = "integers or text" if must_be else "numbers or text" if may_be else "numbers"
-    raise DataError(f"column {name!r} of {file} is {kind}; expected {expected}: leave it out or encode it as numbers")
+    raise DataError(
+        f"column {name!r} of {file} holds {column_in_words(plain)}; expected {expected}: {encoding_hint(plain)}"
+    )
 
 
 def _is_numeric(kind: pa.DataType) -> bool:

@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from maf_serving.front.model import Model, load
     from maf_serving.front.serving import Server, serve
     from maf_serving.front.training import Run, TrainingOptions, load_run, resume_run, train
+    from maf_serving.table_formats import CsvDialect
     from serving_config.client.client import Client
 
 __all__ = [
     "Client",
     "ConditionColumn",
+    "CsvDialect",
     "JobKeywords",
     "Model",
     "Run",
@@ -63,6 +65,7 @@ _find, __dir__ = lazy_names(
         "maf_serving.front.model": ["Model", "load"],
         "maf_serving.front.serving": ["Server", "serve"],
         "maf_serving.front.training": ["Run", "TrainingOptions", "load_run", "resume_run", "train"],
+        "maf_serving.table_formats": ["CsvDialect"],
         "serving_config.client.client": ["Client"],
     },
 )

@@ -113,8 +113,53 @@ def find_faults(column: pa.Array, floats: Floats, converted: Floats) -> dict[Fau
     }
 
 
-def describe(name: str, fault: Fault, value: pa.Scalar, dtype: str) -> str:
-    """The reason given for one value, as in `x0: null` or `c0: not a number: 'abc'`."""
+_WORDS = (
+    (pa.types.is_boolean, "true or false", "truth values"),
+    (pa.types.is_integer, "a whole number", "whole numbers"),
+    (pa.types.is_floating, "a number", "numbers"),
+    (pa.types.is_decimal, "a number", "numbers"),
+    (pa.types.is_timestamp, "a point in time", "points in time"),
+    (pa.types.is_date, "a date", "dates"),
+    (pa.types.is_time, "a time of day", "times of day"),
+    (pa.types.is_duration, "a duration", "durations"),
+    (pa.types.is_nested, "a list or record", "lists or records"),
+    (pa.types.is_null, "nothing", "nulls"),
+    (lambda kind: is_text(kind) and not pa.types.is_binary(kind), "text", "text"),
+)
+
+
+def type_in_words(column_type: pa.DataType) -> str:
+    """What a value of that type is, for people: `a whole number`, `text`; Arrow's name where there is no word."""
+    return next((one for test, one, _ in _WORDS if test(column_type)), str(column_type))
+
+
+def column_in_words(column_type: pa.DataType) -> str:
+    """What a column of that type holds: `whole numbers`, `points in time`."""
+    return next((many for test, _, many in _WORDS if test(column_type)), f"values of type {column_type}")
+
+
+def encoding_hint(column_type: pa.DataType) -> str:
+    """What can be done with a column that is neither numbers nor text; for the end of a message."""
+    types = pa.types
+    if any(test(column_type) for test in (types.is_timestamp, types.is_date, types.is_time, types.is_duration)):
+        return (
+            "make columns of numbers of it first, such as the hour of the day, the day of the week and the days since "
+            "some date"
+        )
+    return "leave it out or encode it as numbers"
+
+
+def describe(name: str, fault: Fault, value: pa.Scalar, dtype: str = "") -> str:
+    """The reason given for one value, as in `x0: null` or `c0: not a number: 'abc'`.
+
+    Args:
+      name: of the column.
+      fault: what is wrong.
+      value: with which.
+      dtype: that an overflowing value does not fit.
+    """
+    if fault is Fault.NOT_UTF8:
+        return f"{name}: {fault.value}: byte 0x{first_not_utf8(value.as_py()):02X} in {_bytes_shown(value.as_py())}"
     if fault in {Fault.NOT_A_NUMBER, Fault.NOT_AN_INTEGER}:
         return f"{name}: {fault.value}: {_shown(value)!r}"
     if fault is Fault.OVERFLOW:
@@ -126,6 +171,19 @@ def _shown(value: pa.Scalar) -> str:
     content = value.as_py()
     text = content.decode(errors="backslashreplace") if isinstance(content, bytes) else str(content)
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+
+
+def first_not_utf8(data: bytes) -> int:
+    """The first byte that keeps bytes from being text; they are none."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return data[error.start]
+    raise ValueError(f"{data!r} is UTF-8")
+
+
+def _bytes_shown(data: bytes) -> str:
+    return repr(data[:_SHOWN_CHARACTERS])[1:] + ("..." if len(data) > _SHOWN_CHARACTERS else "")
 
 
 def is_number_text(text: str) -> bool:

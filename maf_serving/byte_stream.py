@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import bz2
+import codecs
+import contextlib
 import io
 import zlib
 from typing import TYPE_CHECKING, BinaryIO
@@ -13,8 +15,11 @@ from maf_serving.errors import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from _typeshed import WriteableBuffer
+
+    OpenChunks = Callable[[], AbstractContextManager[Iterator[bytes]]]
 
 UNREADABLE = (OSError, EOFError, zlib.error)
 ENDS_WITHIN_A_ROW = "the file ends within a row"
@@ -22,6 +27,7 @@ CHUNK_BYTES = 1 << 20
 _COMPRESSED_BYTES = 1 << 18
 _SMALLEST_BYTES = 64
 _GZIP = zlib.MAX_WBITS | 16
+_UTF8 = ("utf-8", "utf-8-sig", "ascii")
 
 
 def decompress(stream: BinaryIO, compression: str | None) -> Iterator[bytes]:
@@ -45,6 +51,50 @@ def decompress(stream: BinaryIO, compression: str | None) -> Iterator[bytes]:
 
 def _chunks(stream: BinaryIO | bz2.BZ2File) -> Iterator[bytes]:
     return iter(lambda: stream.read(CHUNK_BYTES), b"")
+
+
+def as_utf8(open_chunks: OpenChunks, encoding: str) -> OpenChunks:
+    """Opens the same text in UTF-8; see `to_utf8`."""
+    if codecs.lookup(encoding).name in _UTF8:
+        return open_chunks
+
+    @contextlib.contextmanager
+    def open_in_utf8() -> Iterator[Iterator[bytes]]:
+        with open_chunks() as chunks:
+            yield to_utf8(chunks, encoding)
+
+    return open_in_utf8
+
+
+def to_utf8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """The same text in UTF-8, in chunks that are no smaller; without a byte order mark.
+
+    Raises `OSError` that names the byte, one of `UNREADABLE`, where the bytes are no text of that encoding.
+    """
+    decoder = codecs.getincrementaldecoder(encoding)()
+    waiting: list[bytes] = []
+    size = passed = 0
+    for chunk in chunks:
+        waiting.append(_decoded(decoder, chunk, passed, encoding))
+        passed += len(chunk)
+        size += len(waiting[-1])
+        if size >= CHUNK_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    waiting.append(_decoded(decoder, b"", passed, encoding, final=True))
+    if any(waiting):
+        yield b"".join(waiting)
+
+
+def _decoded(
+    decoder: codecs.IncrementalDecoder, chunk: bytes, passed: int, encoding: str, *, final: bool = False
+) -> bytes:
+    held = len(decoder.getstate()[0])
+    try:
+        return decoder.decode(chunk, final).encode()
+    except UnicodeError as error:
+        at = f" at byte {passed - held + error.start}" if isinstance(error, UnicodeDecodeError) else ""
+        raise OSError(f"it is no text in {encoding}{at}; name its own --csv_encoding") from error
 
 
 def _gunzip(stream: BinaryIO) -> Iterator[bytes]:

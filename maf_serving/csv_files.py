@@ -1,7 +1,9 @@
 """CSV files as Arrow columns: one reader for training, batch jobs, the client and Python, in constant memory.
 
-Comma separated, quoted as in RFC 4180, UTF-8 with or without a byte order mark, with a header line. A row is what
-follows the header, blank lines apart: row 0 is the first of them. Values may hold line breaks inside quotes.
+Comma separated, quoted as in RFC 4180, UTF-8 with or without a byte order mark, with a header line; or else as a
+`CsvDialect` says, of which the rest of the toolkit sees nothing: text is UTF-8, and numbers are written as Python does,
+once they have been read. A row is what follows the header, blank lines apart: row 0 is the first of them. Values may
+hold line breaks inside quotes.
 
     column        null                                     else
     number        an empty cell, `NULLS`                   as Python writes numbers, `nan` and `inf` too; true and
@@ -25,138 +27,54 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
-from maf_serving.byte_stream import CHUNK_BYTES, ENDS_WITHIN_A_ROW, UNREADABLE, WholeLines
+from maf_serving.arrow_columns import Fault, describe, type_in_words
+from maf_serving.byte_stream import ENDS_WITHIN_A_ROW, WholeLines, as_utf8
 from maf_serving.csv_text import (
+    BLOCK_BYTES,
     FALSE_WORDS,
+    NOT_UTF8,
     NULLS,
     TRUE_WORDS,
     RaggedRows,
-    are_numbers,
     convert_cells,
     decode_cells,
     empty_to_null,
     escape,
-    exact_type,
-    is_utf8,
+    is_whole_text,
+    open_csv,
+    respell,
     restore_cells,
     spelled_to_null,
 )
 from maf_serving.errors import one_line
 from maf_serving.rejection import WRONG_TYPE, RejectedRows, reject
-from maf_serving.table_formats import Damage, InputBatch
+from maf_serving.table_formats import USUAL_CSV, CsvDialect, Damage, InputBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from contextlib import AbstractContextManager
 
     import numpy.typing as npt
 
-    OpenChunks = Callable[[], AbstractContextManager[Iterator[bytes]]]
+    from maf_serving.byte_stream import OpenChunks
 
 NUMBER, INTEGER, STRING = "number", "integer", "string"
 
-NOT_UTF8 = "not UTF-8"
-
-BLOCK_BYTES = 4 << 20
-
+_OF_KINDS = {NUMBER: pa.float64(), INTEGER: pa.int64(), STRING: pa.string()}
 _HEAD_ROWS = 100  # of them it is seen whether a column spells its numbers true and false
-
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-
-
-class CsvError(Exception):
-    """The head of a file is no CSV; the message says why, and does not name the file."""
-
-
-class RepeatedNameError(CsvError):
-    """A header names a column more than once."""
 
 
 class _Unusual(Exception):  # noqa: N818  # no error
     """A block that cannot be read straight to its types."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class CsvHead:
-    """What the first chunk of a file says.
-
-    Attributes:
-      names: of its columns, in order; none if the file is empty.
-      types: of the columns as Arrow guesses them, but that numbers may be spelled true and false among others; null
-        where no cell has a value.
-      exact: as what each column can be carried through, so that a number stays one and nothing is lost: int64 if
-        all its values are written as integers are (007 is not), float64, bool, else string.
-      has_rows: whether there is a row.
-    """
-
-    names: tuple[str, ...]
-    types: pa.Schema
-    exact: pa.Schema
-    has_rows: bool
-
-
-def read_head(open_chunks: OpenChunks) -> CsvHead:
-    """What can be known of a file before its rows are read. Cost: a chunk of a megabyte.
-
-    Args:
-      open_chunks: opens the file's bytes, decompressed; see `byte_stream.decompress`.
-
-    Raises:
-      CsvError: it has no header, or one that is not UTF-8 or names a column twice; or it cannot be read.
-    """
-    try:
-        with open_chunks() as chunks:
-            first = next(chunks, b"")
-            stream = WholeLines(itertools.chain([first], chunks))
-            text = io.TextIOWrapper(
-                io.BufferedReader(stream), encoding="utf-8-sig", errors="surrogateescape", newline=""
-            )
-            if first.startswith(_UTF16):  # its zero bytes are an error to the parser of Python 3.10
-                raise CsvError(f"its header is {NOT_UTF8}: it is UTF-16; write the file as UTF-8")
-            lines = (line for line in csv.reader(text) if line)
-            header, first_row = next(lines, []), next(lines, None)
-            damage = stream.damage if not header else None if _is_utf8(header) else f"its header is {NOT_UTF8}"
-    except (*UNREADABLE, csv.Error) as error:
-        damage = one_line(error)
-    if damage is not None:
-        raise CsvError(damage)
-    repeated = [name for name in dict.fromkeys(header) if header.count(name) > 1]
-    if repeated:
-        raise RepeatedNameError(f"names column(s) {', '.join(repeated)} more than once; expected each name once")
-    # Arrow refuses a header that ends without a line break.
-    has_rows = first_row is not None or stream.damage is not None
-    types, exact = _guess(first[: first.rfind(b"\n") + 1] if len(first) >= CHUNK_BYTES else first, header, has_rows)
-    return CsvHead(names=tuple(header), types=types, exact=exact, has_rows=has_rows)
-
-
-def _is_utf8(header: list[str]) -> bool:
-    return is_utf8("".join(header).encode(errors="surrogateescape"))
-
-
-def _guess(head: bytes, names: list[str], has_rows: bool) -> tuple[pa.Schema, pa.Schema]:  # noqa: FBT001
-    """Types of the columns by their first rows: Arrow's, and what they can be carried through as."""
-    columns, types = {}, {name: pa.null() for name in names}
-    if has_rows:
-        try:
-            guessed, texts = (
-                _open(io.BytesIO(escape(head)), each, lambda _: "skip").read_all()
-                for each in (None, dict.fromkeys(names, pa.string()))
-            )
-        except pa.ArrowException:  # a row that has no end here, say; its reader will tell
-            pass
-        else:
-            types = {name: guessed.schema.field(name).type for name in names}
-            mixed = [name for name in names if pa.types.is_string(types[name])]
-            types |= {name: pa.float64() for name in mixed if are_numbers(texts.column(name).combine_chunks())}
-            columns = {name: column.combine_chunks() for name, column in zip(names, texts.columns, strict=True)}
-    exact = {name: exact_type(columns[name]) if name in columns else pa.string() for name in names}
-    return pa.schema(list(types.items())), pa.schema(list(exact.items()))
-
-
 def read_rows(
-    open_chunks: OpenChunks, columns: Mapping[str, str | pa.DataType], *, file: str, batch_rows: int
+    open_chunks: OpenChunks,
+    columns: Mapping[str, str | pa.DataType],
+    *,
+    file: str,
+    batch_rows: int,
+    dialect: CsvDialect = USUAL_CSV,
 ) -> Iterator[InputBatch | RejectedRows | Damage]:
     """Every row of a file once: in a batch, rejected, or in the damage that ends it; in order.
 
@@ -167,8 +85,10 @@ def read_rows(
         for columns to carry through: a row with a value that is none of that type is rejected.
       file: what it is called in batches and reasons.
       batch_rows: rows of a batch at most.
+      dialect: how the file is written. A number that is written in the usual way, which another one is read as in this
+        dialect, as 1.5 with a decimal comma, is rejected.
     """
-    reader = _Reader(open_chunks, dict(columns), file, batch_rows)
+    reader = _Reader(as_utf8(open_chunks, dialect.encoding), dict(columns), file, batch_rows, dialect)
     next_row = 0
     try:
         for part in reader.read_plain():
@@ -205,12 +125,13 @@ class _Reader:
     columns: dict[str, str | pa.DataType]
     file: str
     batch_rows: int
+    dialect: CsvDialect
 
     def read_plain(self) -> Iterator[InputBatch | RejectedRows | Damage]:
         """As if every cell was what it should be. Raises `_Unusual` where one is not, after all rows before."""
         with self.open_chunks() as chunks:
             first = next(chunks, b"")
-            types = _plain_types(self.columns, first)
+            types = _plain_types(self.columns, first, self.dialect)
             lines = WholeLines(itertools.chain([first], chunks), convert=_checked)
             yield from self._read(lines, types, self._finish_plain)
 
@@ -230,7 +151,7 @@ class _Reader:
         damage: str | None = None
         ragged = RaggedRows(self.file, lines)
         try:
-            for block in _open(lines, types, ragged.note):
+            for block in open_csv(lines, types, ragged.note, self.dialect, block_bytes=BLOCK_BYTES):
                 rows = _number_rows(row, block.num_rows, ragged.numbers())
                 starts = range(0, len(rows), self.batch_rows)
                 parts = [
@@ -261,58 +182,93 @@ class _Reader:
             column = block.column(name)
             if pa.types.is_string(column.type):
                 column = empty_to_null(column)
-            if not isinstance(kind, str) and kind == pa.int64():
-                column, wrong = convert_cells(column, kind)
-                if wrong.any():
-                    raise _Unusual
+                column = column if _is_text(kind) else self._number(column, kind)
             columns.append(column)
         yield InputBatch(file=self.file, rows=pa.array(rows), columns=_batch(columns, self.columns))
+
+    def _number(self, text: pa.StringArray, kind: str | pa.DataType) -> pa.Array:
+        """What Arrow cannot read: integers to be carried through, and numbers of a dialect. Raises `_Unusual`."""
+        column, other = respell(text, self.dialect)
+        if isinstance(kind, str):
+            column, wrong = spelled_to_null(column).cast(_OF_KINDS[kind]), other
+        else:
+            column, wrong = convert_cells(column, kind)
+        if wrong.any() or other.any():
+            raise _Unusual
+        return column
 
     def _finish_carefully(
         self, rows: npt.NDArray[np.int64], block: pa.RecordBatch
     ) -> Iterator[InputBatch | RejectedRows]:
+        found: dict[str, dict[int, str]] = {NOT_UTF8: {}, WRONG_TYPE: {}, Fault.NOT_A_NUMBER.value: {}}
         columns = []
-        not_utf8: dict[int, str] = {}
-        wrong_type: dict[int, str] = {}
         for name, kind in self.columns.items():
-            column = restore_cells(block.column(name))
+            cells = restore_cells(block.column(name))
             if isinstance(kind, str):
-                column = empty_to_null(column) if kind == STRING else spelled_to_null(column)
+                columns.append(self._model_column(name, kind, cells, found[Fault.NOT_A_NUMBER.value]))
             else:
-                column, broken = decode_cells(column)
-                not_utf8 |= {index: f"{name}: {NOT_UTF8}" for index in broken if index not in not_utf8}
-                column, wrong = convert_cells(empty_to_null(column), kind)
-                for index in np.flatnonzero(wrong).tolist():
-                    shown = block.column(name)[index].as_py().decode(errors="backslashreplace")
-                    wrong_type.setdefault(index, f"{name}: {WRONG_TYPE}: expected {kind}, got {shown!r}")
-            columns.append(column)
-        for index in not_utf8:
-            wrong_type.pop(index, None)
-        for faults, why in ((not_utf8, NOT_UTF8), (wrong_type, WRONG_TYPE)):
-            if faults:
-                refused = sorted(faults)
-                yield reject(self.file, pa.array(rows[refused]), [faults[i] for i in refused], {why: len(refused)})
+                columns.append(self._kept_column(name, kind, cells, found))
+        refused: set[int] = set()
+        for why, faults in found.items():
+            left = sorted(faults.keys() - refused)
+            refused |= faults.keys()
+            if left:
+                yield reject(self.file, pa.array(rows[left]), [faults[i] for i in left], {why: len(left)})
         batch = _batch(columns, self.columns)
-        good = np.setdiff1d(np.arange(len(rows)), [*not_utf8, *wrong_type])
+        good = np.setdiff1d(np.arange(len(rows)), list(refused))
         if len(good) < len(rows):
             rows, batch = rows[good], batch.take(pa.array(good))
         if len(rows):
             yield InputBatch(file=self.file, rows=pa.array(rows), columns=batch)
+
+    def _model_column(self, name: str, kind: str, cells: pa.BinaryArray, found: dict[int, str]) -> pa.BinaryArray:
+        """What validation is to judge; into `found`, by index, what it would take for another number."""
+        if kind == STRING:
+            return empty_to_null(cells)
+        column, other = respell(cells, self.dialect)
+        for index in np.flatnonzero(other).tolist():
+            found.setdefault(index, describe(name, Fault.NOT_A_NUMBER, cells[index]))
+        if kind == INTEGER:
+            column = pc.if_else(is_whole_text(column), column, cells)  # a reason shows what is in the file
+        return spelled_to_null(column)
+
+    def _kept_column(
+        self, name: str, kind: pa.DataType, cells: pa.BinaryArray, found: dict[str, dict[int, str]]
+    ) -> pa.Array:
+        """The values that are carried through; into `found`, by index, where a cell is none."""
+        text, broken = decode_cells(cells)
+        for index in broken:
+            found[NOT_UTF8].setdefault(index, describe(name, Fault.NOT_UTF8, cells[index]))
+        other = np.zeros(len(cells), bool)
+        if not _is_text(kind):
+            text, other = respell(text, self.dialect)
+        column, wrong = convert_cells(empty_to_null(text), kind)
+        for index in np.flatnonzero(wrong | other).tolist():
+            shown = cells[index].as_py().decode(errors="backslashreplace")
+            told = f"{name}: {WRONG_TYPE}: expected {type_in_words(kind)}, got {shown!r}"
+            found[WRONG_TYPE].setdefault(index, told)
+        return column
 
 
 def _batch(columns: list[pa.Array], names: Iterable[str]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, list(names))
 
 
-def _plain_types(columns: Mapping[str, str | pa.DataType], first: bytes) -> dict[str, pa.DataType]:
+def _is_text(kind: str | pa.DataType) -> bool:
+    return kind == STRING if isinstance(kind, str) else kind in {pa.string(), pa.bool_()}
+
+
+def _plain_types(columns: Mapping[str, str | pa.DataType], first: bytes, dialect: CsvDialect) -> dict[str, pa.DataType]:
     """As what Arrow is to read each column; numbers that the first rows spell true and false as booleans."""
-    of_kinds = {NUMBER: pa.float64(), INTEGER: pa.int64(), STRING: pa.string()}
-    types = {name: of_kinds[kind] if isinstance(kind, str) else kind for name, kind in columns.items()}
-    # Whether an integer is written as 007 only its text says.
-    types |= {name: pa.string() for name, kind in columns.items() if not isinstance(kind, str) and kind == pa.int64()}
+    types = {name: _OF_KINDS[kind] if isinstance(kind, str) else kind for name, kind in columns.items()}
+    # Whether an integer is written as 007 only its text says; and Arrow knows of no separators of thousands.
+    as_text = [name for name, kind in columns.items() if not isinstance(kind, str) and kind == pa.int64()]
+    as_text += [name for name, kind in columns.items() if dialect.thousands and not _is_text(kind)]
+    types |= dict.fromkeys(as_text, pa.string())
     text = first[: first.rfind(b"\n") + 1].decode("utf-8-sig", "replace")
     try:
-        rows = list(itertools.islice((row for row in csv.reader(io.StringIO(text, newline="")) if row), _HEAD_ROWS + 1))
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter)
+        rows = list(itertools.islice((row for row in lines if row), _HEAD_ROWS + 1))
     except csv.Error:
         return types
     header, *rows = rows or [[]]
@@ -322,28 +278,6 @@ def _plain_types(columns: Mapping[str, str | pa.DataType], first: bytes) -> dict
         if cells <= {*TRUE_WORDS, *FALSE_WORDS} and not cells <= {"1", "0"}:
             types[name] = pa.bool_()
     return types
-
-
-def _open(
-    stream: io.RawIOBase | io.BytesIO,
-    types: Mapping[str, pa.DataType] | None,
-    handle: Callable[[pyarrow.csv.InvalidRow], str],
-) -> pyarrow.csv.CSVStreamingReader:
-    """Arrow's reader of those columns; of all, with types of its own, without `types`."""
-    return pyarrow.csv.open_csv(
-        stream,
-        # Only a single-threaded reader knows the number of an invalid row.
-        read_options=pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=handle),
-        convert_options=pyarrow.csv.ConvertOptions(
-            include_columns=list(types or ()),
-            column_types=types,
-            null_values=list(NULLS),
-            true_values=list(TRUE_WORDS),
-            false_values=list(FALSE_WORDS),
-            strings_can_be_null=False,
-        ),
-    )
 
 
 def _checked(data: bytes) -> bytes:

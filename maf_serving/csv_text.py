@@ -13,6 +13,7 @@ b'caf\xe9'
 
 from __future__ import annotations
 
+import io
 import re
 from collections import deque
 from typing import TYPE_CHECKING
@@ -22,15 +23,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from maf_serving.arrow_columns import clean_text, is_boolean, is_number
+from maf_serving.arrow_columns import Fault, clean_text, is_boolean, is_number
 from maf_serving.rejection import RejectedRows, reject
+from maf_serving.table_formats import CsvDialect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from maf_serving.arrow_columns import Mask
     from maf_serving.byte_stream import WholeLines
 
 
 RAGGED = "ragged row"
+NOT_UTF8 = Fault.NOT_UTF8.value
+BLOCK_BYTES = 4 << 20
 _MARKED = re.compile(rb"\xef\x9e|\xef\x9f")  # how U+F780 to U+F7FF begin
 _PRIVATE = re.compile("[\uf780-\uf7ff]")
 # Python decodes the byte 0xNN that is not UTF-8 as U+DCNN.
@@ -42,6 +48,7 @@ TRUE_WORDS, FALSE_WORDS = ("true", "True", "TRUE", "1"), ("false", "False", "FAL
 # An integer that is written in no other way: 007 is a text.
 _CANONICAL_INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
 _NOT_KEPT_BY_A_FLOAT = r"^[+-]?(0[0-9]|[0-9]{16,}$)"
+_NO_DIGITS = r"(?i)^[+-]?(nan|inf|infinity)$"
 
 
 class RaggedRows:
@@ -205,3 +212,69 @@ def convert_cells(text: pa.StringArray, kind: pa.DataType) -> tuple[pa.Array, Ma
         column = pc.if_else(right, text, pa.scalar(None, pa.string())).cast(kind)
     wrong = pc.invert(right).fill_null(fill_value=False)
     return column, wrong.to_numpy(zero_copy_only=False)
+
+
+def respell(column: pa.Array, dialect: CsvDialect) -> tuple[pa.Array, Mask]:
+    """Numbers as Arrow and Python write them, and where a text would be taken for another number: a mask `[B]`.
+
+        >>> column, other = respell(pa.array(["1.234,5", "1.5", "-7", "x"]), CsvDialect(thousands=".", decimal=","))
+        >>> column.to_pylist(), other.tolist()
+        (['1234.5', '1.5', '-7', 'x'], [False, True, False, False])
+
+    Text that is no number, and bytes that are no text, stay as they are.
+
+    Args:
+      column: text or bytes.
+      dialect: how the file writes its numbers.
+    """
+    if dialect.decimal == "." and not dialect.thousands:
+        return column, np.zeros(len(column), bool)
+    text = clean_text(column)
+    point = re.escape(dialect.decimal)
+    whole = r"\d+"
+    if dialect.thousands:
+        whole = rf"(\d{{1,3}}({_escaped(dialect.thousands)}\d{{3}})+|\d+)"
+    number = rf"^[+-]?({whole}({point}\d*)?|{point}\d+)([eE][+-]?\d+)?$"
+    right = pc.match_substring_regex(text, number).fill_null(fill_value=False)
+    digits = pc.and_not(is_number(text), pc.match_substring_regex(text, _NO_DIGITS)).fill_null(fill_value=False)
+    spelled = pc.replace_substring(text, dialect.thousands, "") if dialect.thousands else text
+    spelled = pc.replace_substring(spelled, dialect.decimal, ".")
+    respelled = pc.if_else(right, spelled.cast(column.type), column)
+    return respelled, pc.and_not(digits, right).to_numpy(zero_copy_only=False)
+
+
+def is_whole_text(column: pa.Array) -> pa.BooleanArray:
+    """Where text, or bytes, is a whole number, 7.0 and 1e3 too."""
+    return pc.match_substring_regex(clean_text(column), r"^[+-]?\d+(\.0*)?([eE]\+?\d+)?$").fill_null(fill_value=False)
+
+
+def _escaped(character: str) -> str:
+    return character if character in {"'", "_"} else re.escape(character)
+
+
+def open_csv(
+    stream: io.RawIOBase | io.BytesIO,
+    types: Mapping[str, pa.DataType] | None,
+    handle: Callable[[pyarrow.csv.InvalidRow], str],
+    dialect: CsvDialect,
+    *,
+    block_bytes: int = BLOCK_BYTES,
+) -> pyarrow.csv.CSVStreamingReader:
+    """Arrow's reader of those columns; of all, with types of its own, without `types`."""
+    return pyarrow.csv.open_csv(
+        stream,
+        # Only a single-threaded reader knows the number of an invalid row.
+        read_options=pyarrow.csv.ReadOptions(block_size=block_bytes, use_threads=False),
+        parse_options=pyarrow.csv.ParseOptions(
+            delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=handle
+        ),
+        convert_options=pyarrow.csv.ConvertOptions(
+            include_columns=list(types or ()),
+            column_types=types,
+            decimal_point=dialect.decimal,
+            null_values=list(NULLS),
+            true_values=list(TRUE_WORDS),
+            false_values=list(FALSE_WORDS),
+            strings_can_be_null=False,
+        ),
+    )

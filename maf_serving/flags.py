@@ -7,6 +7,7 @@ double quotes as in a CSV file, `--event '"price, net",volume'`; a double quote 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
 import re
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from maf_serving.errors import UsageError
+from maf_serving.table_formats import CsvDialect
 
 PROGRAM = "maf-serving"
 _NEAR = 0.7  # similar enough to be what was meant, where nobody else takes flags
@@ -128,6 +130,18 @@ class Extend(argparse.Action):
         lists = values if self.nargs else [values]
         given = getattr(namespace, self.dest, None) or ()  # the default is an empty list, or none
         setattr(namespace, self.dest, given + tuple(name for each in lists for name in each))
+
+
+def add_csv_flags(parser: Any) -> None:
+    """Adds the flags that `take_dialect` reads, to a parser or a group of one."""
+    for field in dataclasses.fields(CsvDialect):
+        parser.add_argument(f"--csv_{field.name}", default=argparse.SUPPRESS, **field.metadata)
+
+
+def take_dialect(values: dict[str, Any]) -> CsvDialect:
+    """Removes the flags of CSV files from what was parsed; how the files are written. Raises `UsageError`."""
+    names = [field.name for field in dataclasses.fields(CsvDialect) if f"csv_{field.name}" in values]
+    return CsvDialect(**{name: values.pop(f"csv_{name}") for name in names})
 
 
 def called_as(module: str) -> str:

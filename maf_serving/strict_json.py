@@ -96,6 +96,8 @@ class _Reading:
         return {self._typed(k, str, where): self.read(parts[1], item, f"{where}.{k}") for k, item in items.items()}
 
     def _dataclass(self, kind: Any, value: Any, where: str) -> Any:
+        if isinstance(value, kind):
+            return value
         values = self._typed(value, dict, where)
         fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
         for key in values:

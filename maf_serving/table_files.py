@@ -11,9 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from maf_serving.byte_stream import decompress
-from maf_serving.csv_files import CsvError, RepeatedNameError, read_head, read_rows
+from maf_serving.csv_files import read_rows
+from maf_serving.csv_head import CsvError, RepeatedNameError, read_head
 from maf_serving.errors import UsageError, one_line
-from maf_serving.table_formats import Damage, InputBatch, find_compression, find_format, list_suffixes
+from maf_serving.table_formats import (
+    USUAL_CSV,
+    CsvDialect,
+    Damage,
+    InputBatch,
+    find_compression,
+    find_format,
+    list_suffixes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,15 +47,18 @@ class TableFile:
       exact: as what a column can be carried through, so that nothing is lost; of Parquet its own type.
       num_rows: how many rows, where the file says so.
       is_typed: whether the types are the file's own, and not guessed.
+      lookalikes: by name, what columns of text look like that may be numbers of another `CsvDialect`.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Reads the head of the file.
+    def __init__(self, path: Path, dialect: CsvDialect = USUAL_CSV) -> None:
+        """Reads the head of the file, which is written in the dialect if it is CSV.
 
         Raises:
           UsageError: it has none, or the file's name says that it is something else.
         """
         self.path = path
+        self.lookalikes: Mapping[str, str] = {}
+        self._dialect = dialect
         self.num_rows: int | None = None
         kind = find_format(path.name)
         if kind not in READABLE:
@@ -58,8 +70,8 @@ class TableFile:
                     self.schema = self.exact = file.schema_arrow
                     self.num_rows = file.metadata.num_rows
             else:
-                head = read_head(self._open_chunks)
-                self.schema, self.exact = head.types, head.exact
+                head = read_head(self._open_chunks, dialect)
+                self.schema, self.exact, self.lookalikes = head.types, head.exact, head.lookalikes
                 self._has_rows = head.has_rows
         except RepeatedNameError as error:
             raise UsageError(f"{path} {error}") from error
@@ -80,7 +92,9 @@ class TableFile:
         if self.is_typed:
             yield from self._parquet_rows(list(columns), batch_rows)
         elif self._has_rows:
-            yield from read_rows(self._open_chunks, columns, file=str(self.path), batch_rows=batch_rows)
+            yield from read_rows(
+                self._open_chunks, columns, file=str(self.path), batch_rows=batch_rows, dialect=self._dialect
+            )
 
     def _parquet_rows(self, columns: list[str], batch_rows: int) -> Iterator[InputBatch | Damage]:
         row = 0

@@ -1,12 +1,15 @@
 """What files of tables are called, and what their readers give.
 
 One table of formats by suffix for training, batch jobs and the client; each of them reads the formats that it says.
+How a CSV file is written, where that is not the usual way, is a `CsvDialect` for all of them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING
+
+from maf_serving.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -48,6 +51,77 @@ def list_suffixes(formats: Collection[str] = frozenset(SUFFIXES.values())) -> st
     known = [each for each, kind in SUFFIXES.items() if kind in formats]
     compressed = [each for each in known if SUFFIXES[each] not in COMPRESS_THEMSELVES]
     return f"{', '.join(known)} ({' and '.join(compressed)} also with {', '.join(COMPRESSIONS)})"
+
+
+def _written(default: str, metavar: str, help_text: str) -> str:
+    """A field of `CsvDialect`, with what the command line says about it."""
+    field: str = dataclasses.field(default=default, metadata={"metavar": metavar, "help": help_text})
+    return field
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CsvDialect:
+    """How a CSV file is written, for training, batch jobs, the client and Python.
+
+        >>> CsvDialect(delimiter=";", decimal=",").flags
+        "--csv_delimiter ';' --csv_decimal ','"
+        >>> CsvDialect(thousands=".")
+        Traceback (most recent call last):
+        ...
+        maf_serving.errors.UsageError: --csv_thousands and --csv_decimal are both '.'; expected two characters
+
+    Quotes are double quotes, as in RFC 4180, and there is a header line. Text stays as it is: what is said of numbers
+    applies to columns of numbers alone.
+
+    Attributes:
+      delimiter: one ASCII character between columns; `"tab"` is one.
+      decimal: what separates the digits of a fraction, a dot or a comma.
+      thousands: one character between groups of three digits of a number, which need not be there; empty for none.
+      encoding: of the text, by a name that Python knows: `utf-8`, `latin-1`, `cp1252`, `utf-16`. A byte order mark is
+        no text.
+
+    Raises:
+      UsageError: one of them is none, or two do not go together.
+    """
+
+    delimiter: str = _written(",", "CHARACTER", "between the columns of CSV files; 'tab' is one (default ,)")
+    decimal: str = _written(".", "CHARACTER", "of the numbers in CSV files, a dot or a comma (default .)")
+    thousands: str = _written("", "CHARACTER", "between groups of three digits in CSV files, as , in 20,000 (none)")
+    encoding: str = _written("utf-8", "NAME", "of CSV files, such as latin-1, cp1252 or utf-16 (default utf-8)")
+
+    def __post_init__(self) -> None:
+        if self.delimiter in {"tab", "\\t"}:
+            object.__setattr__(self, "delimiter", "\t")
+        if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter.isalnum():
+            raise UsageError(f"--csv_delimiter is {self.delimiter!r}; expected one character, such as ';', or tab")
+        if self.delimiter in '"\r\n.+-':
+            raise UsageError(f"--csv_delimiter is {self.delimiter!r}, which has another meaning; expected such as ';'")
+        if self.decimal not in {".", ","}:
+            raise UsageError(f"--csv_decimal is {self.decimal!r}; expected a dot or a comma")
+        if len(self.thousands) > 1 or self.thousands.isalnum() or self.thousands in {'"', "+", "-", "\n", "\r"}:
+            raise UsageError(f"--csv_thousands is {self.thousands!r}; expected one character, such as ','")
+        if self.thousands == self.decimal:
+            raise UsageError(f"--csv_thousands and --csv_decimal are both {self.decimal!r}; expected two characters")
+        try:
+            "0".encode(self.encoding)
+        except (LookupError, UnicodeError) as error:
+            raise UsageError(
+                f"--csv_encoding is {self.encoding!r}; expected the name of an encoding, such as latin-1 or utf-16"
+            ) from error
+
+    @property
+    def flags(self) -> str:
+        """What says so on a command line; empty for the usual way."""
+        given = []
+        for field in dataclasses.fields(self):
+            value: str = getattr(self, field.name)
+            if value != field.default:
+                quoted = "tab" if value == "\t" else value if value.replace("-", "").isalnum() else repr(value)
+                given.append(f"--csv_{field.name} {quoted}")
+        return " ".join(given)
+
+
+USUAL_CSV = CsvDialect()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ table: what no row of it could pass is refused there.
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,9 @@ from maf_serving.arrow_columns import (
     Fault,
     Floats,
     Mask,
+    column_in_words,
     describe,
+    encoding_hint,
     find_faults,
     is_convertible,
     is_text,
@@ -132,6 +135,7 @@ def check_columns(
     where: str,
     untyped: Collection[str] = (),
     optional: Collection[str] = (),
+    lookalikes: Mapping[str, str] = types.MappingProxyType({}),
 ) -> None:
     """Refuses a table whose columns cannot serve, whatever its rows are.
 
@@ -141,6 +145,7 @@ def check_columns(
       where: what the table is called, in errors.
       untyped: columns whose type says nothing, as in a file of text.
       optional: columns of the model that may be missing.
+      lookalikes: by name, what columns of text look like that may be numbers written in another way.
 
     Raises:
       UsageError: naming every column that is missing, there twice, or of a type that cannot hold what the model takes.
@@ -157,13 +162,22 @@ def check_columns(
     for name in columns:
         if schema.names.count(name) > 1:
             raise UsageError(f"{where} has more than one column {name}; expected each name once")
-    types = {name: schema.field(name).type for name in columns if name not in untyped}
+    known = {name: schema.field(name).type for name in columns if name not in untyped}
     kinds = {name: inputs.categories.get(name, "number") for name in columns}
-    misfits = [name for name, column_type in types.items() if not _holds(column_type, kinds[name])]
+    for name in columns:
+        if name in lookalikes and kinds[name] != "string":
+            raise UsageError(f"input column {name} of {where} is {lookalikes[name]}")
+    misfits = [name for name, column_type in known.items() if not _holds(column_type, kinds[name])]
     if misfits:
-        first, *others = [f"is {types[name]}; expected {_EXPECTED[kinds[name]]}" for name in misfits]
+        first, *others = [
+            f"holds {column_in_words(known[name])}; expected {_EXPECTED[kinds[name]]}" for name in misfits
+        ]
         more = "".join(f"; and {name} {told}" for name, told in zip(misfits[1:], others, strict=True))
-        raise UsageError(f"input column {misfits[0]} of {where} {first}{more}")
+        raise UsageError(f"input column {misfits[0]} of {where} {first}{more}{_hint(known[misfits[0]])}")
+
+
+def _hint(column_type: pa.DataType) -> str:
+    return "" if is_convertible(column_type) else f": {encoding_hint(column_type)}"
 
 
 def _holds(column_type: pa.DataType, kind: str) -> bool:

@@ -75,7 +75,12 @@ def plan_evaluate(options: EvaluateOptions) -> EvaluateJob:
     model = plan_model(options, signature_name=INVERSE)
     extra = {} if options.group_column is None else {options.group_column: "--group_column"}
     return EvaluateJob(
-        plan=plan_job(options, model, find_sources(options.inputs, input_format=options.input_format), extra=extra),
+        plan=plan_job(
+            options,
+            model,
+            find_sources(options.inputs, input_format=options.input_format, dialect=options.csv),
+            extra=extra,
+        ),
         options=options,
     )
 

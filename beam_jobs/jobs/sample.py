@@ -76,7 +76,7 @@ def plan_sample(options: SampleOptions) -> SampleJob:
     drawn = [(name, number) for name in (*model.event_columns, "log_prob")]
     reserved = [name for name, _ in (*IDENTITY_FIELDS, *drawn)]
     extra = {} if options.key_column is None else {options.key_column: "--key_column"}
-    sources = find_sources(options.inputs, input_format=options.input_format)
+    sources = find_sources(options.inputs, input_format=options.input_format, dialect=options.csv)
     _check_positions(options, sources)
     plan = plan_job(options, model, sources, keep=options.keep, reserved=reserved, extra=extra)
     identified, drawn_fields = ([pa.field(*each, nullable=False) for each in part] for part in (IDENTITY_FIELDS, drawn))

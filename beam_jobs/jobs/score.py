@@ -67,7 +67,7 @@ def plan_score(options: ScoreOptions) -> ScoreJob:
     plan = plan_job(
         options,
         model,
-        find_sources(options.inputs, input_format=options.input_format),
+        find_sources(options.inputs, input_format=options.input_format, dialect=options.csv),
         keep=options.keep,
         reserved=own.names,
     )

@@ -21,7 +21,7 @@ from beam_jobs.options.job_options import (
     ScoreOptions,
     check_at_least,
 )
-from maf_serving.flags import CommandParser, Extend, names, pairs
+from maf_serving.flags import CommandParser, Extend, add_csv_flags, names, pairs, take_dialect
 from maf_serving.tls import Tls
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ class JobFlags(CommandParser):
           UsageError: a flag of ours is missing, misspelt, or has no valid value.
           SystemExit: after printing the help that was asked for.
         """
-        return self.parse_own_args(arguments)
+        known, beam_flags = self.parse_own_args(arguments)
+        known.csv = take_dialect(vars(known))
+        return known, beam_flags
 
 
 def add_row_flags(parser: argparse.ArgumentParser) -> None:
@@ -105,6 +107,7 @@ def _add_input_flags(parser: argparse.ArgumentParser) -> None:
         "bigquery:project.dataset.table",
     )
     add("--input_format", choices=INPUT_FORMATS, help="default: each file's by its extension")
+    add_csv_flags(parser)
     add(
         "--rename",
         type=pairs,

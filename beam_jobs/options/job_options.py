@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from beam_jobs.errors import UsageError
+from maf_serving.table_formats import USUAL_CSV, CsvDialect
 from maf_serving.tls import Tls
 
 _PREFIX = "bigquery:"
@@ -194,6 +195,7 @@ class JobOptions:
       input_patterns: paths or globs of the input files.
       output: directory to be created.
       input_format: one of `INPUT_FORMATS`, or `None` to tell each file's format by its extension.
+      csv: how those in CSV are written.
       rename: pairs of a name that the model has for a column and of the input's; of the others the names agree.
       event_columns: instead, the input columns that are the model's event columns, in its order.
       conditional_columns: the same for its conditional columns, raw ones where the model encodes them.
@@ -215,6 +217,7 @@ class JobOptions:
     input_patterns: tuple[str, ...]
     output: str
     input_format: str | None = None
+    csv: CsvDialect = USUAL_CSV
     rename: tuple[tuple[str, str], ...] = ()
     event_columns: tuple[str, ...] = ()
     conditional_columns: tuple[str, ...] = ()

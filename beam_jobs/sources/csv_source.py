@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from beam_jobs.errors import UnreadableFileError, UsageError
 from beam_jobs.sources.source import InputFile, ReadPlan, WholeFile
 from beam_jobs.storage import open_chunks
-from maf_serving.csv_files import NUMBER, STRING, CsvError, RepeatedNameError, read_head, read_rows
-from maf_serving.table_formats import Damage, InputBatch
+from maf_serving.csv_files import NUMBER, STRING, read_rows
+from maf_serving.csv_head import CsvError, RepeatedNameError, read_head
+from maf_serving.table_formats import USUAL_CSV, CsvDialect, Damage, InputBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,15 +21,20 @@ if TYPE_CHECKING:
     from maf_serving.rejection import RejectedRows
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
 class CsvSource(WholeFile):
-    """A CSV file."""
+    """A CSV file.
 
-    __slots__ = ()
+    Attributes:
+      dialect: how it is written.
+    """
+
+    dialect: CsvDialect = USUAL_CSV
 
     def inspect(self) -> InputFile:
         """See `Source.inspect`. Reads the first chunk; an empty file has no column."""
         try:
-            head = read_head(functools.partial(open_chunks, self.path))
+            head = read_head(functools.partial(open_chunks, self.path), self.dialect)
         except RepeatedNameError as error:
             raise UsageError(f"{self.path} {error}") from error
         except CsvError as error:
@@ -36,7 +42,13 @@ class CsvSource(WholeFile):
                 f"{self.path} cannot be read as CSV: {error}; see --input_format and --on_bad_file"
             ) from error
         units = (self,) if head.has_rows else ()
-        return InputFile(path=self.path, schema=head.exact, units=units, untyped=frozenset(head.names))
+        return InputFile(
+            path=self.path,
+            schema=head.exact,
+            units=units,
+            untyped=frozenset(head.names),
+            lookalikes=head.lookalikes,
+        )
 
     def read(self, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
         """See `WorkUnit.read`. Columns of the model may come as text or bytes, to be judged in validation."""
@@ -47,7 +59,8 @@ class CsvSource(WholeFile):
         if not columns:  # rows are counted all the same
             columns = {self.inspect().schema.names[0]: STRING}
         chunks = functools.partial(open_chunks, self.path)
-        for part in read_rows(chunks, columns, file=self.path, batch_rows=plan.batch_size):
+        parts = read_rows(chunks, columns, file=self.path, batch_rows=plan.batch_size, dialect=self.dialect)
+        for part in parts:
             if isinstance(part, InputBatch):
                 yield dataclasses.replace(part, columns=part.columns.select(plan.columns))
             else:

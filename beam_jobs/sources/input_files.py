@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from beam_jobs.sources.parquet_source import ParquetSource
 from beam_jobs.sources.source import InputFile, ReadPlan, RefusedFile, Source, WorkUnit
 from beam_jobs.sources.tfrecord_source import TFRecordSource
 from maf_serving import validation
-from maf_serving.table_formats import find_format, list_suffixes
+from maf_serving.table_formats import USUAL_CSV, CsvDialect, find_format, list_suffixes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,12 +39,15 @@ IDENTIFIER = "identifier"
 _TYPES_OF_KINDS = {"number": pa.float64(), "integer": pa.int64(), "string": pa.string()}
 
 
-def find_sources(inputs: Iterable[Place], *, input_format: str | None = None) -> tuple[Source, ...]:
+def find_sources(
+    inputs: Iterable[Place], *, input_format: str | None = None, dialect: CsvDialect = USUAL_CSV
+) -> tuple[Source, ...]:
     """The inputs of a job: what its paths and globs find, sorted by pattern, and its tables, each once.
 
     Args:
       inputs: places, as `JobOptions.inputs` has them.
       input_format: of all files, or `None` to tell each one's by its name.
+      dialect: how those in CSV are written.
 
     Raises:
       UsageError: a pattern matches nothing, or names a directory or what else is no regular file; or the name of a file
@@ -56,6 +60,8 @@ def find_sources(inputs: Iterable[Place], *, input_format: str | None = None) ->
             continue
         for path in _find_files(place):
             source = FORMATS[input_format or _format_of(path)](path, place)
+            if isinstance(source, CsvSource):
+                source = dataclasses.replace(source, dialect=dialect)
             found.setdefault(os.path.normpath(path) if place.is_here else path, source)
     return tuple(found.values())
 
@@ -238,4 +244,6 @@ def check_input(file: InputFile, inputs: ModelInputs, *, vectors: Mapping[str, t
     optional = {name for vector in vectors if vector in file.schema.names for name in vectors[vector]}
     if file.open_ended:
         optional |= {raw.name for raw in inputs.condition if raw.column.nullable}
-    validation.check_columns(file.schema, inputs, where=file.path, untyped=file.untyped, optional=optional)
+    validation.check_columns(
+        file.schema, inputs, where=file.path, untyped=file.untyped, optional=optional, lookalikes=file.lookalikes
+    )

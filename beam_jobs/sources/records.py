@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from beam_jobs.sources.source import InputFile, ReadPlan, WorkUnit
+from maf_serving.arrow_columns import type_in_words
 from maf_serving.rejection import WRONG_TYPE, RejectedRows, reject
 from maf_serving.table_formats import InputBatch
 
@@ -42,7 +43,9 @@ def to_batches(
             for index, record in enumerate(records):
                 if not _fits(record.get(name), column_type):
                     shown = _shown(record.get(name))
-                    faults.setdefault(index, f"{name}: {WRONG_TYPE}: expected {column_type}, got {shown}")
+                    faults.setdefault(
+                        index, f"{name}: {WRONG_TYPE}: expected {type_in_words(column_type)}, got {shown}"
+                    )
     if faults:
         refused = sorted(faults)
         refused_rows = pa.array([rows[index] for index in refused], pa.int64())

@@ -77,6 +77,7 @@ class InputFile:
       units: how it is split.
       untyped: columns whose type the file does not tell. Of CSV these are all, and `schema` has what each can be
         carried through as by its first rows; elsewhere those without a value where types are guessed, text in `schema`.
+      lookalikes: by name of a column of CSV text, what it looks like if it is numbers that are written in another way.
       open_ended: whether rows may have other columns than `schema`, and one that a row lacks is null.
     """
 
@@ -84,6 +85,7 @@ class InputFile:
     schema: pa.Schema
     units: tuple[WorkUnit, ...]
     untyped: frozenset[str] = frozenset()
+    lookalikes: Mapping[str, str] = dataclasses.field(default_factory=dict)
     open_ended: bool = False
 
 

@@ -15,6 +15,7 @@ from maf_serving.errors import UsageError, did_you_mean
 from maf_serving.front.tables import column_names, open_table, table_paths, write_parquet
 from maf_serving.quiet_tensorflow import LEVEL_VARIABLE, NOTHING
 from maf_serving.strict_json import read_value
+from maf_serving.table_formats import CsvDialect
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -34,6 +35,7 @@ class JobKeywords(TypedDict, total=False):
     """
 
     input_format: Literal["parquet", "csv", "jsonl", "avro", "tfrecord"]
+    csv: CsvDialect
     rename: Mapping[str, str]
     on_bad_file: Literal["fail", "reject"]
     max_rejected: float

@@ -14,6 +14,7 @@ from maf_serving.front.tables import InputTable, column_names, open_table, table
 from maf_serving.quiet_tensorflow import import_quietly
 from maf_serving.saved_model import LoadedModel
 from maf_serving.strict_json import read_value
+from maf_serving.table_formats import CsvDialect
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -37,6 +38,7 @@ class TrainingOptions(TypedDict, total=False):
     Those that are left out follow from the rows where they can.
     """
 
+    csv: CsvDialect
     validation_share: float
     test_share: float
     max_rejected: float

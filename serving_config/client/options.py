@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from maf_serving.flags import CommandParser, names, pairs
+from maf_serving.flags import CommandParser, add_csv_flags, names, pairs, take_dialect
 from maf_serving.model_spec import ModelSpec
-from maf_serving.table_formats import find_format, list_suffixes
+from maf_serving.table_formats import USUAL_CSV, CsvDialect, find_format, list_suffixes
 from maf_serving.tls import Tls
 from serving_config.client.retry import RetryPolicy
 from serving_config.errors import UsageError
@@ -46,6 +46,7 @@ class CallOptions:
       server: where to ask.
       model_spec: which model, by name and by version or label.
       input_path: a Parquet or CSV file.
+      csv: how the input is written, if it is CSV.
       output_path: a Parquet or CSV file to write; `None` prints CSV.
       existing_output: what to do if it exists.
       model: an exported version, or a directory of them, whose contract names the columns.
@@ -66,6 +67,7 @@ class CallOptions:
     server: ServerAddress
     model_spec: ModelSpec
     input_path: Path | None = None
+    csv: CsvDialect = USUAL_CSV
     output_path: Path | None = None
     existing_output: Literal["refuse", "replace"] = "refuse"
     model: Path | None = None
@@ -134,6 +136,7 @@ def parse_call(arguments: Sequence[str]) -> CallOptions:
     """
     flags = _parser().parse_args(list(arguments))
     spec = ModelSpec(name=flags.model_name, version=flags.version, version_label=flags.version_label)
+    flags.csv = take_dialect(vars(flags))
     own = {field.name for field in dataclasses.fields(CallOptions)} - {"server", "model_spec"}
     return CallOptions(
         server=parse_server(flags),
@@ -190,6 +193,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help=".parquet or .csv, .csv.gz, .csv.bz2, .csv.zst; rows that the model cannot take are rejected",
     )
+    add_csv_flags(parser.add_argument_group("--input that is CSV"))
     rows(
         "--output",
         type=Path,

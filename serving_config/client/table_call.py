@@ -68,7 +68,7 @@ def call_table(options: CallOptions) -> CallResult:
     """
     if options.input_path is None:
         raise UsageError("--input is missing; expected a Parquet or CSV file")
-    table = TableFile(options.input_path)
+    table = TableFile(options.input_path, options.csv)
     with open_client(options) as client:
         call = _plan(options, table, client)
         batch_rows = max(1, options.rows_per_request * options.concurrency * _REQUESTS_PER_BATCH // options.num_samples)
@@ -136,7 +136,7 @@ def _plan(options: CallOptions, table: TableFile, client: Client) -> _Call:
         dtype=columns.dtype or _dtype(client, options.operation, needed[0]),
     )
     untyped = () if table.is_typed else table.schema.names
-    check_columns(table.schema, inputs, where=str(table.path), untyped=untyped)
+    check_columns(table.schema, inputs, where=str(table.path), untyped=untyped, lookalikes=table.lookalikes)
     names = table.schema.names if options.keep == ALL_COLUMNS else list(options.keep)
     asked = [*names, *([] if options.key_column is None else [options.key_column])]
     missing = [name for name in asked if name not in table.schema.names]

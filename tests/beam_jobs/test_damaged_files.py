@@ -152,7 +152,9 @@ def test_whatever_is_wrong_with_a_header_the_file_is_read_or_refused(extension, 
 
 def test_names_that_are_no_text(score, write_text):
     path = write_text("a.csv", b"x0,x1,c0,gr\xf6\xdfe\n1,2,3,4\n")
-    with pytest.raises(UsageError, match=r"a\.csv cannot be read as CSV: its header is not UTF-8; see"):
+    with pytest.raises(
+        UsageError, match=r"a\.csv cannot be read as CSV: its header is not UTF-8: byte 0xF6 in 'gr\\xf6\\xdfe'; say"
+    ):
         score(path)
     path = write_text("a.jsonl", '{"x0": 1, "x1": 2, "c0": 3, "\\ud800": 4}\n')
     assert score(path).summary.rows_scored == 1

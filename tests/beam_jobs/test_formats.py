@@ -50,7 +50,7 @@ def test_rows_of_json_lines_that_are_no_rows_are_rejected_alone(score, write_tex
     result = score(path, keep=("id",))
     result.assert_each_row_once({(path, row) for row in range(9)})
     assert result.reasons() == {
-        (path, 1): "id: wrong type: expected int64, got 'one'",
+        (path, 1): "id: wrong type: expected a whole number, got 'one'",
         (path, 2): "not a JSON object",
         (path, 3): "not a JSON object",
         (path, 5): "x0: not a number: '[1]'",

@@ -135,7 +135,10 @@ def test_a_file_of_ragged_rows_alone(score, write_text):
 def test_kept_bytes_that_are_no_text_reject_their_row(score, write_text):
     path = write_text("a.csv", b"x0,x1,c0,note\n1,2,3,fine\n1,2,3,\xff\xfe\n\xff,2,3,fine\n1,2,3,\xc3\xa9\n")
     result = score(path, keep=("note",))
-    assert result.reasons() == {(path, 1): "note: not UTF-8", (path, 2): "x0: not a number: '\\\\xff'"}
+    assert result.reasons() == {
+        (path, 1): "note: not UTF-8: byte 0xFF in '\\xff\\xfe'",
+        (path, 2): "x0: not a number: '\\\\xff'",
+    }
     assert result.scored.sort_by("row")["note"].to_pylist() == ["fine", "é"]
 
 
@@ -167,7 +170,7 @@ def test_bytes_that_are_no_text_in_a_ragged_row(score, write_text):
     result = score(path, keep=("note",))
     assert result.reasons() == {
         (path, 1): "ragged row: 2 fields where the header has 4",
-        (path, 2): "note: not UTF-8",
+        (path, 2): "note: not UTF-8: byte 0xB1 in '\\xb1'",
         (path, 4): "x0: not a number: '\\\\xef\\\\x9f'",
     }
     assert result.scored.sort_by("row")["note"].to_pylist() == ["fine", private.decode()]

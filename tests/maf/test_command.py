@@ -61,7 +61,10 @@ def test_help_answers_without_tensorflow():
     [
         (["--data", "none.csv", "--event", "y"], "no file matches 'none.csv'"),
         (["--data", "TABLE", "--event", "y,z"], "has no column 'z'; its columns: y, c, name, one"),
-        (["--data", "TABLE", "--event", "name", "--condition", "c"], "column 'name' of"),
+        (
+            ["--data", "TABLE", "--event", "name", "--condition", "c"],
+            "row 0 (from 0): name: not a number: 'n'; expected numbers",
+        ),
         (["--data", "TABLE", "--event", "y", "--categorical", "c"], "categorical has 'c'"),
         (["--data", "TABLE", "--event", "one", "--condition", "c"], "event column 'one' is constant, 1"),
         (["--data", "TABLE", "--event", "y", "--dequantize", "c=1"], "dequantize has c=1"),

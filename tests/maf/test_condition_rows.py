@@ -152,8 +152,14 @@ REFUSED = {
         {"store": pa.array(np.arange(100) + 0.5)},
         r"row 0 \(from 0\): store: not an integer: '0.5'; expected integers",
     ),
-    "truth values for categories": ({"store": pa.array([True] * 100)}, "'store' of .* is bool; expected integers or"),
-    "dates": ({"region": pa.array([0] * 100, pa.date32())}, "'region' of .* is date32.*; expected numbers or text"),
+    "truth values for categories": (
+        {"store": pa.array([True] * 100)},
+        "'store' of .* holds truth values; expected integers or",
+    ),
+    "dates": (
+        {"region": pa.array([0] * 100, pa.date32())},
+        "'region' of .* holds dates; expected numbers or text: make columns of numbers of it first",
+    ),
 }
 
 

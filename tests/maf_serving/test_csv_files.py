@@ -13,7 +13,8 @@ import pytest
 
 from maf_serving import csv_files
 from maf_serving.byte_stream import CHUNK_BYTES, decompress
-from maf_serving.csv_files import CsvError, RepeatedNameError, read_head, read_rows
+from maf_serving.csv_files import read_rows
+from maf_serving.csv_head import CsvError, RepeatedNameError, read_head
 from maf_serving.table_formats import Damage, InputBatch, find_compression, find_format
 
 
@@ -80,7 +81,7 @@ def test_a_cell_that_is_none_costs_no_other_row(block_bytes, monkeypatch):
             lines.append(f"{number},{'x' if kind == 'wrong' else row},".encode() + b"\xff" * (kind == "latin"))
             expected[row] = number
             if kind == "wrong":
-                ragged[row] = "k: wrong type: expected int64, got 'x'"
+                ragged[row] = "k: wrong type: expected a whole number, got 'x'"
                 del expected[row]
     values, reasons, damage = read(b"\n".join(lines) + b"\n", {"n": "number", "k": pa.int64()}, batch_rows=7)
     assert damage is None
@@ -102,9 +103,9 @@ def test_columns_that_are_carried_through():
         1: dict.fromkeys(types),
     }
     assert reasons == {
-        2: "i: wrong type: expected int64, got '07'",
-        3: "f: wrong type: expected double, got '007.5'",
-        4: "f: wrong type: expected double, got 'x'",
+        2: "i: wrong type: expected a whole number, got '07'",
+        3: "f: wrong type: expected a number, got '007.5'",
+        4: "f: wrong type: expected a number, got 'x'",
     }
 
 
@@ -132,8 +133,8 @@ def test_a_column_can_be_carried_through_as_what_its_first_rows_are(cells, exact
 @pytest.mark.parametrize(
     ("data", "kind", "message"),
     [
-        (b"gr\xf6\xdfe\n1\n", CsvError, "its header is not UTF-8$"),
-        ("x,y\n1,2\n".encode("utf-16"), CsvError, "UTF-16; write the file as UTF-8"),
+        (b"gr\xf6\xdfe\n1\n", CsvError, "its header is not UTF-8: byte 0xF6"),
+        ("x,y\n1,2\n".encode("utf-16"), CsvError, "UTF-16; say --csv_encoding utf-16"),
         (b"x,y,x\n1,2,3\n", RepeatedNameError, r"names column\(s\) x more than once"),
     ],
 )

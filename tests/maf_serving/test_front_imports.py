@@ -35,10 +35,12 @@ def test_a_name_loads_neither_tensorflow_nor_data_frames(name):
 def test_the_options_of_training_are_those_of_the_command():
     fields = [field for part in (DataConfig, FlowConfig, TrainingConfig) for field in dataclasses.fields(part)]
     flags = [flag_of(field.name) for field in fields if "help" in field.metadata and field.name != "test_data"]
-    assert [f"--{name}" for name in ms.TrainingOptions.__annotations__] == flags
+    assert [f"--{name}" for name in ms.TrainingOptions.__annotations__ if name != "csv"] == flags
 
 
 def test_the_options_of_jobs_are_those_of_the_commands():
     flags = set(evaluate_flags().flags()) - {"-h", "--help", "--model", "--input", "--output"}
     flags -= {"--group_column", "--max_groups"}
-    assert {f"--{name}" for name in ms.JobKeywords.__annotations__} == flags
+    dialect = {f"--csv_{field.name}" for field in dataclasses.fields(ms.CsvDialect)}
+    assert {f"--{name}" for name in ms.JobKeywords.__annotations__} == flags - dialect | {"--csv"}
+    assert dialect < flags

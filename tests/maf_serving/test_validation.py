@@ -96,7 +96,7 @@ def test_plain_conditions_and_points_of_base_space_are_stacked():
         ),
         (
             {"price": pa.date32(), "age": pa.float64(), "region": pa.int64()},
-            r"price of the table is date32\[day\]; expected numbers or text; and region is int64; expected text",
+            r"price of the table holds dates; expected numbers or text; and region holds whole numbers; expected text",
         ),
     ],
 )
