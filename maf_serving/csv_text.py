@@ -25,13 +25,13 @@ import pyarrow.csv
 
 from maf_serving.arrow_columns import Fault, clean_text, is_boolean, is_number
 from maf_serving.rejection import RejectedRows, reject
-from maf_serving.table_formats import CsvDialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from maf_serving.arrow_columns import Mask
     from maf_serving.byte_stream import WholeLines
+    from maf_serving.table_formats import CsvDialect
 
 
 RAGGED = "ragged row"
@@ -217,6 +217,7 @@ def convert_cells(text: pa.StringArray, kind: pa.DataType) -> tuple[pa.Array, Ma
 def respell(column: pa.Array, dialect: CsvDialect) -> tuple[pa.Array, Mask]:
     """Numbers as Arrow and Python write them, and where a text would be taken for another number: a mask `[B]`.
 
+        >>> from maf_serving.table_formats import CsvDialect
         >>> column, other = respell(pa.array(["1.234,5", "1.5", "-7", "x"]), CsvDialect(thousands=".", decimal=","))
         >>> column.to_pylist(), other.tolist()
         (['1234.5', '1.5', '-7', 'x'], [False, True, False, False])

@@ -15,7 +15,7 @@ from maf_serving.errors import UsageError, did_you_mean
 from maf_serving.front.tables import column_names, open_table, table_paths, write_parquet
 from maf_serving.quiet_tensorflow import LEVEL_VARIABLE, NOTHING
 from maf_serving.strict_json import read_value
-from maf_serving.table_formats import CsvDialect
+from maf_serving.table_formats import CsvDialect  # noqa: TC001  # `JobKeywords` is read when it is checked
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

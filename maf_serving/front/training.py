@@ -14,7 +14,6 @@ from maf_serving.front.tables import InputTable, column_names, open_table, table
 from maf_serving.quiet_tensorflow import import_quietly
 from maf_serving.saved_model import LoadedModel
 from maf_serving.strict_json import read_value
-from maf_serving.table_formats import CsvDialect
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from maf import run_directory
     from maf.config import RunConfig
     from maf_serving.columns import ConditionColumn
+    from maf_serving.table_formats import CsvDialect
 
 Paths = str | Path | Iterable["str | Path"]
 Announce = Callable[[str], object]
