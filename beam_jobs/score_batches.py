@@ -50,7 +50,8 @@ class ScoreBatches(beam.PTransform):  # type: ignore[misc]  # Beam is untyped he
     """log p(x | c) of every row of a collection of `pyarrow.Table`s or record batches: `tables | ScoreBatches(model)`.
 
         >>> with beam.Pipeline() as pipeline:
-        ...     scored, rejected = pipeline | beam.Create([pq.read_table("sales.parquet")]) | ScoreBatches("models/sales")
+        ...     tables = pipeline | beam.Create([pq.read_table("sales.parquet")])
+        ...     scored, rejected = tables | ScoreBatches("models/sales")
         ...     _ = scored | beam.Map(lambda table: print(table.num_rows, table.column_names))
         600 ['season', 'price', 'log_prob']
 

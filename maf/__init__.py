@@ -6,8 +6,8 @@
         and nulls    vocabulary                           starting point      routing  training state
 
 A row of the table becomes numbers in `table.py`, is counted, split and kept by `settling.py`, and is read again as a
-minibatch by `fitting.py`. `run_directory.py` holds what is left when all is done, `report/` looks at it, `search/` tries
-others.
+minibatch by `fitting.py`. `run_directory.py` holds what is left when all is done, `report/` looks at it, `search/`
+tries others.
 
 Read first: `layers.py` and `routing.py`, the two functions that everything rests on; then `flow.py` for the model and
 `train.py` for a run from table to run directory.

@@ -49,7 +49,7 @@ def split_version(path: str) -> tuple[str, int | None]:
 class ServedModel:
     """One model.
 
-        >>> ServedModel(name="sales", base_path="models/sales", version_labels={"stable": 3, "canary": 4}).version_policy
+        >>> ServedModel(name="sales", base_path="models/sales", version_labels={"stable": 3}).version_policy
         VersionPolicy(kind='latest', num_versions=1, versions=())
 
     Attributes:

@@ -58,9 +58,16 @@ def test_from_a_table_to_scores(tmp_path, monkeypatch):
     examples = examples_of(CHAIN)
     names = {
         **{name: getattr(importlib.import_module(package), name) for package in CHAIN for name in public(package)},
-        **{"Path": pathlib.Path, "as_condition_columns": as_condition_columns, "beam": beam, "np": np, "pq": pq},
-        **{"tf": tf, "tfb": tfp.bijectors, "tfd": tfp.distributions},
-        **{"x": tf.zeros([3, 2]), "c": tf.constant([[0.1], [0.2], [0.3]])},
+        "Path": pathlib.Path,
+        "as_condition_columns": as_condition_columns,
+        "beam": beam,
+        "np": np,
+        "pq": pq,
+        "tf": tf,
+        "tfb": tfp.bijectors,
+        "tfd": tfp.distributions,
+        "x": tf.zeros([3, 2]),
+        "c": tf.constant([[0.1], [0.2], [0.3]]),
     }
     names["flow"] = names["build_flow"](names["FlowConfig"](event_size=2, condition_size=1, num_layers=1))
     run_examples(examples, names)
