@@ -15,8 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from maf import FlowConfig, build_flow
+from maf_serving.columns import as_condition_columns
+
 CHAIN = ("maf", "export", "beam_jobs")
-FIRST = ("start_run", "export_model")  # what others rest on
 
 
 def sales(rows=600):
@@ -35,47 +37,49 @@ def run_examples(examples, names):
     assert not runner.failures, "".join(said)
 
 
-def examples_of(packages):
-    found = {name: getattr(importlib.import_module(package), name) for package in packages for name in public(package)}
-    ordered = [name for name in FIRST if name in found] + [name for name in found if name not in public("maf_serving")]
-    return {name: found[name] for name in ordered}
+def examples_of(packages, first=()):
+    """What has examples, by name: `first`, which the others rest on, and what the packages offer."""
+    found = {name: everything()[name] for package in packages for name in public(package)}
+    return {name: everything()[name] for name in (*first, *sorted(found.keys() - public("maf_serving")))}
+
+
+def everything():
+    packages = (*CHAIN, "serving_config")
+    return {name: getattr(importlib.import_module(package), name) for package in packages for name in public(package)}
 
 
 def public(package):
     return importlib.import_module(package).__all__
 
 
-@pytest.mark.slow
-def test_from_a_table_to_scores(tmp_path, monkeypatch):
+@pytest.fixture
+def names(tmp_path, monkeypatch):
     import apache_beam as beam  # noqa: PLC0415  # seconds
     import tensorflow as tf  # noqa: PLC0415
     import tensorflow_probability as tfp  # noqa: PLC0415
 
-    from maf_serving.columns import as_condition_columns  # noqa: PLC0415
-
     monkeypatch.chdir(tmp_path)
     pq.write_table(sales(), "sales.parquet")
-    examples = examples_of(CHAIN)
-    names = {
-        **{name: getattr(importlib.import_module(package), name) for package in CHAIN for name in public(package)},
-        "Path": pathlib.Path,
-        "as_condition_columns": as_condition_columns,
-        "beam": beam,
-        "np": np,
-        "pq": pq,
-        "tf": tf,
-        "tfb": tfp.bijectors,
-        "tfd": tfp.distributions,
-        "x": tf.zeros([3, 2]),
-        "c": tf.constant([[0.1], [0.2], [0.3]]),
-    }
-    names["flow"] = names["build_flow"](names["FlowConfig"](event_size=2, condition_size=1, num_layers=1))
-    run_examples(examples, names)
+    flow = build_flow(FlowConfig(event_size=2, condition_size=1, num_layers=1))
+    x, c = tf.zeros([3, 2]), tf.constant([[0.1], [0.2], [0.3]])
+    libraries = {"Path": pathlib.Path, "beam": beam, "np": np, "pq": pq, "tf": tf}
+    libraries |= {"tfb": tfp.bijectors, "tfd": tfp.distributions, "as_condition_columns": as_condition_columns}
+    return {**everything(), **libraries, "flow": flow, "x": x, "c": c}
+
+
+@pytest.mark.slow
+def test_from_a_table_to_a_flow(names):
+    run_examples(examples_of(["maf"], first=["start_run"]), names)
+
+
+@pytest.mark.slow
+def test_from_a_flow_to_scores(names):
+    run_examples(examples_of(["export", "beam_jobs"], first=["start_run", "export_model"]), names)
 
 
 def test_the_configuration_of_a_server():
     examples = examples_of(["serving_config"])
-    run_examples({name: found for name, found in examples.items() if name != "Client"}, examples)  # it calls a server
+    run_examples(examples, everything())
 
 
 @pytest.mark.parametrize("package", [*CHAIN, "serving_config", "maf_serving"])
