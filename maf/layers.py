@@ -26,8 +26,10 @@ def create_named_maf(
     name: str,
     hidden_units: Sequence[int],
     *,
-    event_size: int = 1,
-    condition_size: int = 1,
+    event_size: int | None = None,
+    condition_size: int | None = None,
+    event_shape: int | Sequence[int] | None = None,
+    conditional_event_shape: int | Sequence[int] | None = None,
     activation: str = "sigmoid",
     input_order: str | Sequence[int] = "left-to-right",
     dtype: str = "float32",
@@ -48,8 +50,10 @@ def create_named_maf(
     Args:
       name: unique among the layers of a flow.
       hidden_units: sizes of the hidden layers.
-      event_size: D, the size of `x`.
-      condition_size: C, the size of `conditional_input`; 0 for an unconditional layer.
+      event_size: D, the size of `x`; 1 by default.
+      condition_size: C, the size of `conditional_input`; 1 by default, 0 for an unconditional layer.
+      event_shape: D as `tfb.AutoregressiveNetwork` takes it, `[D]` or D, in place of `event_size`.
+      conditional_event_shape: the same for C, in place of `condition_size`.
       activation: of the hidden units.
       input_order: autoregressive order of the event columns, as `tfb.AutoregressiveNetwork` takes it.
       dtype: floating-point type of weights, inputs and outputs.
@@ -57,18 +61,32 @@ def create_named_maf(
 
     Returns:
       The bijector; `forward` maps z to x at the cost of D networks, `inverse` maps x to z at the cost of one.
+
+    Raises:
+      ConfigError: a shape is not one of a vector, or comes beside the size.
     """
     network = build_network(
         hidden_units,
         num_parameters=2,
-        event_size=event_size,
-        condition_size=condition_size,
+        event_size=_size("event_shape", event_shape, "event_size", event_size),
+        condition_size=_size("conditional_event_shape", conditional_event_shape, "condition_size", condition_size),
         activation=activation,
         input_order=input_order,
         dtype=dtype,
         kernel_initializer=kernel_initializer,
     )
     return tfb.MaskedAutoregressiveFlow(shift_and_log_scale_fn=network, name=check_layer_name(name))
+
+
+def _size(shape_name: str, shape: int | Sequence[int] | None, size_name: str, size: int | None) -> int:
+    if shape is None:
+        return 1 if size is None else size
+    if size is not None:
+        raise ConfigError(f"{shape_name} {shape} and {size_name} {size} both came; expected one of them")
+    sizes = [shape] if isinstance(shape, int) else list(shape)
+    if len(sizes) != 1:
+        raise ConfigError(f"{shape_name} is {sizes}; expected that of a vector, such as [{len(sizes) or 1}]")
+    return int(sizes[0])
 
 
 def build_network(

@@ -33,6 +33,7 @@ REGRESSION_ROWS = 20_000
 MOST_REGRESSORS = 500  # entries of the condition; with more the regression would take memory and time
 MOST_ROWS_COMPARED = 20_000
 FEW_VALUES = 100  # distinct values that splines could put a peak on each
+MOST_COUNT = 2**22  # beyond, numbers of float32 are whole, or nearly so, whatever they were
 SPIKE_SHARE = 0.005  # of the rows, that one value has
 FEWEST_REPEATS = 12
 OUTSTANDING = 4  # times as often as the value that comes tenth: rounding alone repeats all values alike
@@ -191,6 +192,17 @@ def _repeats(values: Array, name: str) -> Iterator[str]:
             f"event column {name!r} is {distinct[most]:g} in {counts[most] / len(values):.1%} of the rows: {advice}, "
             "or model those rows apart"
         )
+    elif len(distinct) > FEW_VALUES and _are_counts(distinct):
+        negative = " and may be negative" if distinct[0] >= 0 else ""
+        yield (
+            f"event column {name!r} is whole numbers: the model is continuous, its draws are fractions{negative}; "
+            f"train with --dequantize {name}=1 and round the draws"
+        )
+
+
+def _are_counts(values: Array) -> bool:
+    """Whether all are whole numbers, and small enough that float32 has fractions beside them."""
+    return bool(np.abs(values).max() < MOST_COUNT and (values == np.round(values)).all())
 
 
 def _is_function(values: Array, of: Array) -> bool:

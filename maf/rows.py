@@ -19,7 +19,7 @@ import tensorflow as tf
 from maf.errors import DataError
 from maf.settling import SPLITS, SettledRows, SplitWriter, settle_rows
 from maf.standardization import Standardization, noise_widths
-from maf.table import INTEGER, NULL_CODE, NUMBER, STRING, CategoryCodes, Table, is_parquet, open_files
+from maf.table import INTEGER, NULL_CODE, NUMBER, STRING, CategoryCodes, Table, has_type, open_files
 from maf_serving.columns import ConditionColumn, number_entries
 
 if TYPE_CHECKING:
@@ -230,9 +230,9 @@ def _open(patterns: Sequence[str], config: DataConfig, wanted: Mapping[str, str]
     )
     if wanted is None:
         return table
-    text_files = not any(is_parquet(file) for file in table.files)
     for name, kind in wanted.items():
         got = table.categories.get(name, NUMBER)
-        if got != kind and not (kind == STRING and text_files):  # what looks like numbers can be read as text
+        untyped = not any(has_type(file, name) for file in table.files)
+        if got != kind and not (kind == STRING and untyped):  # what looks like numbers can be read as text
             raise DataError(f"column {name!r} of {', '.join(patterns)} is of kind {got}; the model takes a {kind}")
     return dataclasses.replace(table, categories={name: kind for name, kind in wanted.items() if kind != NUMBER})

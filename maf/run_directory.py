@@ -147,6 +147,14 @@ class RunDirectory:
             path.unlink(missing_ok=True)
         self.path.rmdir()
 
+    def leave_interrupted(self) -> str:
+        """Removes a new run that has trained nothing yet; or says what there is, and how to go on with it."""
+        if self.summary.exists() or self.state.exists() or self.history.exists():
+            return self.describe_unfinished()
+        shutil.rmtree(self.tensorboard, ignore_errors=True)
+        self.remove_unstarted()
+        return "nothing was trained yet, and nothing was written"
+
     def describe_unfinished(self) -> str:
         """What is left of a run that was cut short, and how to go on if there is something to go on with."""
         if self.summary.exists():

@@ -26,6 +26,7 @@ Array = np.ndarray[Any, Any]
 CHUNK_ROWS = 65_536
 FEWEST_NULLS = 20  # training rows from which a null can be learnt as a state of its own
 SPLITS = ("training", "validation", "test")
+FINEST_STEPS = 100  # of the model's type in a column's deviation, from which it is known well enough
 
 
 def settle_rows(
@@ -56,7 +57,7 @@ def settle_rows(
         scale=tuple(np.concatenate([each.scale for each in moments]).tolist()),
         constant=tuple(np.concatenate([each.constant for each in moments]).tolist()),
         columns=columns,
-        findings=tuple(_findings(writer, config, columns, places)),
+        findings=(*_findings(writer, config, columns, places), *_coarse(writer, config, moments)),
     )
     _check(settled, writer.read, minimum, config)
     return settled
@@ -185,6 +186,28 @@ def _findings(
             yield f"column {column.name!r}: {_share(nulls, rows)} are null, and left out{advice}"
 
 
+def _coarse(writer: SplitWriter, config: DataConfig, moments: Sequence[Moments]) -> Iterator[str]:
+    """Columns of numbers that the type of the model cannot tell apart, such as seconds since 1970 in float32.
+
+    A column is standardised from its raw values in that type: what is lost there is lost to the model, in training and
+    in every answer.
+    """
+    scale = np.concatenate([each.scale for each in moments])
+    constant = np.concatenate([each.constant for each in moments])
+    categories = {index + writer.event_size for index in writer.code_counts}
+    farthest = np.maximum(np.abs(writer.lowest), np.abs(writer.highest))
+    with np.errstate(over="ignore"):
+        steps = np.spacing(farthest.astype(writer.dtype)).astype(np.float64)
+    for index, name in enumerate((*config.event, *config.condition)):
+        spread = writer.highest[index] - writer.lowest[index] if constant[index] else scale[index]
+        if index not in categories and np.isfinite(farthest[index]) and 0 < spread < FINEST_STEPS * steps[index]:
+            yield (
+                f"warning: column {name!r} has values up to {farthest[index]:g}, where {writer.dtype} has steps of "
+                f"{steps[index]:g}, and they differ by {spread:.3g}: the model cannot tell them apart; subtract "
+                "a constant from the column, here and wherever the model is asked, or use --dtype float64"
+            )
+
+
 def _share(part: int, rows: int) -> str:
     return f"{part:,} training rows ({part / rows:.2%})"
 
@@ -249,6 +272,7 @@ class SplitWriter:
       counts: rows written, by split.
       complete: rows written that have no missing value.
       moments: of the training rows without a missing value, `[D + K]`.
+      lowest, highest: values of the training rows as they were read, in float64, `[D + K]`.
       nulls: missing values in training rows, by conditional column.
       code_counts: training rows with each code, by index of the conditional column; of categories alone.
     """
@@ -262,6 +286,8 @@ class SplitWriter:
         self.read = self.dropped = self.complete = 0
         self.counts = dict.fromkeys(SPLITS, 0)
         self.moments = Moments(num_columns)
+        self.lowest = np.full(num_columns, np.inf)
+        self.highest = np.full(num_columns, -np.inf)
         self.nulls = np.zeros(len(config.condition), np.int64)
         self.code_counts = {index: np.zeros(0, np.int64) for index in categories}
         self._noise_widths = noise_widths(config)
@@ -295,6 +321,9 @@ class SplitWriter:
             self.complete += int(complete.sum())
             if name == "training":
                 self.moments.add(chosen[complete].astype(np.float64))
+                exact = batch[usable & (split == index)]
+                self.lowest = np.fmin(self.lowest, np.fmin.reduce(exact, axis=0, initial=np.inf))
+                self.highest = np.fmax(self.highest, np.fmax.reduce(exact, axis=0, initial=-np.inf))
                 self._count(chosen[:, self.event_size :])
 
     def _count(self, c: Array) -> None:

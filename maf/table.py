@@ -30,7 +30,16 @@ from maf_serving.columns import OTHER
 from maf_serving.errors import UsageError, did_you_mean
 from maf_serving.rejection import RejectedRows
 from maf_serving.table_files import READABLE, TableFile
-from maf_serving.table_formats import USUAL_CSV, CsvDialect, Damage, InputBatch, find_format, list_suffixes
+from maf_serving.table_formats import (
+    USUAL_CSV,
+    CsvDialect,
+    Damage,
+    InputBatch,
+    files_below,
+    find_format,
+    list_suffixes,
+    partitions_of,
+)
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 BATCH_ROWS = 65_536
@@ -106,7 +115,7 @@ def open_files(
         for name in columns:
             if name in opened.lookalikes and name not in categorical:
                 raise DataError(f"column {name!r} of {file} is {opened.lookalikes[name]}")
-            if is_text(opened.schema.field(name).type) and name not in condition:
+            if is_text(opened.schema.field(name).type) and name not in condition and name not in opened.partitions:
                 raise _not_numbers(opened, name)
     kinds = {
         name: column_kind(name, schemas, may_be=name in condition, must_be=name in categorical) for name in columns
@@ -121,13 +130,19 @@ def _match(patterns: Sequence[str]) -> list[Path]:
         matches = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern, recursive=True))
         if not matches:
             raise DataError(f"no file matches {pattern!r}; expected a Parquet or CSV file, or a glob of such files")
-        files += [Path(match) for match in matches]
+        for match in map(Path, matches):
+            files += _below(match) if match.is_dir() else [match]
     for file in files:
-        if file.is_dir():
-            raise DataError(f"{file} is a directory; name its files, as in '{file}/*.parquet'")
         if find_format(file.name) not in READABLE:
             raise DataError(f"{file} is of no known kind; expected a name that ends in {list_suffixes(READABLE)}")
     return files
+
+
+def _below(directory: Path) -> list[Path]:
+    found = files_below(directory, READABLE)
+    if not found:
+        raise DataError(f"directory {directory} has no file that ends in {list_suffixes(READABLE)}")
+    return found
 
 
 def _open(file: Path, dialect: CsvDialect) -> TableFile:
@@ -209,7 +224,7 @@ def column_kind(name: str, schemas: Mapping[Path, pa.Schema], *, may_be: bool, m
         if kind is not None:
             found.setdefault(kind, file)
     if STRING in found:  # what looks like numbers in a text file can be read as text
-        found = {kind: file for kind, file in found.items() if kind == STRING or is_parquet(file)}
+        found = {kind: file for kind, file in found.items() if kind == STRING or has_type(file, name)}
     if len(found) > 1:
         (first, file), (second, other) = list(found.items())[:2]
         raise DataError(
@@ -218,9 +233,9 @@ def column_kind(name: str, schemas: Mapping[Path, pa.Schema], *, may_be: bool, m
     return next(iter(found), NUMBER)
 
 
-def is_parquet(file: Path) -> bool:
-    """By its name."""
-    return find_format(file.name) == "parquet"
+def has_type(file: Path, column: str) -> bool:
+    """Whether the file says of what type the column is: not one of text, nor where a directory's name is its value."""
+    return find_format(file.name) == "parquet" and column not in partitions_of(str(file))
 
 
 def _kind(file: Path, name: str, kind: pa.DataType, *, may_be: bool, must_be: bool) -> str | None:

@@ -88,7 +88,7 @@ def start_run(
     except BaseException:
         directory.remove_unstarted()
         raise
-    with when_interrupted(lambda _: directory.describe_unfinished()):
+    with when_interrupted(lambda _: directory.leave_interrupted()):
         return train_on(rows, config, directory, announce=announce)
 
 

@@ -244,6 +244,29 @@ def respell(column: pa.Array, dialect: CsvDialect) -> tuple[pa.Array, Mask]:
     return respelled, pc.and_not(digits, right).to_numpy(zero_copy_only=False)
 
 
+def partition_type(value: str | None) -> pa.DataType:
+    """As what the value of a partition column can be carried through."""
+    return exact_type(pa.array([value], pa.string()))
+
+
+def partition_column(value: str | None, kind: pa.DataType | None, rows: int) -> pa.Array:
+    """A partition column of so many rows.
+
+    Args:
+      value: of all of them, as the text that a directory's name is, which means what a CSV cell does.
+      kind: as what it is carried through; `None` for text, to be judged in validation.
+      rows: how many.
+    """
+    column = pa.array([value], pa.string())
+    if kind is not None and pa.types.is_string(kind):
+        kind = None
+    elif kind is not None:
+        exact = partition_type(value)
+        column, _ = convert_cells(column, exact)
+        column = column.cast(kind)
+    return pa.repeat(column[0], rows)
+
+
 def is_whole_text(column: pa.Array) -> pa.BooleanArray:
     """Where text, or bytes, is a whole number, 7.0 and 1e3 too."""
     return pc.match_substring_regex(clean_text(column), r"^[+-]?\d+(\.0*)?([eE]\+?\d+)?$").fill_null(fill_value=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from maf_serving.byte_stream import decompress
 from maf_serving.csv_files import read_rows
 from maf_serving.csv_head import CsvError, RepeatedNameError, read_head
+from maf_serving.csv_text import partition_column, partition_type
 from maf_serving.errors import UsageError, one_line
 from maf_serving.table_formats import (
     USUAL_CSV,
@@ -22,6 +24,7 @@ from maf_serving.table_formats import (
     find_compression,
     find_format,
     list_suffixes,
+    partitions_of,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +50,8 @@ class TableFile:
       exact: as what a column can be carried through, so that nothing is lost; of Parquet its own type.
       num_rows: how many rows, where the file says so.
       is_typed: whether the types are the file's own, and not guessed.
+      partitions: columns that are not in the file and that its directories are named for, `region=north`, and their
+        values.
       lookalikes: by name, what columns of text look like that may be numbers of another `CsvDialect`.
     """
 
@@ -77,8 +82,14 @@ class TableFile:
             raise UsageError(f"{path} {error}") from error
         except (OSError, pa.ArrowException, CsvError) as error:
             raise UsageError(f"{path} cannot be read: {_why(error)}") from error
+        self.partitions = {
+            name: value for name, value in partitions_of(str(path)).items() if name not in self.schema.names
+        }
         if not self.schema.names:
             raise UsageError(f"{path} cannot be read: it has no column; expected a header line")
+        for name, value in self.partitions.items():
+            field = pa.field(name, partition_type(value))
+            self.schema, self.exact = self.schema.append(field), self.exact.append(field)
 
     def rows(
         self, columns: Mapping[str, str | pa.DataType], *, batch_rows: int
@@ -89,6 +100,25 @@ class TableFile:
           columns: which to read, by name, and as what; see `csv_files.read_rows`. Parquet has types of its own.
           batch_rows: of a batch.
         """
+        own = {name: kind for name, kind in columns.items() if name not in self.partitions}
+        if len(own) < len(columns):  # one of the file's own, since something has to say how many rows there are
+            for part in self._rows(own or {self.schema.names[0]: "string"}, batch_rows):
+                yield self._with_partitions(part, columns) if isinstance(part, InputBatch) else part
+        else:
+            yield from self._rows(own, batch_rows)
+
+    def _with_partitions(self, part: InputBatch, columns: Mapping[str, str | pa.DataType]) -> InputBatch:
+        made = [
+            partition_column(self.partitions[name], None if isinstance(kind, str) else kind, len(part))
+            if name in self.partitions
+            else part.columns.column(name)
+            for name, kind in columns.items()
+        ]
+        return dataclasses.replace(part, columns=pa.RecordBatch.from_arrays(made, list(columns)))
+
+    def _rows(
+        self, columns: Mapping[str, str | pa.DataType], batch_rows: int
+    ) -> Iterator[InputBatch | RejectedRows | Damage]:
         if self.is_typed:
             yield from self._parquet_rows(list(columns), batch_rows)
         elif self._has_rows:

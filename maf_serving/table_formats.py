@@ -1,18 +1,21 @@
 """What files of tables are called, and what their readers give.
 
 One table of formats by suffix for training, batch jobs and the client; each of them reads the formats that it says.
-How a CSV file is written, where that is not the usual way, is a `CsvDialect` for all of them.
+How a CSV file is written, where that is not the usual way, is a `CsvDialect` for all of them. A directory, and files
+below directories such as `region=north`, are one table, of which the directories' names are columns.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import urllib.parse
 from typing import TYPE_CHECKING
 
 from maf_serving.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
     import pyarrow as pa
 
@@ -25,6 +28,7 @@ SUFFIXES = {
     ".tfrecord": "tfrecord",
 }
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 COMPRESS_THEMSELVES = ("parquet", "avro")
 
 
@@ -51,6 +55,39 @@ def list_suffixes(formats: Collection[str] = frozenset(SUFFIXES.values())) -> st
     known = [each for each, kind in SUFFIXES.items() if kind in formats]
     compressed = [each for each in known if SUFFIXES[each] not in COMPRESS_THEMSELVES]
     return f"{', '.join(known)} ({' and '.join(compressed)} also with {', '.join(COMPRESSIONS)})"
+
+
+def partitions_of(path: str) -> dict[str, str | None]:
+    """The columns that the directories of a file are named for, as Hive, Spark and Arrow write them, and their values.
+
+        >>> partitions_of("data/region=north/day=2024-01-02/part-0.parquet")
+        {'region': 'north', 'day': '2024-01-02'}
+
+    Args:
+      path: or URL. What comes before the part that was named counts too.
+
+    Returns:
+      By name of the column the text of its value, or `None` for null.
+    """
+    if "=" not in path:
+        return {}
+    parts = [directory.partition("=") for directory in path.replace("\\", "/").split("/")[:-1]]
+    return {
+        urllib.parse.unquote(name): None if value in {"", NULL_PARTITION} else urllib.parse.unquote(value)
+        for name, equals, value in parts
+        if name and equals
+    }
+
+
+def files_below(directory: Path, formats: Collection[str]) -> list[Path]:
+    """The files of these formats in a directory and below, sorted; names that begin with `_` or `.` are hidden."""
+    return sorted(
+        path
+        for path in directory.rglob("*")
+        if find_format(path.name) in formats
+        and path.is_file()
+        and not any(part.startswith(("_", ".")) for part in path.relative_to(directory).parts)
+    )
 
 
 def _written(default: str, metavar: str, help_text: str) -> str:

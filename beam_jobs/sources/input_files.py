@@ -21,12 +21,23 @@ from beam_jobs.sources.parquet_source import ParquetSource
 from beam_jobs.sources.source import InputFile, ReadPlan, RefusedFile, Source, WorkUnit
 from beam_jobs.sources.tfrecord_source import TFRecordSource
 from maf_serving import validation
-from maf_serving.table_formats import USUAL_CSV, CsvDialect, find_format, list_suffixes
+from maf_serving.csv_text import partition_column, partition_type
+from maf_serving.table_formats import (
+    USUAL_CSV,
+    CsvDialect,
+    InputBatch,
+    files_below,
+    find_format,
+    list_suffixes,
+    partitions_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from maf_serving.model_inputs import ModelInputs
+    from maf_serving.rejection import RejectedRows
+    from maf_serving.table_formats import Damage
 
 FORMATS: Mapping[str, type[Source]] = {
     "parquet": ParquetSource,
@@ -50,33 +61,38 @@ def find_sources(
       dialect: how those in CSV are written.
 
     Raises:
-      UsageError: a pattern matches nothing, or names a directory or what else is no regular file; or the name of a file
-        tells no format.
+      UsageError: a pattern matches nothing, or names a directory without files or what is no regular file; or the name
+        of a file tells no format.
     """
     found: dict[str, Source] = {}
     for place in inputs:
         if isinstance(place, BigQueryTable):
             found.setdefault(str(place), BigQuerySource(path=str(place), table=place))
             continue
-        for path in _find_files(place):
-            source = FORMATS[input_format or _format_of(path)](path, place)
+        paths, found_by = _find_files(place, input_format)
+        for path in paths:
+            source = FORMATS[input_format or _format_of(path)](path, found_by)
             if isinstance(source, CsvSource):
                 source = dataclasses.replace(source, dialect=dialect)
             found.setdefault(os.path.normpath(path) if place.is_here else path, source)
     return tuple(found.values())
 
 
-def _find_files(place: Files) -> list[str]:
+def _find_files(place: Files, input_format: str | None) -> tuple[list[str], Files]:
+    """The files, and what finds each again: of a directory, all that is below it."""
     pattern = place.pattern
     if Path(pattern).is_dir():
-        raise UsageError(f"--input {pattern} is a directory; name the files in it, as in '{Path(pattern)}/*.parquet'")
+        below = files_below(Path(pattern), FORMATS if input_format is None else (input_format,))
+        if not below:
+            raise UsageError(f"--input {pattern} is a directory without a file that ends in {list_suffixes()}")
+        return [str(path) for path in below], Files(f"{pattern.rstrip('/')}/**")
     paths = [pattern] if Path(pattern).is_file() else _match(place)
     if not paths:
         raise UsageError(f"--input {pattern} matches no file; expected a path or a glob, comma separated if several")
     if place.is_here:
         for path in paths:
             _check_regular(Path(path))
-    return paths
+    return paths, place
 
 
 def _match(place: Files) -> list[str]:
@@ -123,7 +139,7 @@ def inspect_sources(sources: Iterable[Source], *, inputs: ModelInputs, on_bad_fi
     refused: list[UsageError] = []
     for source in sources:
         try:
-            file = source.inspect()
+            file = _with_partitions(source.inspect())
             check_input(file, inputs, vectors=inputs.columns if source.holds_vectors else {})
         except UsageError as error:
             if on_bad_file == "fail":
@@ -136,6 +152,62 @@ def inspect_sources(sources: Iterable[Source], *, inputs: ModelInputs, on_bad_fi
     if refused and len(refused) == len(files) and not any(isinstance(each, UnreadableFileError) for each in refused):
         raise refused[0]
     return files
+
+
+def _with_partitions(file: InputFile) -> InputFile:
+    """With the columns that the file's directories are named for, as CSV has columns: without a type of their own."""
+    found = {name: value for name, value in partitions_of(file.path).items() if name not in file.schema.names}
+    if not found or not file.schema.names:
+        return file
+    schema = file.schema
+    for name, value in found.items():
+        schema = schema.append(pa.field(name, partition_type(value)))
+    units = tuple(PartitionedUnit(unit, file.schema.field(0), found) for unit in file.units)
+    return dataclasses.replace(file, schema=schema, units=units, untyped=file.untyped | found.keys())
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PartitionedUnit:
+    """A work unit whose directories are named for some of the columns; see `WorkUnit`.
+
+    Attributes:
+      unit: of the file.
+      column: one of its own.
+      partitions: by name of a column that it does not have, the text of its value, or `None` for null.
+    """
+
+    unit: WorkUnit
+    column: pa.Field
+    partitions: Mapping[str, str | None]
+
+    @property
+    def path(self) -> str:
+        """Of the file."""
+        return self.unit.path
+
+    @property
+    def rows(self) -> int | None:
+        """See `WorkUnit`."""
+        return self.unit.rows
+
+    def read(self, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
+        """See `WorkUnit.read`."""
+        model = tuple(name for name in plan.model_columns if name not in self.partitions)
+        kept = pa.schema([field for field in plan.kept if field.name not in self.partitions])
+        if not model and not kept.names:  # something has to say how many rows there are
+            kept = pa.schema([self.column])
+        kinds = {field.name: field.type for field in plan.kept} | dict.fromkeys(plan.model_columns)
+        for part in self.unit.read(dataclasses.replace(plan, model_columns=model, kept=kept)):
+            if not isinstance(part, InputBatch):
+                yield part
+                continue
+            columns = [
+                partition_column(self.partitions[name], kinds[name], len(part))
+                if name in self.partitions
+                else part.columns.column(name)
+                for name in plan.columns
+            ]
+            yield dataclasses.replace(part, columns=pa.RecordBatch.from_arrays(columns, plan.columns))
 
 
 def split_sources(sources: Iterable[Source], files: Iterable[InputFile], plan: ReadPlan) -> list[WorkUnit]:

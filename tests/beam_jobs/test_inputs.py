@@ -55,10 +55,11 @@ def test_input_format_overrides_the_extension(score, write_text):
 
 
 def test_patterns_without_a_file_and_directories_are_refused(score, tmp_path):
+    (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"no\*\.csv matches no file"):
         score(str(tmp_path / "no*.csv"))
-    with pytest.raises(UsageError, match="is a directory; name the files in it"):
-        score(str(tmp_path))
+    with pytest.raises(UsageError, match="is a directory without a file that ends in"):
+        score(str(tmp_path / "empty"))
 
 
 @pytest.mark.parametrize("keep", [("*",), ("row",)])

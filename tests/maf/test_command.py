@@ -135,22 +135,29 @@ def test_a_killed_run_resumes_to_what_it_would_have_been(table, tmp_path):
     assert (other.returncode, "--num_bins is 4 but run" in other.stderr) == (2, True)
 
 
-@pytest.mark.parametrize(("number", "marker"), [(signal.SIGINT, "config.json"), (signal.SIGTERM, "history.jsonl")])
-def test_an_interrupted_run_says_what_is_there(table, tmp_path, number, marker):
+INTERRUPTED = [
+    (signal.SIGINT, "config.json", "split_table", "nothing was written"),
+    (signal.SIGINT, "rows/rows.json", "fit", "nothing was trained yet, and nothing was written"),
+    (signal.SIGTERM, "history.jsonl", None, None),
+]
+
+
+@pytest.mark.parametrize(("number", "marker", "slow", "left"), INTERRUPTED)
+def test_an_interrupted_run_says_what_is_there(table, tmp_path, number, marker, slow, left):
     run = tmp_path / "run"
     options = ["--data", table, "--event", "y", "--condition", "c", *SMALL, "--max_epochs", "500", "--run", run]
     code = "import signal, sys, time, maf.__main__, maf.train\n"
     code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
-    if marker == "config.json":  # while the rows are read
-        code += "maf.train.split_table = lambda *_, **__: time.sleep(60)\n"
+    if slow is not None:  # while the rows are read, or before anything is trained
+        code += f"maf.train.{slow} = lambda *_, **__: time.sleep(60)\n"
     command = [sys.executable, "-c", f"{code}sys.exit(maf.__main__.main())", *map(str, options)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         until((run / marker).exists, of=process)
         process.send_signal(number)
         told = process.communicate(timeout=SOON)[1].splitlines()[-1]
     assert process.returncode == 128 + number
-    if marker == "config.json":
-        assert told == "error: interrupted by SIGINT; nothing was written"
+    if slow is not None:
+        assert told == f"error: interrupted by SIGINT; {left}"
         assert not run.exists()
         return
     assert told.startswith(f"error: interrupted by SIGTERM; {run} has ")

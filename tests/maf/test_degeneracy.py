@@ -65,3 +65,13 @@ def test_what_is_nearly_linear_or_has_few_rows_or_heavy_tails_is_not_complained_
 
 def test_a_condition_that_is_a_function_of_another_is_no_matter():
     assert describe_degeneracies(np.stack([NOISE, C, C**3], axis=1), ["y"], ["c0", "c1"]) == []
+
+
+def test_many_whole_numbers_are_said_with_the_flag():
+    counts = RNG.poisson(5_000, N).astype(float)
+    (line,) = describe_degeneracies(np.stack([counts, C], axis=1), ["visits"], ["c"])
+    assert line.startswith("event column 'visits' is whole numbers: the model is continuous, its draws are fractions")
+    assert "and may be negative" in line
+    assert line.endswith("--dequantize visits=1 and round the draws")
+    (line,) = describe_degeneracies(np.stack([counts - 5_000, C], axis=1), ["change"], ["c"])
+    assert "negative" not in line

@@ -7,7 +7,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from maf import create_named_maf, make_bijector_kwargs
-from maf.errors import RoutingError
+from maf.errors import ConfigError, RoutingError
 from maf.routing import is_conditional
 
 C = np.array([[0.5], [-1.0], [2.0]], np.float32)
@@ -224,3 +224,14 @@ def test_a_name_that_is_a_parameter_inside_tfp_is_refused():
     chain = tfb.Chain([tfb.Chain([layer("b")], name="inner")], name="flow")
     with pytest.raises(RoutingError, match="layer 'b' of 'flow/inner' has the name of a parameter inside TFP"):
         make_bijector_kwargs(chain, KWARGS)
+
+
+def test_a_named_layer_takes_the_shapes_that_networks_of_tfp_take():
+    x, c = tf.zeros([3, 2]), tf.ones([3, 4])
+    for shape, condition in (([2], [4]), ((2,), 4), (2, [4])):
+        layer = create_named_maf("layer", [8], event_shape=shape, conditional_event_shape=condition)
+        assert layer.inverse(x, conditional_input=c).shape == (3, 2)
+    with pytest.raises(ConfigError, match=r"event_shape \[2\] and event_size 2 both came"):
+        create_named_maf("layer", [8], event_shape=[2], event_size=2)
+    with pytest.raises(ConfigError, match=r"event_shape is \[2, 3\]; expected that of a vector, such as \[2\]"):
+        create_named_maf("layer", [8], event_shape=[2, 3])

@@ -117,3 +117,18 @@ def test_moments_over_batches_equal_moments_of_all_rows():
     np.testing.assert_allclose(moments.mean, rows.mean(axis=0), rtol=1e-14)
     np.testing.assert_allclose(moments.scale, rows.std(axis=0), rtol=1e-6)
     np.testing.assert_array_equal(moments.maximum, rows.max(axis=0))
+
+
+@pytest.mark.parametrize(
+    ("spread", "dtype", "told"),
+    [(3_600, "float32", True), (30, "float32", True), (3_600, "float64", False), (3e7, "float32", False)],
+)
+def test_seconds_since_1970_that_float32_cannot_tell_apart_are_said(tmp_path, spread, dtype, told):
+    rng = np.random.default_rng(0)
+    when = 1.7e9 + rng.uniform(0, spread, 2_000)
+    rows = split(tmp_path, config(write(tmp_path / "a.parquet", rng.normal(size=2_000), when)), dtype=dtype)
+    lines = [line for line in rows.findings if "cannot tell them apart" in line]
+    assert len(lines) == told
+    if told:
+        assert lines[0].startswith("warning: column 'c' has values up to 1.7e+09, where float32 has steps of 128, and")
+        assert lines[0].endswith("or use --dtype float64")
