@@ -31,6 +31,7 @@ from export.signatures import (
 from export.source import ExportOptions, TrainedModel
 from export.verification.comparison import LiveModel
 from export.verification.inputs import draw_inputs
+from export.verification.replay import fresh_process
 from export.verification.verification import VerificationReport, verify
 from maf_serving.batching import BATCHING_PATH, BatchingParameters
 from maf_serving.columns import as_condition_columns
@@ -143,36 +144,37 @@ def export_model(
     sampler = _base_sampler_or_warning(distribution)
     contract = _make_contract(model, sampler)
     check_batch_sizes(options.warmup_batch_sizes, contract, options.batching)
-    # owns the variables and tables that the graphs read
-    announce(f"compiling the model and tracing {len(contract.signatures)} signatures")
-    functions = _serving_functions(distribution, sampler, contract)
-    concrete_functions = trace(functions, contract.signatures)
-    check_weights(captured_variables(concrete_functions))
-    live = LiveModel(distribution)
-    inputs = draw_inputs(
-        live,
-        condition_size=contract.condition_size,
-        seed=0,
-        event_columns=contract.event_columns,
-        condition_columns=contract.condition_columns,
-    )
-    warmup = warmup_requests(contract, inputs, options.warmup_batch_sizes)
-    try:
-        with sigterm_raises(), base.staging() as staged:
-            announce("writing the SavedModel and its warm-up requests")
-            write_saved_model(concrete_functions, staged, tables=functions.tables)
-            write_method_names(staged, contract)
-            _write_contract(contract, staged)
-            write_warmup(staged, contract, warmup)
-            if options.batching is not None:
-                (staged / BATCHING_PATH).write_text(options.batching.to_text(), encoding="utf-8")
-            announce("verifying it in a fresh process, against the model in TensorFlow Probability")
-            report = verify(live, staged, inputs)
-            report.require_agreement()
-            announce("publishing it")
-            return ExportedVersion(base.publish(staged, options.version), report)
-    except (OSError, tf.errors.OpError) as error:
-        raise _cannot_take(model_base, error) from error
+    with fresh_process() as replay:
+        # owns the variables and tables that the graphs read
+        announce(f"compiling the model and tracing {len(contract.signatures)} signatures")
+        functions = _serving_functions(distribution, sampler, contract)
+        concrete_functions = trace(functions, contract.signatures)
+        check_weights(captured_variables(concrete_functions))
+        live = LiveModel(distribution)
+        inputs = draw_inputs(
+            live,
+            condition_size=contract.condition_size,
+            seed=0,
+            event_columns=contract.event_columns,
+            condition_columns=contract.condition_columns,
+        )
+        warmup = warmup_requests(contract, inputs, options.warmup_batch_sizes)
+        try:
+            with sigterm_raises(), base.staging() as staged:
+                announce("writing the SavedModel and its warm-up requests")
+                write_saved_model(concrete_functions, staged, tables=functions.tables)
+                write_method_names(staged, contract)
+                _write_contract(contract, staged)
+                write_warmup(staged, contract, warmup)
+                if options.batching is not None:
+                    (staged / BATCHING_PATH).write_text(options.batching.to_text(), encoding="utf-8")
+                announce("verifying it in a fresh process, against the model in TensorFlow Probability")
+                report = verify(live, staged, inputs, replay)
+                report.require_agreement()
+                announce("publishing it")
+                return ExportedVersion(base.publish(staged, options.version), report)
+        except (OSError, tf.errors.OpError) as error:
+            raise _cannot_take(model_base, error) from error
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import tensorflow as tf
 
-from export.compiled.rows import ChunkedFunction
+from export.compiled.rows import NOT_INLINED, ChunkedFunction
 from export.contract import REGRESS_METHOD_NAME, Signature, TensorSpec
 from export.signatures import SERVING_DEFAULT
 
@@ -124,8 +124,8 @@ class FewOrMany:
     """A function of tensors `[B, ...]` by name to tensors `[B, ...]`, each row on its own; one way for few rows.
 
     Which way is chosen when the graph runs. Rows that are not finite come out as NaN and harm no other. Row counts that
-    differ are an InvalidArgumentError that names the inputs. `tf.cond` is lowered, and both ways are inlined: a call
-    would cost few rows a quarter more. So the way not taken must be small: of many rows it is a call of chunks.
+    differ are an InvalidArgumentError that names the inputs. `tf.cond` is lowered and the few rows are inlined: a call
+    would cost them a quarter more. Many rows are one call, which a server prepares when the first of them arrive.
     """
 
     def __init__(self, many: RowFunction, *, few: RowFunction | None = None, most: int = 0) -> None:
@@ -138,7 +138,10 @@ class FewOrMany:
         """
         self._most = most if few else 0
         self._few = tf.function(few or many, autograph=False)
-        self._many = tf.function(lambda inputs: _of_finite_rows(many, inputs), autograph=False)
+        called = NOT_INLINED if self._most else None
+        self._many = tf.function(
+            lambda inputs: _of_finite_rows(many, inputs), autograph=False, experimental_attributes=called
+        )
 
     def __call__(self, inputs: Tensors) -> list[tf.Tensor]:
         """`inputs` are of static shapes but for B."""

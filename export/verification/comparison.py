@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from export import check_model
+from export.compiled.rows import rewriting
 from export.contract import ContractError, read_contract
 from export.errors import VerificationError
 from export.signatures import ENCODE_CONDITION, read_warmup
@@ -167,10 +168,11 @@ class LiveModel:
     def __init__(self, distribution: Any) -> None:
         self.distribution = distribution
         self.dtype = np.dtype(distribution.dtype.as_numpy_dtype)
+        log_prob, inverse, forward = map(_on_arrays, (self._log_prob, self._inverse, self._forward))
         self.functions: dict[str, Function] = {
-            "log_prob": self._on_arrays(self._log_prob),
-            "inverse": self._on_arrays(self._inverse),
-            "forward": self._on_arrays(self._forward),
+            "log_prob": log_prob,
+            "inverse": lambda inputs: {**inverse(inputs), **log_prob(inputs)},
+            "forward": forward,
         }
 
     def base_draws(self, rows: int, seed: int) -> Array:
@@ -193,8 +195,7 @@ class LiveModel:
         return {"log_prob": self.distribution.log_prob(inputs["x"], bijector_kwargs=self._kwargs(inputs))}
 
     def _inverse(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        z = self.distribution.bijector.inverse(tf.identity(inputs["x"]), **self._kwargs(inputs))
-        return {"z": z, **self._log_prob(inputs)}
+        return {"z": self.distribution.bijector.inverse(tf.identity(inputs["x"]), **self._kwargs(inputs))}
 
     def _forward(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {"x": self.distribution.bijector.forward(inputs["z"], **self._kwargs(inputs))}
@@ -205,15 +206,17 @@ class LiveModel:
         conditional_input = {"conditional_input": inputs["conditional_input"]}
         return make_bijector_kwargs(self.distribution.bijector, conditional_input)
 
-    @staticmethod
-    def _on_arrays(function: Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]) -> Function:
-        graph = tf.function(function, autograph=False)
 
-        def on_arrays(inputs: Mapping[str, Array]) -> dict[str, Array]:
+def _on_arrays(function: Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]) -> Function:
+    """`function` as a graph, which runs as it was traced: for a few calls TensorFlow's rewrites do not pay."""
+    graph = tf.function(function, autograph=False)
+
+    def on_arrays(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        with rewriting(wanted=False):
             outputs = graph({name: tf.constant(value) for name, value in inputs.items()})
-            return {name: value.numpy() for name, value in outputs.items()}
+        return {name: value.numpy() for name, value in outputs.items()}
 
-        return on_arrays
+    return on_arrays
 
 
 class LoadedVersion:
@@ -263,7 +266,8 @@ class LoadedVersion:
         signature = self._loaded.signatures[name]
 
         def function(inputs: Mapping[str, Array]) -> dict[str, Array]:
-            outputs = signature(**{key: tf.constant(value) for key, value in inputs.items()})
+            with rewriting(wanted=False):
+                outputs = signature(**{key: tf.constant(value) for key, value in inputs.items()})
             return {key: value.numpy() for key, value in outputs.items()}
 
         return function

@@ -1,26 +1,32 @@
 """Runs the signatures of an exported version in a fresh process, as a server would.
 
-    python -m export.verification.replay --version_dir DIR --requests requests.npz --replies replies.npz
+    python -m export.verification.replay < {"version_dir": DIR, "requests": requests.npz, "replies": replies.npz}
 
-The process knows nothing but the files of the version: no TFP, no model code. Each request runs through both loaders,
-`tf.saved_model.load` and the session-based one that TF Serving uses.
+The process knows nothing but the files of the version: no TFP, no model code. It starts TensorFlow, which takes
+seconds, while the version is still being made, and learns from its standard input that the files are there.
+
+Each request runs through both loaders: through the session-based one as TF Serving runs it, with TensorFlow's rewrites
+of the graph, and through `tf.saved_model.load` as the graph was written. So a rewrite that changes an answer is a
+difference between the loaders, and is paid for once.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
+import functools
+import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from export.compiled.rows import rewriting
 from export.errors import VerificationError
 from export.signatures import Request, array_key, read_requests, read_warmup, write_replies, write_requests
 from maf_serving.command import when_interrupted
@@ -41,24 +47,46 @@ class Replies:
         return self.arrays[array_key(loader, request, name)]
 
 
+Replay = Callable[[Path, Sequence[Request]], Replies]
+
+
+@contextlib.contextmanager
+def fresh_process() -> Iterator[Replay]:
+    """A process for one call of `replay`, begun while the block prepares what to send; it ends with the block."""
+    command = [sys.executable, "-m", "export.verification.replay"]
+    with (
+        subprocess.Popen(  # noqa: S603  # our own module
+            command,
+            env=_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+        when_interrupted(lambda _: process.kill()),
+    ):
+        try:
+            yield functools.partial(_replay, process)
+        finally:
+            process.kill()  # one that has answered has ended
+
+
 def replay(version_dir: Path, requests: Sequence[Request]) -> Replies:
     """Sends `requests` to the version in a fresh process, and its own warm-up records too.
 
     Raises:
       VerificationError: if the version does not load, or a request or a warm-up record fails.
     """
+    with fresh_process() as send:
+        return send(version_dir, requests)
+
+
+def _replay(process: subprocess.Popen[str], version_dir: Path, requests: Sequence[Request]) -> Replies:
     with tempfile.TemporaryDirectory() as directory:
         sent, replied = Path(directory, "requests.npz"), Path(directory, "replies.npz")
         write_requests(sent, requests)
-        files = ["--version_dir", str(version_dir), "--requests", str(sent), "--replies", str(replied)]
-        command = [sys.executable, "-m", "export.verification.replay", *files]
-        with (
-            subprocess.Popen(  # noqa: S603  # our own module
-                command, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-            ) as process,
-            when_interrupted(lambda _: process.kill()),
-        ):
-            _, told = process.communicate()
+        files = {"version_dir": str(version_dir), "requests": str(sent), "replies": str(replied)}
+        _, told = process.communicate(json.dumps(files))
         if process.returncode:
             lines = told.strip().splitlines() or ["no message"]
             raise VerificationError(
@@ -74,13 +102,13 @@ def answer(version_dir: str, requests: Sequence[Request]) -> dict[str, Array]:
 
 
 def answer_object(version_dir: str, requests: Sequence[Request]) -> dict[str, Array]:
-    """Outputs through `tf.saved_model.load`."""
+    """Outputs through `tf.saved_model.load`, of the graph as it was written."""
     import tensorflow as tf  # noqa: PLC0415
 
     replies: dict[str, Array] = {}
     signatures = tf.saved_model.load(version_dir).signatures
     for request in requests:
-        with _naming(request):
+        with rewriting(wanted=False), _naming(request):
             outputs = signatures[request.signature](**{k: tf.constant(v) for k, v in request.inputs.items()})
         replies |= {array_key("object", request.name, name): value.numpy() for name, value in outputs.items()}
     return replies
@@ -115,16 +143,17 @@ def _naming(request: Request) -> Iterator[None]:
 
 def main() -> None:
     """Answers the requests in a file, and the version's warm-up records, as a server does before it is available."""
-    parser = argparse.ArgumentParser(description="Run the signatures of an exported version.")
-    parser.add_argument("--version_dir", required=True)
-    parser.add_argument("--requests", required=True, type=Path)
-    parser.add_argument("--replies", required=True, type=Path)
-    options = parser.parse_args()
+    import tensorflow as tf  # noqa: PLC0415
 
-    warmup, requests = read_warmup(Path(options.version_dir)), read_requests(options.requests)
-    replies = answer(options.version_dir, [*warmup, *requests])  # together: to load a version takes longest
+    tf.config.list_logical_devices()  # by the time that the version is there, all of TensorFlow has started
+    told = sys.stdin.read()
+    if not told:
+        return  # the version came to nothing
+    files = json.loads(told)
+    warmup, requests = read_warmup(Path(files["version_dir"])), read_requests(Path(files["requests"]))
+    replies = answer(files["version_dir"], [*warmup, *requests])  # together: to load a version takes longest
     wanted = tuple(array_key(loader, request.name, "") for loader in LOADERS for request in requests)
-    write_replies(options.replies, {key: value for key, value in replies.items() if key.startswith(wanted)})
+    write_replies(Path(files["replies"]), {key: value for key, value in replies.items() if key.startswith(wanted)})
 
 
 def _environment() -> dict[str, str]:

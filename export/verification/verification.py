@@ -29,7 +29,7 @@ from export.signatures import (
 )
 from export.verification.comparison import Comparison, Expectation, compare, expect
 from export.verification.inputs import TYPICAL_ROWS, Function, RawRows, Reference, VerificationInputs
-from export.verification.replay import LOADERS, Replies, replay
+from export.verification.replay import LOADERS, Replay, Replies, fresh_process
 
 Array = np.ndarray[Any, Any]
 _SEEDED = "sample_with_seed"
@@ -62,7 +62,9 @@ class VerificationReport:
             )
 
 
-def verify(model: Reference, version_dir: Path, inputs: VerificationInputs) -> VerificationReport:
+def verify(
+    model: Reference, version_dir: Path, inputs: VerificationInputs, replay: Replay | None = None
+) -> VerificationReport:
     """Runs every signature of a version, and its warm-up records, through both loaders and compares with a model.
 
     Deterministic signatures must give the model's values. Draws must have the log-density that the model gives them and
@@ -72,12 +74,16 @@ def verify(model: Reference, version_dir: Path, inputs: VerificationInputs) -> V
     Args:
       model: what was exported.
       version_dir: a version, published or not.
-      inputs: rows to compare, as `make_inputs` makes them.
+      inputs: rows to compare, as `draw_inputs` makes them.
+      replay: of a `fresh_process` that was begun while the version was made; `None` to begin one now.
 
     Raises:
       VerificationError: if the version cannot be run, the model itself is not finite or not stable at its own draws, or
         a draw, a NaN or a raw column is not handled as above. Differences are reported, not raised.
     """
+    if replay is None:
+        with fresh_process() as begun:
+            return verify(model, version_dir, inputs, begun)
     contract = read_contract(version_dir)
     check_signature_defs(version_dir, contract)
     raw = RawVerification(contract=contract, raw=inputs.raw, x=inputs.arrays["x"]) if inputs.raw else None

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from export.contract import ConditionColumn, read_contract
+from export.contract import ConditionColumn, Contract, read_contract
 from export.errors import OptionError, VerificationError
 from export.signatures import check_signature_defs
 from export.verification.comparison import LiveModel, LoadedVersion
 from export.verification.inputs import Reference, draw_inputs
+from export.verification.replay import fresh_process
 from export.verification.verification import VerificationReport, verify
 from maf.run_directory import read_run
 
@@ -38,29 +39,32 @@ def verify_version(version_dir: Path, *, run: Path | None = None, seed: int = 0)
     """
     contract = read_contract(version_dir)
     check_signature_defs(version_dir, contract)
-    model: Reference
+    with fresh_process() as replay:
+        model = _reference(version_dir, run, contract)
+        inputs = draw_inputs(
+            model,
+            condition_size=contract.condition_size,
+            seed=seed,
+            event_columns=contract.event_columns,
+            condition_columns=contract.condition_columns,
+        )
+        return verify(model, version_dir, inputs, replay)
+
+
+def _reference(version_dir: Path, run: Path | None, contract: Contract) -> Reference:
     if run is None:
         try:
-            model = LoadedVersion(version_dir)
+            return LoadedVersion(version_dir)
         except (OSError, tf.errors.OpError) as error:
             raise VerificationError(f"{version_dir} does not load: {' '.join(str(error).split())}") from error
-    else:
-        loaded = read_run(run)
-        columns = loaded.condition_columns
-        if loaded.event_columns != contract.event_columns or columns != contract.raw_condition_columns:
-            raise OptionError(
-                f"run {str(run)!r} has columns {_columns(loaded.event_columns, columns)}; the version has "
-                f"{_columns(contract.event_columns, contract.raw_condition_columns)}: name the run that it came from"
-            )
-        model = LiveModel(loaded.distribution)
-    inputs = draw_inputs(
-        model,
-        condition_size=contract.condition_size,
-        seed=seed,
-        event_columns=contract.event_columns,
-        condition_columns=contract.condition_columns,
-    )
-    return verify(model, version_dir, inputs)
+    loaded = read_run(run)
+    columns = loaded.condition_columns
+    if loaded.event_columns != contract.event_columns or columns != contract.raw_condition_columns:
+        raise OptionError(
+            f"run {str(run)!r} has columns {_columns(loaded.event_columns, columns)}; the version has "
+            f"{_columns(contract.event_columns, contract.raw_condition_columns)}: name the run that it came from"
+        )
+    return LiveModel(loaded.distribution)
 
 
 def _columns(event: tuple[str, ...], condition: tuple[ConditionColumn, ...]) -> str:

@@ -18,9 +18,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from export import ExportWarning, saved_model
-from export.verification import verification
+from export.verification import verification, version
 from export.verification.comparison import LiveModel
-from export.verification.replay import Replies, answer_object
+from export.verification.replay import Replay, Replies, answer_object
 from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, build_flow, create_named_maf
 from maf.run_directory import RunDirectory, RunSummary, variables_to_arrays, write_arrays
 from maf.standardization import Standardization
@@ -29,6 +29,12 @@ tfb = tfp.bijectors
 tfd = tfp.distributions
 
 Array = np.ndarray[Any, Any]
+
+
+def replay_by(patch: pytest.MonkeyPatch, replay: Replay) -> None:
+    """Lets verification ask `replay` instead of a fresh process, which takes seconds to start."""
+    for module in (saved_model, verification, version):
+        patch.setattr(module, "fresh_process", lambda: contextlib.nullcontext(replay))
 
 
 def network(event_size: int, condition_size: int = 0, *, params: int = 2, **options: Any) -> tfb.AutoregressiveNetwork:
@@ -209,9 +215,7 @@ def export_here(make_flow: Callable[..., tfd.Distribution], tmp_path_factory: py
                 if name == "spline":  # known to a closure alone: it runs as TFP's graph
                     warnings.simplefilter("ignore", ExportWarning)
                 patch.setattr(verification, "LOADERS", ("object",))
-                patch.setattr(
-                    verification, "replay", lambda path, requests: Replies(answer_object(str(path), requests))
-                )
+                replay_by(patch, lambda path, requests: Replies(answer_object(str(path), requests)))
                 if not version_dir.exists():
                     saved_model.export_saved_model(
                         distribution,

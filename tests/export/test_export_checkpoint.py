@@ -12,14 +12,14 @@ from export.verification import verification
 from export.verification.comparison import LiveModel
 from export.verification.replay import Replies, answer_object
 from maf_serving.columns import as_condition_columns
-from tests.export.conftest import CONDITION_SIZES, columns
+from tests.export.conftest import CONDITION_SIZES, columns, replay_by
 
 
 @pytest.fixture(autouse=True)
 def one_loader(monkeypatch):
     """In this process, which saves seconds; the guide's tests have the whole verification."""
     monkeypatch.setattr(verification, "LOADERS", ("object",))
-    monkeypatch.setattr(verification, "replay", lambda path, requests: Replies(answer_object(str(path), requests)))
+    replay_by(monkeypatch, lambda path, requests: Replies(answer_object(str(path), requests)))
 
 
 @pytest.mark.parametrize("name", ["nested_chain", "inverted", "unconditional"])

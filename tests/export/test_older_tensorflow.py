@@ -5,6 +5,7 @@ Needs a Python with that TensorFlow, in `OLDER_TENSORFLOW`: `make test-older-ten
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -30,9 +31,11 @@ def older_python() -> str:
 def answers(python, version_dir, requests, place):
     sent, replied = place / "requests.npz", place / "replies.npz"
     write_requests(sent, requests)
-    files = ["--version_dir", version_dir, "--requests", sent, "--replies", replied]
-    command = [python, "-m", "export.verification.replay", *map(str, files)]
-    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=300, check=False)
+    files = json.dumps({"version_dir": str(version_dir), "requests": str(sent), "replies": str(replied)})
+    command = [python, "-m", "export.verification.replay"]
+    done = subprocess.run(
+        command, input=files, env=_environment(), capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     with np.load(replied) as archive:
         return Replies(dict(archive))

@@ -29,6 +29,7 @@ from export.verification.verification import verify
 from export.verification.version import verify_version
 from maf import create_named_maf
 from maf_serving.columns import as_condition_columns
+from tests.export.conftest import replay_by
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -217,7 +218,7 @@ def answers():
 def replay_here(monkeypatch):
     """One loader, in this process, which saves seconds."""
     monkeypatch.setattr(verification, "LOADERS", ("object",))
-    monkeypatch.setattr(verification, "replay", lambda path, requests: Replies(answer_object(str(path), requests)))
+    replay_by(monkeypatch, lambda path, requests: Replies(answer_object(str(path), requests)))
 
 
 @pytest.mark.parametrize("change", WRONG)
@@ -227,7 +228,7 @@ def test_wrong_answers_are_found(flow, version, answers, monkeypatch, change):
             answers.update(answer_object(str(path), requests) | answer_session(str(path), requests))
         return Replies({key: WRONG[change](key, value) for key, value in answers.items()})
 
-    monkeypatch.setattr(verification, "replay", changed)
+    replay_by(monkeypatch, changed)
     inputs = draw_inputs(
         LiveModel(flow), condition_size=len(NAMES), seed=1, event_columns=EVENT, condition_columns=COLUMNS
     )

@@ -18,6 +18,7 @@ from export.verification.comparison import LiveModel, compare, expect, rounded
 from export.verification.inputs import draw_inputs
 from export.verification.replay import Replies, answer_object, answer_session
 from export.verification.version import format_report
+from tests.export.conftest import replay_by
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -33,7 +34,7 @@ def verify_version(distribution, version_dir, *, seed=0):
 def replay_here(monkeypatch):
     """One loader, in this process, which saves seconds."""
     monkeypatch.setattr(verification, "LOADERS", ("object",))
-    monkeypatch.setattr(verification, "replay", lambda path, requests: Replies(answer_object(str(path), requests)))
+    replay_by(monkeypatch, lambda path, requests: Replies(answer_object(str(path), requests)))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def alter(monkeypatch, answers):
                 answers[path] = answer_object(str(path), requests) | answer_session(str(path), requests)
             return Replies({key: change(key, value) for key, value in answers[path].items()})
 
-        monkeypatch.setattr(verification, "replay", replay)
+        replay_by(monkeypatch, replay)
 
     return alter_replies
 

@@ -18,14 +18,14 @@ from export.signatures import WARMUP_PATH
 from export.verification import verification
 from export.verification.replay import Replies, answer_object, answer_session
 from maf.run_directory import read_arrays, write_arrays
+from tests.export.conftest import replay_by
 
 
 @pytest.fixture(autouse=True)
 def replay_here(monkeypatch):
     """Both loaders, in this process, which saves seconds."""
-    monkeypatch.setattr(
-        verification,
-        "replay",
+    replay_by(
+        monkeypatch,
         lambda path, requests: Replies(answer_object(str(path), requests) | answer_session(str(path), requests)),
     )
 

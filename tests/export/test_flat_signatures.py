@@ -1,0 +1,50 @@
+"""The graph in `saved_model.pb` that a server runs is ready: nothing is left to be taken apart."""
+
+from __future__ import annotations
+
+import pytest
+from tensorflow.core.protobuf import saved_model_pb2
+
+CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
+FLOWS = ("nested_chain", "unconditional")
+
+
+@pytest.fixture(params=FLOWS)
+def meta_graph(request, export_here):
+    content = (export_here(request.param).version_dir / "saved_model.pb").read_bytes()
+    return saved_model_pb2.SavedModel.FromString(content).meta_graphs[0]
+
+
+def needed(graph_def, name):
+    """The nodes that `name` needs."""
+    nodes, found, open_names = {node.name: node for node in graph_def.node}, {}, [name]
+    while open_names:
+        node_name = open_names.pop().lstrip("^").partition(":")[0]
+        if node_name not in found:
+            found[node_name] = nodes[node_name]
+            open_names += nodes[node_name].input
+    return found.values()
+
+
+def test_a_signature_calls_what_computes_many_rows_and_nothing_else(meta_graph):
+    functions = {function.signature.name: function for function in meta_graph.graph_def.library.function}
+    for name, signature in meta_graph.signature_def.items():
+        for output in signature.outputs.values():
+            if name.startswith("__"):
+                continue
+            nodes = needed(meta_graph.graph_def, output.name)
+            calls = [node for node in nodes if node.op in CALLS]
+            assert len(calls) == 1, name
+            assert functions[calls[0].attr["f"].func.name].attr["_noinline"].b
+            assert not [node.name for node in nodes if node.op in {"If", "StatelessIf", "Case", "MapDefun"}]
+            assert sum(node.op == "MatMul" for node in nodes) > 1
+
+
+def test_what_is_asked_for_by_name_is_there(meta_graph):
+    names = {node.name for node in meta_graph.graph_def.node}
+    for signature in meta_graph.signature_def.values():
+        tensors = [*signature.inputs.values(), *signature.outputs.values()]
+        assert {tensor.name.partition(":")[0] for tensor in tensors} <= names
+    for tensor in (meta_graph.saver_def.filename_tensor_name, meta_graph.saver_def.save_tensor_name):
+        assert tensor.partition(":")[0] in names
+    assert meta_graph.saver_def.restore_op_name in names
