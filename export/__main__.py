@@ -10,10 +10,10 @@ from pathlib import Path
 
 from export.errors import OptionError, PublishError
 from export.publish import check_base, is_remote
-from export.source import ExportOptions, read_source
+from export.source import QUANTILE_LEVELS, SUMMARY_DRAWS, ExportOptions, read_source
 from maf_serving.batching import BatchingParameters
 from maf_serving.command import run_command, say, show
-from maf_serving.flags import CommandParser, integers, names
+from maf_serving.flags import CommandParser, fractions, integers, names
 from maf_serving.quiet_tensorflow import import_quietly
 
 DESCRIPTION = """Exports a trained model as a SavedModel for TensorFlow Serving, as the next version in a directory:
@@ -34,7 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _export(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     how = ExportOptions(
-        version=options.version, warmup_batch_sizes=options.warmup_batch_sizes, batching=_batching(options)
+        version=options.version,
+        warmup_batch_sizes=options.warmup_batch_sizes,
+        quantile_levels=options.quantile_levels,
+        summary_draws=options.summary_draws,
+        batching=_batching(options),
     )
     source = read_source(
         run=options.run,
@@ -83,6 +87,20 @@ def _parser() -> CommandParser:
         metavar="N,N,...",
         help="rows of the requests that a server answers before it calls the version available; '' for none; "
         "by default 1",
+    )
+    add(
+        "--quantile_levels",
+        type=fractions,
+        default=QUANTILE_LEVELS,
+        metavar="L,L,...",
+        help="levels of the quantiles that `summarize` answers with; by default 0.05,0.25,0.5,0.75,0.95",
+    )
+    add(
+        "--summary_draws",
+        type=int,
+        default=SUMMARY_DRAWS,
+        metavar="N",
+        help="draws of each row that `summarize` is made of, for several event columns; by default 1024",
     )
     own = parser.add_argument_group("a model of your own, instead of --run").add_argument
     own(

@@ -22,6 +22,7 @@ BaseSampler = Callable[[tf.Tensor], tf.Tensor]
 """Maps `seed` int64 `[B]` to `z` `[B, D]`; each row depends on its own seed alone."""
 NORMAL_STREAM = 0
 UNIFORM_STREAM = 1
+SHIFT_STREAM = 2
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 
@@ -107,6 +108,13 @@ def row_uniforms(seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         return (tf.cast(high, dtype) * 2.0**20 + tf.cast(low, dtype) + 0.5)[:, 0] * 2.0**-52
     high = tf.bitwise.right_shift(high, tf.constant(9, tf.uint32))
     return (tf.cast(high, dtype) + 0.5)[:, 0] * 2.0**-23
+
+
+def shift_uniforms(seed: tf.Tensor, size: int, dtype: tf.DType) -> tf.Tensor:
+    """Uniforms `[B, size]` in (0, 1) for `seed` int64 `[B]`: odd multiples of 2^-24, independent of the two above."""
+    high, _ = _words(seed, size, SHIFT_STREAM)
+    high = tf.bitwise.right_shift(high, tf.constant(9, tf.uint32))
+    return (tf.cast(high, dtype) + 0.5) * 2.0**-23
 
 
 def _words(seed: tf.Tensor, size: int, stream: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -20,8 +20,12 @@ __all__ = [
     "CONDITION_KINDS",
     "CONTRACT_PATH",
     "DTYPES",
+    "ONE_COLUMN",
     "PREDICT_METHOD_NAME",
     "REGRESS_METHOD_NAME",
+    "SERVING_DEFAULT",
+    "SEVERAL_COLUMNS",
+    "Answers",
     "ConditionColumn",
     "Contract",
     "ContractError",
@@ -40,6 +44,9 @@ CONTRACT_PATH = "assets.extra/contract.json"
 PREDICT_METHOD_NAME = "tensorflow/serving/predict"
 REGRESS_METHOD_NAME = "tensorflow/serving/regress"
 DTYPES = ("float32", "float64")
+SERVING_DEFAULT = "serving_default"
+ONE_COLUMN = ("cdf", "quantile", "summarize")
+SEVERAL_COLUMNS = ("conditional_cdf", "summarize")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,6 +97,24 @@ class TrainingSummary:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Answers:
+    """What a version answers beside densities and draws: `cdf`, `quantile`, `conditional_cdf` and `summarize`.
+
+    Attributes:
+      quantile_levels: levels of the Q quantiles of `summarize`, ascending.
+      num_draws: draws of each row that `summarize` is made of; `None` where it is exact, for one event column.
+      rounded_to: by event column that was trained with noise, the width w of that: values are answered rounded to
+        multiples of w.
+      left_out: by name of a signature that the version cannot have, why.
+    """
+
+    quantile_levels: tuple[float, ...]
+    num_draws: int | None = None
+    rounded_to: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Contract:
     """What a caller of an exported model has to know.
 
@@ -111,6 +136,7 @@ class Contract:
       condition_columns: the raw columns of the condition, in order, where a category or a column with nulls is among
         them; `conditional_columns` then names what they are encoded to. Empty: `conditional_columns` are the raw
         columns themselves, all plain numbers.
+      answers: how `summarize` and its like answer; `None` for a version that was exported without them.
     """
 
     event_columns: tuple[str, ...]
@@ -121,6 +147,7 @@ class Contract:
     tensorflow_version: str
     training: TrainingSummary | None = None
     condition_columns: tuple[ConditionColumn, ...] = ()
+    answers: Answers | None = None
 
     def __post_init__(self) -> None:
         check_column_names(self.event_columns, self.conditional_columns)
@@ -151,16 +178,29 @@ class Contract:
         return self.condition_columns or tuple(ConditionColumn(name=name) for name in self.conditional_columns)
 
     def signature(self, name: str) -> Signature:
-        """The signature of that name; raises `ContractError` naming those there are."""
+        """The signature of that name; raises `ContractError` saying why there is none, or which there are."""
         if name not in self.signatures:
-            raise ContractError(f"the model has no signature {name!r}; it has {', '.join(self.signatures)}")
+            raise ContractError(f"the model has no signature {name!r}{self._why_not(name)}")
         return self.signatures[name]
+
+    def _why_not(self, name: str) -> str:
+        if name not in (*ONE_COLUMN, *SEVERAL_COLUMNS):
+            return f"; it has {', '.join(self.signatures)}"
+        if self.answers is None:
+            return (
+                f": version {self.toolkit_version} of maf-serving exported it, which knew no such thing; export it "
+                "again with `maf-serving export`"
+            )
+        expected = "one event column" if name in ONE_COLUMN else "several event columns"
+        return f": {self.answers.left_out.get(name, f'it is of {expected}, and the model has {self.event_size}')}"
 
     def to_json(self) -> str:
         """JSON text that `from_json` reads back to an equal contract."""
         data = dataclasses.asdict(self)
         if not self.condition_columns:
             del data["condition_columns"]  # readers that know no such key read all that has no need of it
+        if self.answers is None:
+            del data["answers"]
         return json.dumps(data, indent=2, allow_nan=False) + "\n"
 
     @classmethod

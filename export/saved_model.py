@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from export.answer_functions import AnswerFunctions, AnswerPlan, plan_answers
 from export.base_sampler import BaseSampler, make_base_sampler
-from export.check_model import check_model, check_weights, null_values
+from export.check_model import check_model, check_weights, null_values, typical_conditions
 from export.compiled.compile_density import compile_density
-from export.contract import CONTRACT_PATH, ConditionColumn, Contract, ContractError, TrainingSummary
+from export.contract import (
+    CONTRACT_PATH,
+    SERVING_DEFAULT,
+    ConditionColumn,
+    Contract,
+    ContractError,
+    Signature,
+    TrainingSummary,
+)
 from export.errors import ExportWarning, ModelError, PublishError
 from export.publish import LocalBase, RemoteBase, open_base
 from export.raw_inputs import ConditionGraph, RawExamples
 from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
 from export.signatures import (
-    ENCODE_CONDITION,
     check_batch_sizes,
     make_signatures,
     sampling_signatures,
@@ -28,7 +38,7 @@ from export.signatures import (
     write_method_names,
     write_warmup,
 )
-from export.source import ExportOptions, TrainedModel
+from export.source import QUANTILE_LEVELS, SUMMARY_DRAWS, ExportOptions, TrainedModel
 from export.verification.comparison import LiveModel
 from export.verification.inputs import draw_inputs
 from export.verification.replay import fresh_process
@@ -38,7 +48,7 @@ from maf_serving.columns import as_condition_columns
 from maf_serving.command import sigterm_raises, silent
 from maf_serving.errors import one_line
 
-IN_PROCESS = ("log_prob", "inverse", "forward", "sample_with_seed", ENCODE_CONDITION)
+_PROBED_CONDITIONS = 32
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,6 +70,8 @@ def export_saved_model(
     training: TrainingSummary | None = None,
     warmup_batch_sizes: Sequence[int] = (1,),
     batching: BatchingParameters | None = None,
+    quantile_levels: Sequence[float] = QUANTILE_LEVELS,
+    summary_draws: int = SUMMARY_DRAWS,
 ) -> Path | str:
     """Exports p(x | c) as a SavedModel for TF Serving, verified against the model, as the next version in `model_base`.
 
@@ -80,6 +92,8 @@ def export_saved_model(
       training: how the model was trained, see `TrainedModel`.
       warmup_batch_sizes: rows of the warm-up requests, see `ExportOptions`.
       batching: how a server gathers requests, see `ExportOptions`.
+      quantile_levels: of `summarize`, see `ExportOptions`.
+      summary_draws: of `summarize`, see `ExportOptions`.
 
     Returns:
       The version's directory, a text if it is remote.
@@ -99,7 +113,13 @@ def export_saved_model(
         condition_columns=as_condition_columns(condition_columns or conditional_columns),
         training=training,
     )
-    options = ExportOptions(version=version, warmup_batch_sizes=tuple(warmup_batch_sizes), batching=batching)
+    options = ExportOptions(
+        version=version,
+        warmup_batch_sizes=tuple(warmup_batch_sizes),
+        quantile_levels=tuple(quantile_levels),
+        summary_draws=summary_draws,
+        batching=batching,
+    )
     return export_model(model, model_base, options).version_dir
 
 
@@ -142,12 +162,13 @@ def export_model(
     check_weights(distribution.variables)
     base = _open_base(model_base, options.version)
     sampler = _base_sampler_or_warning(distribution)
-    contract = _make_contract(model, sampler)
+    plan = _plan_answers(model, options)
+    contract = _make_contract(model, sampler, plan)
     check_batch_sizes(options.warmup_batch_sizes, contract, options.batching)
     with fresh_process() as replay:
         # owns the variables and tables that the graphs read
         announce(f"compiling the model and tracing {len(contract.signatures)} signatures")
-        functions = _serving_functions(distribution, sampler, contract)
+        functions = _serving_functions(plan, sampler, contract)
         concrete_functions = trace(functions, contract.signatures)
         check_weights(captured_variables(concrete_functions))
         live = LiveModel(distribution)
@@ -183,7 +204,7 @@ class InProcess:
 
     Attributes:
       contract: of the export.
-      signatures: concrete functions by name, as a loaded SavedModel has them.
+      signatures: concrete functions by name, as a loaded SavedModel has them; each is made when it is first asked for.
       functions: own what the graphs read: a graph refers to variables and lookup tables, and does not keep them.
     """
 
@@ -201,14 +222,60 @@ def functions_in_process(model: TrainedModel) -> InProcess:
     distribution = model.distribution
     check_model(distribution, model.event_columns, model.conditional_columns)
     sampler = _base_sampler_or_warning(distribution)
-    contract = _make_contract(model, sampler)
-    functions = _serving_functions(distribution, sampler, contract)
-    wanted = {name: signature for name, signature in contract.signatures.items() if name in IN_PROCESS}
-    return InProcess(contract, trace(functions, wanted), functions)
+    plan = _plan_answers(model, ExportOptions())
+    contract = _make_contract(model, sampler, plan)
+    functions = _serving_functions(plan, sampler, contract)
+    return InProcess(contract, _TracedWhenAsked(functions, contract.signatures), functions)
 
 
-def _serving_functions(distribution: Any, sampler: BaseSampler | None, contract: Contract) -> ServingFunctions:
-    return ServingFunctions(compile_density(distribution), sampler, _raw_examples(distribution, contract))
+class _TracedWhenAsked(Mapping[str, Any]):
+    """Concrete functions by name: to trace all takes seconds, and who asks for densities needs one."""
+
+    def __init__(self, functions: ServingFunctions, signatures: Mapping[str, Signature]) -> None:
+        self._functions = functions
+        self._signatures = signatures
+        self._traced: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def __getitem__(self, name: str) -> Any:
+        with self._lock:
+            if name not in self._traced:
+                asked = "log_prob" if name == SERVING_DEFAULT else name
+                self._traced[name] = trace(self._functions, {asked: self._signatures[asked]})[asked]
+            return self._traced[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._signatures
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._signatures)
+
+    def __len__(self) -> int:
+        return len(self._signatures)
+
+
+def _plan_answers(model: TrainedModel, options: ExportOptions) -> AnswerPlan:
+    size = len(model.conditional_columns)
+    rng = np.random.default_rng(0)
+    plan = plan_answers(
+        model.distribution,
+        model.event_columns,
+        conditions=typical_conditions(model.distribution, size, _PROBED_CONDITIONS, rng) if size else None,
+        quantile_levels=options.quantile_levels,
+        summary_draws=options.summary_draws,
+        dequantization=model.training.dequantization if model.training else {},
+    )
+    for reasons in dict.fromkeys(plan.answers.left_out.values()):
+        names = ", ".join(plan.answers.left_out)
+        warnings.warn(f"the signatures {names} are left out: {reasons}", ExportWarning, stacklevel=4)
+    return plan
+
+
+def _serving_functions(plan: AnswerPlan, sampler: BaseSampler | None, contract: Contract) -> ServingFunctions:
+    density = compile_density(plan.distribution)
+    functions = ServingFunctions(density, sampler, _raw_examples(plan.distribution, contract))
+    functions.more |= AnswerFunctions(plan, density.forward, functions).by_name
+    return functions
 
 
 def _open_base(model_base: str | Path, version: int | None) -> LocalBase | RemoteBase:
@@ -231,7 +298,7 @@ def _base_sampler_or_warning(distribution: Any) -> BaseSampler | None:
         return None
 
 
-def _make_contract(model: TrainedModel, sampler: BaseSampler | None) -> Contract:
+def _make_contract(model: TrainedModel, sampler: BaseSampler | None, plan: AnswerPlan) -> Contract:
     raw = () if all(column.is_plain for column in model.condition_columns) else model.condition_columns
     condition_size = len(model.conditional_columns)
     dtype = model.distribution.dtype.name
@@ -245,11 +312,14 @@ def _make_contract(model: TrainedModel, sampler: BaseSampler | None) -> Contract
             dtype=dtype,
             sampling=sampling_signatures(condition_size) if sampler else (),
             condition_columns=raw,
+            answering=plan.names,
+            num_quantiles=len(plan.answers.quantile_levels),
         ),
         toolkit_version=importlib.metadata.version("maf-serving"),
         tensorflow_version=tf.__version__,
         training=model.training,
         condition_columns=raw,
+        answers=plan.answers,
     )
 
 

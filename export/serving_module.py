@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import tensorflow as tf
 
 from export.compiled.rows import NOT_INLINED, ChunkedFunction
-from export.contract import REGRESS_METHOD_NAME, Signature, TensorSpec
-from export.signatures import SERVING_DEFAULT
+from export.contract import REGRESS_METHOD_NAME, SERVING_DEFAULT, Signature, TensorSpec
 
 if TYPE_CHECKING:
     from export.base_sampler import BaseSampler
@@ -27,7 +26,11 @@ RowFunction = Callable[[Tensors], Sequence[tf.Tensor]]
 
 
 class ServingFunctions:
-    """What every signature computes, from tensors by name to tensors by name, of the shapes that the contract says."""
+    """What every signature computes, from tensors by name to tensors by name, of the shapes that the contract says.
+
+    Attributes:
+      more: functions of signatures that are made of these, by name of the signature.
+    """
 
     def __init__(
         self, density: Density, base_sampler: BaseSampler | None, raw_examples: RawExamples | None = None
@@ -39,6 +42,7 @@ class ServingFunctions:
           base_sampler: draws z; `None` if no signature samples.
           raw_examples: reads raw columns; `None` if no signature takes them.
         """
+        self.more: dict[str, Function] = {}
         self._base_sampler = base_sampler
         self._raw_examples = raw_examples
         few = density.few
@@ -154,8 +158,13 @@ class FewOrMany:
         return list(tf.cond(few, lambda: list(self._few(inputs)), lambda: list(self._many(inputs))))
 
 
+def guarded_rows(inputs: Tensors) -> GuardedRows:
+    """`inputs` with rows that are not finite set apart; row counts that differ are an InvalidArgumentError."""
+    return guard_finite(with_one_row_count(inputs))
+
+
 def _of_finite_rows(function: RowFunction, inputs: Tensors) -> list[tf.Tensor]:
-    rows = guard_finite(with_one_row_count(inputs))
+    rows = guarded_rows(inputs)
     return list(rows.mask({str(i): output for i, output in enumerate(function(rows.tensors))}).values())
 
 
@@ -176,6 +185,8 @@ def trace(functions: ServingFunctions, signatures: Mapping[str, Signature]) -> d
 def _function(functions: ServingFunctions, name: str, signatures: Mapping[str, Signature]) -> Function:
     if signatures[name].method_name == REGRESS_METHOD_NAME:
         return make_regress(functions.log_prob, signatures["log_prob"].inputs)
+    if name in functions.more:
+        return functions.more[name]
     function: Function = getattr(functions, name)
     return function
 
@@ -287,12 +298,12 @@ class GuardedRows:
     finite: tf.Tensor
 
     def mask(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """`outputs` (`[B]` or `[B, D]`), NaN in the rows whose inputs were not finite."""
+        """`outputs` (`[B, ...]`), NaN in the rows whose inputs were not finite."""
         return {name: self._masked(value) for name, value in outputs.items()}
 
     def _masked(self, value: tf.Tensor) -> tf.Tensor:
         nan = tf.constant(float("nan"), value.dtype)
-        return tf.where(self.finite if value.shape.rank == 1 else self.finite[:, tf.newaxis], value, nan)
+        return tf.where(tf.reshape(self.finite, [-1, *[1] * (value.shape.rank - 1)]), value, nan)
 
 
 def check_shapes(inputs: Mapping[str, tf.Tensor], specs: Mapping[str, TensorSpec]) -> dict[str, tf.Tensor]:

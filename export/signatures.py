@@ -22,17 +22,17 @@ from tensorflow.python.grappler import tf_optimizer  # no public function rewrit
 from tensorflow.python.saved_model import fingerprinting_utils  # no public function writes a fingerprint
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, regression_pb2
 
-from export.contract import REGRESS_METHOD_NAME, ConditionColumn, Contract, Signature, TensorSpec
+from export.contract import REGRESS_METHOD_NAME, SERVING_DEFAULT, ConditionColumn, Contract, Signature, TensorSpec
 from export.errors import OptionError, VerificationError
 
 if TYPE_CHECKING:
     from export.verification.inputs import VerificationInputs
     from maf_serving.batching import BatchingParameters
 
-SERVING_DEFAULT = "serving_default"
 REGRESS = "regress"
 ENCODE_CONDITION = "encode_condition"
 LOG_PROB_EXAMPLES = "log_prob_examples"
+SUMMARIZE = "summarize"
 RAW = (ENCODE_CONDITION, LOG_PROB_EXAMPLES)  # signatures that take raw columns
 _PREPARED_BY = ("pruning", "function", "common_subgraph_elimination", "constfold", "dependency")
 _INIT_OP = "__saved_model_init_op"
@@ -48,6 +48,8 @@ def make_signatures(
     dtype: str,
     sampling: tuple[str, ...],
     condition_columns: Sequence[ConditionColumn] = (),
+    answering: tuple[str, ...] = (),
+    num_quantiles: int = 0,
 ) -> dict[str, Signature]:
     """Names, types and shapes of every signature, `[B, ...]` throughout.
 
@@ -58,6 +60,8 @@ def make_signatures(
         other output, and its input is serialized `tf.Example`s with features `x` and `conditional_input`.
       sampling: names of the sampling signatures to offer, of those in `sampling_signatures`.
       condition_columns: raw columns that are more than plain numbers; with them come the signatures that take them.
+      answering: names of those to offer of `ONE_COLUMN` or `SEVERAL_COLUMNS`.
+      num_quantiles: Q, of `summarize`.
     """
     x = {"x": TensorSpec(dtype, (None, event_size))}
     z = {"z": TensorSpec(dtype, (None, event_size))}
@@ -77,6 +81,19 @@ def make_signatures(
     }
     if condition_columns:
         signatures |= _raw_signatures(condition_columns, condition, log_prob, dtype)
+    probabilities = {"probability": TensorSpec(dtype, (None,))}
+    summary = {
+        "mean": TensorSpec(dtype, (None, event_size)),
+        "stddev": TensorSpec(dtype, (None, event_size)),
+        "quantiles": TensorSpec(dtype, (None, event_size, num_quantiles)),
+    }
+    answers = {
+        "cdf": Signature(x | condition, {"cdf": TensorSpec(dtype, (None,))}),
+        "quantile": Signature(probabilities | condition, x),
+        "conditional_cdf": Signature(x | condition, {"conditional_cdf": TensorSpec(dtype, (None, event_size))}),
+        "summarize": Signature(condition | seed, summary),
+    }
+    signatures |= {name: answers[name] for name in answering}
     left_out = {"sample", "sample_with_seed"}.difference(sampling)
     return {name: signature for name, signature in signatures.items() if name not in left_out}
 

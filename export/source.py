@@ -10,6 +10,7 @@ Sources are checked when they are named; nothing here loads TensorFlow before `l
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,11 @@ from maf_serving.strict_json import parse_json, read_value
 if TYPE_CHECKING:
     from maf.run_directory import TrainedRun
     from maf_serving.batching import BatchingParameters
+
+
+QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+SUMMARY_DRAWS = 1024
+MOST_DRAWS = 2**16
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +77,31 @@ class ExportOptions:
       version: number of the version; `None` for one more than the greatest there is.
       warmup_batch_sizes: numbers of rows of the warm-up requests that a server answers before it calls the version
         available, for each of which there is one request of every signature; none for no warm-up.
+      quantile_levels: levels of the quantiles that `summarize` answers with.
+      summary_draws: draws of each row that `summarize` is made of where there are several event columns; a power of 2
+        fills the space most evenly.
       batching: how a server with `--enable_per_model_batching_parameters` gathers requests; `None` for no file of it.
+
+    Raises:
+      OptionError: if the levels or the number of draws are none that a summary can have.
     """
 
     version: int | None = None
     warmup_batch_sizes: tuple[int, ...] = (1,)
+    quantile_levels: tuple[float, ...] = QUANTILE_LEVELS
+    summary_draws: int = SUMMARY_DRAWS
     batching: BatchingParameters | None = None
+
+    def __post_init__(self) -> None:
+        levels = self.quantile_levels
+        ascending = all(low < high for low, high in itertools.pairwise(levels))
+        if not levels or not ascending or not all(0 < level < 1 and round(level, 4) == level for level in levels):
+            raise OptionError(
+                f"quantile_levels is {', '.join(f'{level:g}' for level in levels) or 'empty'}; expected ascending "
+                "shares between 0 and 1 with at most four digits, such as 0.05,0.5,0.95"
+            )
+        if not 2 <= self.summary_draws <= MOST_DRAWS:
+            raise OptionError(f"summary_draws is {self.summary_draws}; expected a number from 2 to {MOST_DRAWS}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

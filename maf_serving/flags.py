@@ -192,6 +192,14 @@ def integers(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of integers; expected such as 1,64") from None
 
 
+def fractions(text: str) -> tuple[float, ...]:
+    """A list of numbers; an empty text is an empty list."""
+    try:
+        return tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers; expected such as 0.1,0.9") from None
+
+
 def format_names(listed: Iterable[str]) -> str:
     """Names as `names` reads them: with quotes where they are needed."""
     return ",".join(_quoted(name) for name in listed)

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from export import check_model
 from export.compiled.rows import rewriting
-from export.contract import ContractError, read_contract
+from export.contract import ONE_COLUMN, SEVERAL_COLUMNS, ContractError, read_contract
 from export.errors import VerificationError
 from export.signatures import ENCODE_CONDITION, read_warmup
 from export.verification.inputs import TYPICAL_ROWS, Array, Function, null_numbers
@@ -224,8 +224,10 @@ class LoadedVersion:
 
     Attributes:
       dtype: of its inputs and outputs.
-      functions: its signatures `log_prob`, `inverse` and `forward`.
+      functions: its signatures `log_prob`, `inverse` and `forward`, and those of the answers.
     """
+
+    distribution = None
 
     def __init__(self, version_dir: Path) -> None:
         self._contract = read_contract(version_dir)
@@ -233,7 +235,7 @@ class LoadedVersion:
         self._loaded = tf.saved_model.load(str(version_dir))
         self.dtype: np.dtype[Any] = np.dtype(self._contract.dtype)
         self.functions: dict[str, Function] = {
-            name: self._function(name) for name in ("log_prob", "inverse", "forward")
+            name: self._function(name) for name in ("log_prob", "inverse", "forward", *self._answers())
         }
 
     def base_draws(self, rows: int, seed: int) -> Array:
@@ -256,6 +258,9 @@ class LoadedVersion:
         inputs = {name: raw.inputs[name] for name in self._contract.signature(ENCODE_CONDITION).inputs}
         encoded = self._function(ENCODE_CONDITION)(inputs)["conditional_input"]
         return encoded[0, number_entries(columns)]
+
+    def _answers(self) -> list[str]:
+        return [name for name in dict.fromkeys((*ONE_COLUMN, *SEVERAL_COLUMNS)) if name in self._contract.signatures]
 
     def _function(self, name: str) -> Function:
         """A signature; raises `VerificationError` if the contract, which says what the version has, lacks it."""

@@ -28,8 +28,8 @@ class VerificationInputs:
     """One array for every input that a signature can have; rows past `TYPICAL_ROWS` lie far in the tails.
 
     Attributes:
-      arrays: `x` and `z` `[N, D]`, `conditional_input` `[N, C]` if there is one, `seed` `[N]`; what the signatures for
-        raw columns take, if there are any.
+      arrays: `x` and `z` `[N, D]`, `conditional_input` `[N, C]` if there is one, `seed` and `probability` `[N]`; what
+        the signatures for raw columns take, if there are any.
       raw: the raw columns that `conditional_input` is the encoding of; `None` if they are plain numbers.
     """
 
@@ -66,6 +66,7 @@ def draw_inputs(
     rows = TYPICAL_ROWS + FAR_ROWS
     far = np.arange(rows) >= TYPICAL_ROWS
     arrays = {"z": model.base_draws(rows, seed), "seed": rng.integers(-(2**63), 2**63 - 1, size=rows)}
+    arrays["probability"] = _probabilities(far, seed).astype(model.dtype)
     raw = None
     if condition_size:
         conditions = model.typical_conditions(condition_size, rows, rng)
@@ -74,12 +75,19 @@ def draw_inputs(
             raw = draw_raw_rows(condition_columns, conditions, rng)
             conditions = raw.encode(model.null_values(condition_columns))
         arrays["conditional_input"] = conditions
-    x = model.functions["forward"]({name: value for name, value in arrays.items() if name != "seed"})["x"]
+    x = model.functions["forward"]({name: arrays[name] for name in ("z", "conditional_input") if name in arrays})["x"]
     arrays["x"] = _pushed(x, far, 10.0, np.median(x[~far], axis=0)).astype(model.dtype)
     arrays["z"] = _pushed(arrays["z"], far, 3.0, np.zeros(1)).astype(model.dtype)
     if raw is not None:
         arrays |= {**raw.inputs, "examples": raw.examples(event_columns, arrays["x"])}
     return VerificationInputs(arrays, raw)
+
+
+def _probabilities(far: Array, seed: int) -> Array:
+    """`[N]` in (0, 1), those of the far rows near the one end or the other."""
+    uniform = np.random.default_rng((seed, 1)).uniform(0.02, 0.98, len(far))
+    ends = 10 ** (-5 * uniform)
+    return np.where(far, np.where(uniform < 0.5, ends, 1 - ends), uniform)
 
 
 def _pushed(values: Array, far: Array, factor: float, centre: Array) -> Array:
@@ -205,13 +213,18 @@ class Reference(Protocol):
     """A model as functions of arrays, and typical inputs to it."""
 
     @property
+    def distribution(self) -> Any:
+        """The `tfd.TransformedDistribution`; `None` for a version."""
+        ...
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Of its inputs and outputs."""
         ...
 
     @property
     def functions(self) -> Mapping[str, Function]:
-        """`log_prob`, `inverse` and `forward` as the signatures of these names."""
+        """`log_prob`, `inverse` and `forward` as the signatures of these names; of a version, its answers too."""
         ...
 
     def base_draws(self, rows: int, seed: int) -> Array:

@@ -14,19 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from export.contract import Contract, Signature, read_contract
+from export.contract import SERVING_DEFAULT, Contract, Signature, read_contract
 from export.errors import VerificationError
 from export.signatures import (
     ENCODE_CONDITION,
     LOG_PROB_EXAMPLES,
     RAW,
     REGRESS,
-    SERVING_DEFAULT,
+    SUMMARIZE,
     Request,
     as_sent,
     check_signature_defs,
     signature_features,
 )
+from export.verification.answers import ReferenceAnswers, SummaryVerification, reference_answers
 from export.verification.comparison import Comparison, Expectation, compare, expect
 from export.verification.inputs import TYPICAL_ROWS, Function, RawRows, Reference, VerificationInputs
 from export.verification.replay import LOADERS, Replay, Replies, fresh_process
@@ -87,10 +88,16 @@ def verify(
     contract = read_contract(version_dir)
     check_signature_defs(version_dir, contract)
     raw = RawVerification(contract=contract, raw=inputs.raw, x=inputs.arrays["x"]) if inputs.raw else None
-    requests = [*_requests(contract, inputs), *(raw.requests() if raw else ())]
+    summary = SummaryVerification(contract=contract, arrays=inputs.arrays) if SUMMARIZE in contract.signatures else None
+    requests = [
+        *_requests(contract, inputs),
+        *(raw.requests() if raw else ()),
+        *(summary.requests() if summary else ()),
+    ]
     with ThreadPoolExecutor(max_workers=1) as background:  # loading takes about as long as the model's own values
         replying = background.submit(replay, version_dir, requests)
-        expected = _expectations(model, contract, inputs)
+        answers = reference_answers(model, contract)
+        expected = _expectations(model, contract, inputs, answers)
         replies = replying.result()
     _check_freshness(replies, contract)
     _check_nan_rows(replies, contract)
@@ -105,18 +112,26 @@ def verify(
         comparisons += _with_first_loader(replies, contract, draws, loader)
     if raw is not None:
         comparisons += raw.comparisons(model, replies, LOADERS)
+    if summary is not None:
+        comparisons += summary.comparisons(answers, replies, LOADERS)
     return VerificationReport(tuple(comparisons))
 
 
 def _expectations(
-    model: Reference, contract: Contract, inputs: VerificationInputs
+    model: Reference, contract: Contract, inputs: VerificationInputs, answers: ReferenceAnswers | None
 ) -> dict[str, dict[str, Expectation]]:
     """By signature and output, of the signatures that are deterministic functions of the model."""
     rng = np.random.default_rng(0)
+    functions = {name: model.functions[name] for name in ("log_prob", "inverse", "forward")}
+    functions |= answers.by_name if answers else {}
     expected = {
         name: expect(function, inputs.of(contract.signature(name).inputs), rng, model.rounded_weights)
-        for name, function in model.functions.items()
+        for name, function in functions.items()
     }
+    if "quantile" in expected and contract.answers and contract.answers.rounded_to:
+        (step,) = contract.answers.rounded_to.values()  # a value between two multiples of it may be rounded to either
+        x = expected["quantile"]["x"]
+        expected["quantile"]["x"] = dataclasses.replace(x, allowed=x.allowed + step)
     _check_comparable(expected["log_prob"]["log_prob"])
     expected[SERVING_DEFAULT] = expected["log_prob"]
     if REGRESS in contract.signatures:
@@ -155,8 +170,8 @@ def _check_comparable(log_prob: Expectation) -> None:
 
 
 def _with_conditions(contract: Contract) -> dict[str, Signature]:
-    """The signatures but those that take raw columns, which `RawVerification` checks."""
-    return {name: signature for name, signature in contract.signatures.items() if name not in RAW}
+    """The signatures but those that `RawVerification` and `SummaryVerification` check."""
+    return {name: signature for name, signature in contract.signatures.items() if name not in (*RAW, SUMMARIZE)}
 
 
 def _requests(contract: Contract, inputs: VerificationInputs) -> Iterator[Request]:

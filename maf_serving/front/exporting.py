@@ -26,6 +26,8 @@ def export(
     version: int | None = None,
     warmup_batch_sizes: Sequence[int] = (1,),
     batching: BatchingParameters | None = None,
+    quantile_levels: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),
+    summary_draws: int = 1024,
 ) -> Path | str:
     """Exports a model as the next version in its base directory, verified against the model before it appears.
 
@@ -46,6 +48,8 @@ def export(
       version: number of the version; by default one more than the greatest there is.
       warmup_batch_sizes: numbers of rows of the requests that a server answers before it calls the version available.
       batching: how a server with per-model batching gathers requests.
+      quantile_levels: levels of the quantiles that `summarize` answers with.
+      summary_draws: draws of each row that `summarize` is made of, for several event columns.
 
     Returns:
       The version's directory; a text if it is at a URL.
@@ -56,7 +60,13 @@ def export(
     """
     from export.source import ExportOptions  # noqa: PLC0415  # the packages above, when they are needed
 
-    options = ExportOptions(version=version, warmup_batch_sizes=tuple(warmup_batch_sizes), batching=batching)
+    options = ExportOptions(
+        version=version,
+        warmup_batch_sizes=tuple(warmup_batch_sizes),
+        quantile_levels=tuple(quantile_levels),
+        summary_draws=summary_draws,
+        batching=batching,
+    )
     trained = _trained(
         model, column_names(event), as_condition_columns([condition] if isinstance(condition, str) else condition)
     )

@@ -108,6 +108,8 @@ def test_an_unconditional_flow_offers_no_sample_without_seed(export_here):
         "inverse",
         "forward",
         "regress",
+        "conditional_cdf",
+        "summarize",
     }
     assert "sample" in read_contract(export_here("spline").version_dir).signatures
 
