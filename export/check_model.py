@@ -18,7 +18,6 @@ from export.errors import ModelError
 from export.tfp_density import TfpDensity
 from maf.condition_encoder import ConditionEncoder
 from maf.routing import is_conditional, is_kind, make_bijector_kwargs
-from maf_serving.columns import ConditionColumn, number_entries
 
 Array = np.ndarray[Any, Any]
 
@@ -160,29 +159,3 @@ def condition_size(distribution: Any) -> int | None:
         if shape is not None:
             return int(shape[-1])
     return None
-
-
-def typical_conditions(distribution: Any, size: int, rows: int, rng: np.random.Generator) -> Array:
-    """Conditions `[rows, size]` such as the model may have been trained on.
-
-    Normal, with the mean and standard deviation of the training rows where the model standardises its condition;
-    else standard normal, which is right for a model whose owner standardised beforehand.
-    """
-    conditions = rng.normal(size=(rows, size))
-    for module in distribution.submodules:
-        if isinstance(module, ConditionEncoder):
-            conditions = module.loc.numpy() + module.scale.numpy() * conditions
-            break
-    return conditions
-
-
-def null_values(distribution: Any, columns: Sequence[ConditionColumn]) -> Array:
-    """`[Kn]`, what stands in `conditional_input` for a null of each number: the mean of its training rows.
-
-    0 where the model does not standardise its condition: its owner did it beforehand.
-    """
-    entries = number_entries(columns)
-    for module in distribution.submodules:
-        if isinstance(module, ConditionEncoder):
-            return np.asarray(module.loc.numpy()[entries])
-    return np.zeros(len(entries))

@@ -1,4 +1,7 @@
-"""From raw columns of the condition to `conditional_input`, in the serving graph: tensors, or `tf.Example`s."""
+"""From raw columns of the condition to `conditional_input`, in the serving graph: tensors, or `tf.Example`s.
+
+And what a distribution tells of its condition: what is usual, and what a null stands for.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
+
+from maf.condition_encoder import ConditionEncoder
+from maf_serving.columns import number_entries
 
 if TYPE_CHECKING:
     from maf_serving.columns import ConditionColumn
@@ -132,3 +138,29 @@ def _one_value(name: str, feature: tf.RaggedTensor, null: Any) -> tf.Tensor:
         padded = tf.concat([feature.values, tf.constant([null], feature.dtype)], axis=0)
     last = tf.shape(padded, tf.int64)[0] - 1
     return tf.gather(padded, tf.where(lengths > 0, tf.cast(feature.row_starts(), tf.int64), last))
+
+
+def typical_conditions(distribution: Any, size: int, rows: int, rng: np.random.Generator) -> Array:
+    """Conditions `[rows, size]` such as the model may have been trained on.
+
+    Normal, with the mean and standard deviation of the training rows where the model standardises its condition;
+    else standard normal, which is right for a model whose owner standardised beforehand.
+    """
+    conditions = rng.normal(size=(rows, size))
+    for module in distribution.submodules:
+        if isinstance(module, ConditionEncoder):
+            conditions = module.loc.numpy() + module.scale.numpy() * conditions
+            break
+    return conditions
+
+
+def null_values(distribution: Any, columns: Sequence[ConditionColumn]) -> Array:
+    """`[Kn]`, what stands in `conditional_input` for a null of each number: the mean of its training rows.
+
+    0 where the model does not standardise its condition: its owner did it beforehand.
+    """
+    entries = number_entries(columns)
+    for module in distribution.submodules:
+        if isinstance(module, ConditionEncoder):
+            return np.asarray(module.loc.numpy()[entries])
+    return np.zeros(len(entries))

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from export.answer_functions import AnswerFunctions, AnswerPlan, plan_answers
 from export.base_sampler import BaseSampler, make_base_sampler
-from export.check_model import check_model, check_weights, null_values, typical_conditions
+from export.check_model import check_model, check_weights
 from export.compiled.compile_density import compile_density
 from export.contract import (
     CONTRACT_PATH,
@@ -28,7 +28,7 @@ from export.contract import (
 )
 from export.errors import ExportWarning, ModelError, PublishError
 from export.publish import LocalBase, RemoteBase, open_base
-from export.raw_inputs import ConditionGraph, RawExamples
+from export.raw_inputs import ConditionGraph, RawExamples, null_values, typical_conditions
 from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
 from export.signatures import (
     check_batch_sizes,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export import check_model
+from export import raw_inputs
 from export.compiled.rows import rewriting
 from export.contract import ONE_COLUMN, SEVERAL_COLUMNS, ContractError, read_contract
 from export.errors import VerificationError
@@ -185,11 +185,11 @@ class LiveModel:
 
     def typical_conditions(self, size: int, rows: int, rng: np.random.Generator) -> Array:
         """Conditions `[rows, size]` such as the model may have been trained on."""
-        return check_model.typical_conditions(self.distribution, size, rows, rng)
+        return raw_inputs.typical_conditions(self.distribution, size, rows, rng)
 
     def null_values(self, columns: Sequence[ConditionColumn]) -> Array:
         """`[Kn]`, what stands in `conditional_input` for a null of each number among the raw columns."""
-        return check_model.null_values(self.distribution, columns)
+        return raw_inputs.null_values(self.distribution, columns)
 
     def _log_prob(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {"log_prob": self.distribution.log_prob(inputs["x"], bijector_kwargs=self._kwargs(inputs))}

@@ -95,6 +95,8 @@ def test_another_base_distribution_is_exported_without_sampling(tmp_path):
         "inverse",
         "forward",
         "regress",
+        "conditional_cdf",
+        "summarize",
     }
 
 
