@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from export.base_probabilities import BaseProbabilities, base_probabilities
 from export.base_sampler import shift_uniforms
+from export.compiled.rows import NOT_INLINED
 from export.contract import ONE_COLUMN, SEVERAL_COLUMNS, Answers
 from export.errors import ModelError
 from export.serving_module import Function, Tensors, guarded_rows
@@ -124,6 +125,8 @@ class AnswerFunctions:
         widths = np.array(plan.widths)
         self._widths = widths if widths.any() else None
         self.summary = None if plan.base is None else _summary(plan, plan.base, draw)
+        # one call, which a server prepares when it comes to it
+        self._summarized = tf.function(self.summary, autograph=False, experimental_attributes=NOT_INLINED)
 
     @property
     def by_name(self) -> dict[str, Function]:
@@ -164,7 +167,8 @@ class AnswerFunctions:
         rows = guarded_rows(inputs)
         if self.summary is None:
             raise ValueError("there is no summary; leave its signature out")
-        mean, stddev, quantiles = self.summary(rows.tensors["seed"], rows.tensors.get("conditional_input"))
+        given = [rows.tensors[name] for name in ("seed", "conditional_input") if name in rows.tensors]
+        mean, stddev, quantiles = self._summarized(*given)
         return rows.mask(self.in_steps(mean, stddev, quantiles))
 
     def in_steps(self, mean: Any, stddev: Any, quantiles: Any) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class ColumnSummary:
         self._cell_mass = tf.constant(_phi(t[:-1] + CELL / 2)[:, np.newaxis] * CELL, dtype)
         self._rows = ChunkedFunction(self.of_rows, least_rows=64)
 
-    def __call__(self, seed: tf.Tensor, conditional_input: tf.Tensor | None) -> list[tf.Tensor]:
+    def __call__(self, seed: tf.Tensor, conditional_input: tf.Tensor | None = None) -> list[tf.Tensor]:
         """`mean` `[B, 1]`, `stddev` `[B, 1]` and `quantiles` `[B, 1, Q]`; `seed` `[B]` only says how many rows."""
         return self._rows(seed, *([] if conditional_input is None else [conditional_input]))
 
@@ -230,7 +230,7 @@ class DrawnSummary:
         # the least number with a share of `level` at or below it
         self._ranks = [min(num_draws - 1, max(0, int(np.ceil(level * num_draws)) - 1)) for level in levels]
 
-    def __call__(self, seed: tf.Tensor, conditional_input: tf.Tensor | None) -> list[tf.Tensor]:
+    def __call__(self, seed: tf.Tensor, conditional_input: tf.Tensor | None = None) -> list[tf.Tensor]:
         """`mean` `[B, D]`, `stddev` `[B, D]` and `quantiles` `[B, D, Q]`, for `seed` int64 `[B]`."""
         z = self.points(seed)
         condition = None if conditional_input is None else tf.repeat(conditional_input, self._num_draws, axis=0)
