@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -93,7 +93,14 @@ def delete_tree(directory: str) -> None:
 
 
 @contextlib.contextmanager
+def open_stored(path: str) -> Iterator[BinaryIO]:
+    """The bytes of a file as they are stored, compressed or not."""
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
+        yield stream
+
+
+@contextlib.contextmanager
 def open_chunks(path: str) -> Iterator[Iterator[bytes]]:
     """The bytes of a file, decompressed as its name says, a chunk at a time. See `byte_stream.decompress`."""
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
+    with open_stored(path) as stream:
         yield decompress(stream, find_compression(path))

@@ -133,7 +133,7 @@ def _add_options(group: Any, cls: type) -> None:
             continue
         default, kind = field.default, required_kind(hints[field.name])
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-        shown = "automatic" if default is None else shown
+        shown = ("" if field.metadata["metavar"] else "automatic") if default is None else shown
         help_text = field.metadata["help"] + (f" (default {shown})" if shown != "" else "")
         options: dict[str, Any] = {"dest": field.name, "help": help_text}
         if kind == tuple[str, ...]:
@@ -141,7 +141,7 @@ def _add_options(group: Any, cls: type) -> None:
         else:
             parse: Callable[[str], Any] = integers if kind == tuple[int, ...] else kind
             choices = field.metadata["choices"]
-            shown_as = None if choices else field.name.rsplit("_", maxsplit=1)[-1].upper()
+            shown_as = None if choices else field.metadata["metavar"] or field.name.rsplit("_", maxsplit=1)[-1].upper()
             options |= {"type": parse, "choices": choices, "metavar": shown_as}
         group.add_argument(flag_of(field.name), **options)
 

@@ -131,6 +131,9 @@ class DataConfig:
     test_data: tuple[str, ...] = option(
         (), "Parquet or CSV files of test rows, instead of a share of --input", metavar="FILES"
     )
+    manifest: str | None = option(
+        None, "sha256 of the files, as sha256sum writes it; compared before and after they are read", metavar="FILE"
+    )
     validation_share: float = option(0.1, "share of the rows that early stopping looks at")
     test_share: float = option(0.1, "share of the rows held out for the test NLL; ignored with --test_input")
     max_dropped_share: float = option(0.05, "refuse the table if more than this share of rows has a missing value")

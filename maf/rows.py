@@ -21,6 +21,7 @@ from maf.settling import SPLITS, SettledRows, SplitWriter, settle_rows
 from maf.standardization import Standardization, noise_widths
 from maf.table import INTEGER, NULL_CODE, NUMBER, STRING, CategoryCodes, Table, has_type, open_files
 from maf_serving.columns import ConditionColumn, number_entries
+from maf_serving.manifest import Manifest
 
 if TYPE_CHECKING:
     from maf.config import DataConfig
@@ -151,6 +152,10 @@ def split_table(
     if (directory / "rows.json").exists():
         return _open_rows(directory, config, dtype)
     table, test_table = open_tables(config)
+    files = [str(file) for each in (table, test_table) if each is not None for file in each.files]
+    manifest = None if config.manifest is None else Manifest.read(config.manifest)
+    if manifest is not None:
+        manifest.check(files)
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     codes = category_codes(config, table)
@@ -162,6 +167,8 @@ def split_table(
         for batch in test_table.batches(codes) if test_table else ():
             writer.write(batch, np.full(len(batch), SPLITS.index("test")))
             on_rows(len(batch))
+    if manifest is not None:
+        manifest.check(files)
     settle_rows(writer, config, codes, table.categories).write(directory)
     return _open_rows(directory, config, dtype)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pyarrow as pa
 
+from beam_jobs.errors import ChangedInputError
 from beam_jobs.jobs.summary import Summary, Tally
 from beam_jobs.sources.input_files import (
     IDENTIFIER,
@@ -15,7 +16,9 @@ from beam_jobs.sources.input_files import (
     resolve_schema,
     split_sources,
 )
-from beam_jobs.sources.source import FileState, ReadPlan, Source, WorkUnit, look_up
+from beam_jobs.sources.source import FileState, ReadPlan, Source, WorkUnit, check_unchanged, look_up
+from beam_jobs.storage import open_stored
+from maf_serving.manifest import Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,6 +44,7 @@ class JobPlan:
       units: how they are split; largest first, so that workers finish together.
       kept: names and types of the columns to carry through.
       read: names and types of those and of the other columns that the job itself asks for.
+      manifest: what the files are to be, where somebody has said so.
     """
 
     options: JobOptions
@@ -50,6 +54,7 @@ class JobPlan:
     units: tuple[WorkUnit, ...]
     kept: pa.Schema
     read: pa.Schema
+    manifest: Manifest | None = None
 
     @property
     def known_rows(self) -> int | None:
@@ -61,6 +66,12 @@ class JobPlan:
     def read_plan(self) -> ReadPlan:
         """Which columns to read, and how many rows at a time."""
         return _read_plan(self.options, self.model, self.read)
+
+    def check_inputs(self) -> None:
+        """Raises `ChangedInputError` unless the files are what they were when the job was planned."""
+        check_unchanged(self.sources, self.states)
+        if self.manifest is not None:
+            self.manifest.check(_paths(self.sources), error=ChangedInputError, open_file=open_stored)
 
     def summary_fields(self, tally: Tally, rejected_files: Sequence[str], seconds: float) -> dict[str, Any]:
         """The fields of `Summary` that every job fills in the same way; it adds its own files to `output_files`."""
@@ -110,6 +121,9 @@ def plan_job(
       UsageError: they do not fit.
     """
     states = look_up(sources)
+    manifest = None if options.manifest is None else Manifest.read(options.manifest)
+    if manifest is not None:
+        manifest.check(_paths(sources), open_file=open_stored)
     files = inspect_sources(sources, inputs=model.inputs, on_bad_file=options.on_bad_file)
     kinds: dict[str, str | None] = {name: model.inputs.categories.get(name, "number") for name in model.inputs.names}
     texts = dict.fromkeys(name for file in files for name in file.schema.names)
@@ -131,7 +145,12 @@ def plan_job(
         units=tuple(units),
         kept=kept,
         read=read,
+        manifest=manifest,
     )
+
+
+def _paths(sources: Iterable[Source]) -> list[str]:
+    return [source.path for source in sources]
 
 
 def _read_plan(options: JobOptions, model: PlannedModel, read: pa.Schema) -> ReadPlan:

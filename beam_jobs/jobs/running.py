@@ -29,7 +29,6 @@ from beam_jobs.runner.options import (
     tensorflow_threads,
 )
 from beam_jobs.runner.submission import Submission
-from beam_jobs.sources.source import check_unchanged
 from maf_serving.rejection import REJECTED_SCHEMA
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def _submit(submission: Submission, pipeline: beam.Pipeline, plan: JobPlan, *, p
     except JobError as failure:
         if not submission.goes_on:
             try:
-                check_unchanged(plan.sources, plan.states)
+                plan.check_inputs()
             except ChangedInputError as changed:
                 raise changed from failure
             except JobError:  # the failure itself says more
@@ -206,7 +205,7 @@ def finish_job(
     plan = job.plan
     # The clocks of two machines may differ, and the clock of one be set back.
     seconds = max(0.0, round(time.time() - start, 3))
-    check_unchanged(plan.sources, plan.states)
+    plan.check_inputs()
     with naming_output(plan.options.output):
         if known_rows is not None and tally.rows_read != known_rows:
             raise JobError(f"{tally.rows_read} rows were read of {known_rows} in the input files")

@@ -109,6 +109,9 @@ def _add_input_flags(parser: argparse.ArgumentParser) -> None:
     add("--input_format", choices=INPUT_FORMATS, help="default: each file's by its extension")
     add_csv_flags(parser)
     add(
+        "--manifest", metavar="FILE", help="sha256 of the input files, as sha256sum writes it; checked before and after"
+    )
+    add(
         "--rename",
         type=pairs,
         default=(),

@@ -196,6 +196,7 @@ class JobOptions:
       output: directory to be created.
       input_format: one of `INPUT_FORMATS`, or `None` to tell each file's format by its extension.
       csv: how those in CSV are written.
+      manifest: a file of the sha256 of each, as `sha256sum` writes it, to be compared with before and after reading.
       rename: pairs of a name that the model has for a column and of the input's; of the others the names agree.
       event_columns: instead, the input columns that are the model's event columns, in its order.
       conditional_columns: the same for its conditional columns, raw ones where the model encodes them.
@@ -218,6 +219,7 @@ class JobOptions:
     output: str
     input_format: str | None = None
     csv: CsvDialect = USUAL_CSV
+    manifest: str | None = None
     rename: tuple[tuple[str, str], ...] = ()
     event_columns: tuple[str, ...] = ()
     conditional_columns: tuple[str, ...] = ()

@@ -36,6 +36,7 @@ class JobKeywords(TypedDict, total=False):
 
     input_format: Literal["parquet", "csv", "jsonl", "avro", "tfrecord"]
     csv: CsvDialect
+    manifest: str
     rename: Mapping[str, str]
     on_bad_file: Literal["fail", "reject"]
     max_rejected: float

@@ -39,6 +39,7 @@ class TrainingOptions(TypedDict, total=False):
     """
 
     csv: CsvDialect
+    manifest: str
     validation_share: float
     test_share: float
     max_rejected: float

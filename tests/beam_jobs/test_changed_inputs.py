@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
+import shutil
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -163,3 +165,22 @@ def test_a_worker_that_cannot_write_says_where(score, make_columns, tmp_path):
     message = str(failure.value)
     assert message.startswith(f"the job failed: {tmp_path}/")
     assert message.endswith(".parquet cannot be written: File too large")
+
+
+def test_a_manifest_finds_a_changed_digit_that_size_and_time_do_not(score, columns, tmp_path, while_reading):
+    path = Path(write_table(tmp_path / "a.csv", columns))
+    manifest = tmp_path / "m"
+    manifest.write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  a.csv\n")
+    assert score(str(path), manifest=str(manifest)).summary.rows_read == ROWS
+    shutil.rmtree(tmp_path / "scores")
+
+    def change() -> None:
+        before = path.stat().st_mtime_ns
+        path.write_bytes(path.read_bytes().translate(bytes.maketrans(b"12", b"21")))
+        os.utime(path, ns=(before, before))
+
+    while_reading(CsvSource, "during", change)
+    with pytest.raises(ChangedInputError, match=r"a\.csv has sha256 .*, and --manifest .* says"):
+        score(str(path), batch_size=100, manifest=str(manifest))
+    with pytest.raises(UsageError, match=r"a\.csv has sha256 .*, and --manifest .* says"):
+        score(str(path), manifest=str(manifest))
