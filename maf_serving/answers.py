@@ -1,6 +1,6 @@
 """What a model says of the rows of Arrow batches: as many answers as rows, null with a reason where there is none.
 
-    RowQuestion    a signature asked once for each row: log_prob, inverse, forward
+    RowQuestion    a signature asked once for each row: log_prob, inverse, forward, cdf, quantile, summarize
     DrawQuestion   draws for each row, in long form: row, draw, the event columns, log_prob
 
 Both validate, encode and seed as batch jobs do. A question knows the model's columns and nothing of where the model is:
@@ -20,10 +20,12 @@ import pyarrow as pa
 from maf_serving.draws import ask_for_draws
 from maf_serving.model_inputs import Arrays, ModelInputs, encode_rows, model_inputs
 from maf_serving.rejection import reject, reject_failed
-from maf_serving.row_seeds import row_keys
+from maf_serving.row_seeds import draw_seeds, row_keys
 from maf_serving.validation import ScoreableRows, validate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from maf_serving.arrow_columns import Mask
     from maf_serving.model_inputs import ContractProtocol
     from maf_serving.rejection import RejectedRows
@@ -45,12 +47,17 @@ class RowQuestion:
       signature_name: of the model.
       inputs: the columns that it is asked with.
       outputs: by name of its output, the columns that this becomes: one for an output `[B]`, D for one `[B, D]`.
-        Without any, the rows are looked at and the signature is not run.
+        Without any, the rows are looked at and the signature is not run. Those of an output `[B, D, Q]` are Q for each
+        of D.
+      seed: of the rows' seeds, where the signature takes a `seed`: that of row i is the seed of its first draw.
+      constants: by name of an input `[B]` that is the same for all rows, its value.
     """
 
     signature_name: str
     inputs: ModelInputs
     outputs: Mapping[str, tuple[str, ...]]
+    seed: int | None = None
+    constants: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def schema(self) -> pa.Schema:
@@ -75,7 +82,7 @@ class RowQuestion:
         columns: dict[str, pa.Array] = {}
         if good is not None and self.outputs:
             encoded = encode_rows(good, run)
-            outputs = run(self.signature_name, encoded.inputs)
+            outputs = run(self.signature_name, {**encoded.inputs, **self._more_inputs(good)})
             reasons.add(_failed(good, outputs))
             places = good.rows.to_numpy() - first_row
             for output, names in self.outputs.items():
@@ -88,9 +95,17 @@ class RowQuestion:
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
+    def _more_inputs(self, good: ScoreableRows) -> dict[str, npt.NDArray[Any]]:
+        more: dict[str, npt.NDArray[Any]] = {
+            name: np.full(len(good), value, self.inputs.dtype) for name, value in self.constants.items()
+        }
+        if self.seed is not None:
+            more["seed"] = draw_seeds(row_keys(self.seed, good.rows.to_numpy()), np.zeros(len(good), np.int64))
+        return more
+
 
 def row_question(contract: ContractProtocol, signature_name: str) -> RowQuestion:
-    """The question that a model's signature of that name answers: `log_prob`, `inverse` or `forward`.
+    """The question that a signature answers: `log_prob`, `inverse`, `forward`, `cdf` or `conditional_cdf`.
 
     The columns of z are called `z_<event column>`, as batch jobs call them. Raises `ContractError` if there is none.
     """
@@ -100,9 +115,47 @@ def row_question(contract: ContractProtocol, signature_name: str) -> RowQuestion
         "log_prob": {LOG_PROB: (LOG_PROB,)},
         "inverse": {LOG_PROB: (LOG_PROB,), "z": base},
         "forward": {"x": event},
+        "cdf": {"cdf": ("cdf",)},
+        "conditional_cdf": {"conditional_cdf": tuple(f"cdf_{name}" for name in event)},
     }
     inputs = model_inputs(contract, signature_name)
     return RowQuestion(signature_name=signature_name, inputs=inputs, outputs=outputs[signature_name])
+
+
+def summary_question(contract: ContractProtocol, levels: Sequence[float], seed: int) -> RowQuestion:
+    """The question that `summarize` answers: `price_mean`, `price_stddev`, `price_q05` and so on of each event column.
+
+    Args:
+      contract: of the model; raises `ContractError` if it has no such signature.
+      levels: those of the model's quantiles.
+      seed: of the rows' seeds; without effect on one event column, whose summary is exact.
+    """
+    event = contract.event_columns
+    outputs = {
+        "mean": tuple(f"{name}_mean" for name in event),
+        "stddev": tuple(f"{name}_stddev" for name in event),
+        "quantiles": tuple(f"{name}_{level_name(level)}" for name in event for level in levels),
+    }
+    inputs = model_inputs(contract, "summarize")
+    return RowQuestion(signature_name="summarize", inputs=inputs, outputs=outputs, seed=seed)
+
+
+def quantile_question(contract: ContractProtocol, level: float) -> RowQuestion:
+    """The question that `quantile` answers for one level: the column `price_q90`. Raises as `summary_question` does."""
+    inputs = model_inputs(contract, "quantile")  # of one event column
+    (event,) = contract.event_columns
+    outputs = {"x": (f"{event}_{level_name(level)}",)}
+    constants = {"probability": level}
+    return RowQuestion(signature_name="quantile", inputs=inputs, outputs=outputs, constants=constants)
+
+
+def level_name(level: float) -> str:
+    """What the quantile of a level is called: the digits behind the point, two at least.
+
+    >>> [level_name(level) for level in (0.05, 0.5, 0.975)]
+    ['q05', 'q50', 'q975']
+    """
+    return f"q{f'{level:.9f}'[2:].rstrip('0'):0<2}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

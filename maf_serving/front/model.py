@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from maf_serving.answers import LOG_PROB, REASON, ROWS_AT_A_TIME, DrawQuestion, RowQuestion, Run, row_question
+from maf_serving.answers import (
+    LOG_PROB,
+    REASON,
+    ROWS_AT_A_TIME,
+    DrawQuestion,
+    RowQuestion,
+    Run,
+    quantile_question,
+    row_question,
+    summary_question,
+)
 from maf_serving.errors import UsageError
 from maf_serving.front.tables import InputTable, of_size, open_table
 from maf_serving.model_inputs import model_inputs
@@ -147,6 +157,81 @@ class Model:
         """
         return self._answer_columns(table, "forward")
 
+    def summarize(self, table: Any = None, *, seed: int = 0) -> Any:
+        """What to expect of each row of conditions: mean, standard deviation and quantiles of each event column.
+
+            >>> model = ms.load("models/sales")
+            >>> summary = model.summarize({"season": [1.0, 2.0], "region": ["north", None]})
+            >>> summary.column_names
+            ['price_mean', 'price_stddev', 'price_q05', 'price_q25', 'price_q50', 'price_q75', 'price_q95']
+
+        The levels are those that the model was exported with. Of one event column all is exact: the integral and the
+        inverse of the flow itself. Of several it is that of evenly spread draws, 1,024 by default, whose number the
+        export has chosen: a mean is off by less than a standard deviation over the root of that.
+
+        Args:
+          table: with the columns of the condition; see `Model`. Of an unconditional model any table, for as many rows,
+            or none for one.
+          seed: of the draws; row i depends on it, on i and the row's condition alone.
+
+        Raises:
+          UsageError: as `log_prob` does, or the model was exported without summaries.
+        """
+        levels = self.contract.answers.quantile_levels if self.contract.answers else ()
+        question = summary_question(self.contract, levels, seed)
+        opened = self._conditions(table, question, "summarize")
+        num_draws = self.contract.answers.num_draws if self.contract.answers else None
+        rows = max(1, 4 * ROWS_AT_A_TIME // num_draws) if num_draws else ROWS_AT_A_TIME // 16  # some 400 points a row
+        return opened.table(self._ask(opened, question, rows=rows).drop_columns([REASON]))
+
+    def quantile(self, table: Any, levels: float | Sequence[float]) -> Any:
+        """The values that are not exceeded with these probabilities, of a model of one event column; exact.
+
+            >>> model = ms.load("models/sales")
+            >>> model.quantile({"season": [1.0], "region": ["north"]}, [0.1, 0.9]).column_names
+            ['price_q10', 'price_q90']
+
+        Args:
+          table: with the columns of the condition; as in `summarize`.
+          levels: probabilities between 0 and 1, the same for all rows.
+
+        Raises:
+          UsageError: as `log_prob` does; a level is none; or the model has several event columns.
+        """
+        wanted = [levels] if isinstance(levels, (int, float)) else list(levels)
+        for level in wanted:
+            if not 0 < level < 1:
+                raise UsageError(f"quantile() got the level {level}; expected probabilities between 0 and 1")
+        questions = [quantile_question(self.contract, level) for level in dict.fromkeys(wanted)]
+        if not questions:
+            raise UsageError("quantile() got no levels; expected some, such as [0.1, 0.9]")
+        opened = self._conditions(table, questions[0], "quantile")
+        columns = list(questions[0].inputs.names) or list(opened.names[:1])
+        opened.require(columns)
+        again = open_table(opened.read(columns).read_all())  # for each level, of what may be read once
+        answers = [self._ask(again, question).drop_columns([REASON]) for question in questions]
+        return opened.table(pa.Table.from_arrays([a.column(0) for a in answers], [a.column_names[0] for a in answers]))
+
+    def cdf(self, table: Any) -> Any:
+        """How likely a value of at most the row's is: `cdf` for each row, of a model of one event column; exact.
+
+            >>> model = ms.load("models/sales")
+            >>> model.cdf({"price": [-100.0, 100.0], "season": [1.0, 1.0], "region": ["north", "north"]}).to_pylist()
+            [0.0, 1.0]
+
+        Of several event columns it is `cdf_<event column>` for each: the shares of the columns of base space that lie
+        below the row, each given those before it. If the model is right, those of many rows are independent and
+        uniform. They are the probabilities of each event column given those before it (Rosenblatt's transform) where
+        all layers have the columns in their own order, as with `order="same"`; else they belong to no single column.
+
+        Raises:
+          UsageError: as `log_prob` does, or the model was exported without it.
+        """
+        opened = open_table(table)
+        if len(self.event_columns) > 1:
+            return self._answer_columns(table, "conditional_cdf")
+        return opened.column(self._ask(opened, row_question(self.contract, "cdf")).column("cdf"), "cdf")
+
     def sample(
         self, table: Any = None, *, num_samples: int = 1, seed: int | None = None, keep: Sequence[str] = ()
     ) -> Any:
@@ -198,19 +283,30 @@ class Model:
         draws = self._ask(opened, question, kept=kept)
         return opened.table(draws, rows_each=num_samples)
 
+    def _conditions(self, table: Any, question: RowQuestion, name: str) -> InputTable:
+        if table is None and question.inputs.names:
+            raise UsageError(f"{name}() got no table; the model needs one with {', '.join(question.inputs.names)}")
+        return open_table({"row": [0]} if table is None else table)
+
     def _answer_columns(self, table: Any, signature_name: str) -> Any:
         opened = open_table(table)
         answers = self._ask(opened, row_question(self.contract, signature_name))
         return opened.table(answers.drop_columns([REASON]))
 
-    def _ask(self, table: InputTable, question: RowQuestion | DrawQuestion, *, kept: Sequence[str] = ()) -> pa.Table:
+    def _ask(
+        self,
+        table: InputTable,
+        question: RowQuestion | DrawQuestion,
+        *,
+        kept: Sequence[str] = (),
+        rows: int = ROWS_AT_A_TIME,
+    ) -> pa.Table:
         """The answers to all rows, in chunks."""
         columns = list(dict.fromkeys([*question.inputs.names, *kept]))
         columns = columns or list(table.names[:1])  # something has to say how many rows there are
         table.require(columns)
         reader = table.read(columns)
         check_columns(reader.schema, question.inputs, where="the table")
-        rows = ROWS_AT_A_TIME
         if isinstance(question, DrawQuestion):
             rows = max(1, rows // question.num_samples)
             question = dataclasses.replace(question, kept=pa.schema([reader.schema.field(name) for name in kept]))

@@ -89,8 +89,9 @@ class Run:
         >>> len(run.log_prob({"price": [9.5, 20.0], "season": [1.0, 2.0], "region": ["north", None]}))
         2
 
-    It answers as the exported model will: `log_prob`, `check`, `inverse`, `forward` and `sample` are those of
-    `ms.Model`, and the same draws come from the same seed. The first question takes seconds, to make the functions.
+    It answers as the exported model will: `log_prob`, `check`, `inverse`, `forward`, `summarize`, `quantile`, `cdf` and
+    `sample` are those of `ms.Model`, and the same draws come from the same seed. The first question of each kind takes
+    seconds, to make its function.
 
     Attributes:
       path: the run directory.
@@ -150,6 +151,18 @@ class Run:
     def forward(self, table: Any) -> Any:
         """The event columns of points in base space; see `ms.Model.forward`."""
         return self.model.forward(table)
+
+    def summarize(self, table: Any = None, *, seed: int = 0) -> Any:
+        """Mean, standard deviation and quantiles for each row of conditions; see `ms.Model.summarize`."""
+        return self.model.summarize(table, seed=seed)
+
+    def quantile(self, table: Any, levels: float | Sequence[float]) -> Any:
+        """Quantiles for each row of conditions; see `ms.Model.quantile`."""
+        return self.model.quantile(table, levels)
+
+    def cdf(self, table: Any) -> Any:
+        """How likely a value of at most each row's is; see `ms.Model.cdf`."""
+        return self.model.cdf(table)
 
     def sample(
         self, table: Any = None, *, num_samples: int = 1, seed: int | None = None, keep: Sequence[str] = ()
