@@ -98,6 +98,7 @@ PEERS := $(foreach python,$(PEERS_PYTHON),--peers_python $(python))
 
 bench: $(READY) ## Beside TFP, FlowJAX, zuko and bare loops in one run: docs/performance.md (PEERS_PYTHON=PATH)
 	$(RUN) -m benchmarks $(PEERS) --page docs/performance.md --json docs/performance.json --plot docs/performance.svg
+	$(RUN) -m benchmarks.answers
 
 bench-quick: $(READY) ## The core of bench in a few minutes
 	$(RUN) -m benchmarks --suite quick $(PEERS)
