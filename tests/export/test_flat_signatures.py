@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework import kernels
 
 CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
-FLOWS = ("nested_chain", "unconditional")
+FLOWS = ("nested_chain", "unconditional", "trained_here")
+CHUNKS = {"MapDefun"}  # of many rows run side by side, on the processor
 
 
 @pytest.fixture(params=FLOWS)
@@ -48,3 +50,35 @@ def test_what_is_asked_for_by_name_is_there(meta_graph):
     for tensor in (meta_graph.saver_def.filename_tensor_name, meta_graph.saver_def.save_tensor_name):
         assert tensor.partition(":")[0] in names
     assert meta_graph.saver_def.restore_op_name in names
+
+
+def devices(op):
+    """Where TensorFlow has a kernel for it; one for any device is there for all."""
+    found = {kernel.device_type for kernel in kernels.get_registered_kernels_for_op(op).kernel}
+    return found | {"CPU", "GPU"} if "DEFAULT" in found else found
+
+
+def called(graph_def, nodes):
+    """The operations of the functions that `nodes` call, at any depth."""
+    functions = {function.signature.name: function for function in graph_def.library.function}
+    found, open_nodes = {}, list(nodes)
+    while open_nodes:
+        for value in open_nodes.pop().attr.values():
+            for name in [value.func.name, *(each.name for each in value.list.func)]:
+                if name in functions and name not in found:
+                    found[name] = functions[name].node_def
+                    open_nodes += functions[name].node_def
+    return {node.op for nodes in found.values() for node in nodes}
+
+
+@pytest.mark.parametrize("name", ["log_prob", "inverse", "forward", "sample_with_seed"])
+def test_every_operation_runs_on_a_gpu_too(meta_graph, name):
+    """No GPU is needed to ask: TensorFlow lists the kernels that it was built with."""
+    if "GPU" not in devices("MatMul"):
+        pytest.skip("this TensorFlow was built without kernels for GPUs")
+    outputs = meta_graph.signature_def[name].outputs.values()
+    nodes = [node for output in outputs for node in needed(meta_graph.graph_def, output.name)]
+    assert {node.op for node in nodes if not {"CPU", "GPU"} <= devices(node.op)} == set()
+    of_many = called(meta_graph.graph_def, nodes)
+    assert {op for op in of_many if "CPU" not in devices(op)} == set()
+    assert {op for op in of_many if "GPU" not in devices(op)} <= CHUNKS
