@@ -188,7 +188,7 @@ REFUSED = {
     ),
     "a type": (
         lambda m: m.check({"region": [1.5], "price": [1], "store": [1], "temperature": [1]}),
-        "input column region of the table is double; expected text",
+        "input column region of the table holds numbers; expected text",
     ),
     "no table": (lambda m: m.log_prob("new.parquet"), "the table is a str; expected a DataFrame"),
     "a list": (lambda m: m.log_prob([1.0]), "the table is a list; expected a DataFrame"),
