@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export.compiled.steps import TfpDensity
 from export.contract import DTYPES, check_column_names
 from export.errors import ModelError
-from export.tfp_density import TfpDensity
 from maf.condition_encoder import ConditionEncoder
 from maf.routing import is_conditional, is_kind, make_bijector_kwargs
 

@@ -1,7 +1,4 @@
-"""From raw columns of the condition to `conditional_input`, in the serving graph: tensors, or `tf.Example`s.
-
-And what a distribution tells of its condition: what is usual, and what a null stands for.
-"""
+"""From raw columns of the condition to `conditional_input`, in the serving graph: tensors, or `tf.Example`s."""
 
 from __future__ import annotations
 
@@ -138,20 +135,6 @@ def _one_value(name: str, feature: tf.RaggedTensor, null: Any) -> tf.Tensor:
         padded = tf.concat([feature.values, tf.constant([null], feature.dtype)], axis=0)
     last = tf.shape(padded, tf.int64)[0] - 1
     return tf.gather(padded, tf.where(lengths > 0, tf.cast(feature.row_starts(), tf.int64), last))
-
-
-def typical_conditions(distribution: Any, size: int, rows: int, rng: np.random.Generator) -> Array:
-    """Conditions `[rows, size]` such as the model may have been trained on.
-
-    Normal, with the mean and standard deviation of the training rows where the model standardises its condition;
-    else standard normal, which is right for a model whose owner standardised beforehand.
-    """
-    conditions = rng.normal(size=(rows, size))
-    for module in distribution.submodules:
-        if isinstance(module, ConditionEncoder):
-            conditions = module.loc.numpy() + module.scale.numpy() * conditions
-            break
-    return conditions
 
 
 def null_values(distribution: Any, columns: Sequence[ConditionColumn]) -> Array:

@@ -28,7 +28,7 @@ from export.contract import (
 )
 from export.errors import ExportWarning, ModelError, PublishError
 from export.publish import LocalBase, RemoteBase, open_base
-from export.raw_inputs import ConditionGraph, RawExamples, null_values, typical_conditions
+from export.raw_inputs import ConditionGraph, RawExamples, null_values
 from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
 from export.signatures import (
     check_batch_sizes,
@@ -40,7 +40,7 @@ from export.signatures import (
 )
 from export.source import QUANTILE_LEVELS, SUMMARY_DRAWS, ExportOptions, TrainedModel
 from export.verification.comparison import LiveModel
-from export.verification.inputs import draw_inputs
+from export.verification.inputs import draw_inputs, typical_conditions
 from export.verification.replay import fresh_process
 from export.verification.verification import VerificationReport, verify
 from maf_serving.batching import BATCHING_PATH, BatchingParameters

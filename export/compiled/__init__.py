@@ -5,5 +5,5 @@ each hidden unit once for either, and skips the half of every masked matrix that
 `[N, B]`: a run of units is then a run of memory, and slicing it copies nothing. A few rows go another way, in which
 as few operations as possible are started: `straight_line.py`.
 
-Read first: `layout.py`, how units are ordered; `masked_layer.py`, what is computed with that; `compile_density.py`.
+Read first: `layout.py`, how units are ordered; `steps.py`, what is computed with that; `compile_density.py`.
 """

@@ -14,9 +14,19 @@ import tensorflow as tf
 from export.compiled.blocks import BlockSolver, LoopedBlocks, UnrolledBlocks
 from export.compiled.conditioner import ReadConditioner, read_conditioner
 from export.compiled.layout import Layout, align, sort_by_step
-from export.compiled.masked_layer import MaskedLayer, NetworkFunctions, NetworkGraph
 from export.compiled.rows import ChunkedFunction, to_columns, to_rows
-from export.compiled.steps import AffineStep, Conditions, InvertedStep, MaskedStep, ReorderStep, Step, TfpStep
+from export.compiled.steps import (
+    AffineStep,
+    Conditions,
+    InvertedStep,
+    MaskedLayer,
+    MaskedStep,
+    NetworkFunctions,
+    NetworkGraph,
+    ReorderStep,
+    Step,
+    TfpStep,
+)
 from export.compiled.straight_line import BaseLogProb, StraightFlow, StraightLine, sum_terms
 from export.errors import CompileError, ExportWarning
 from maf.routing import is_conditional, is_kind

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from export.compiled.row_transforms import Mapped, row_transform
-from export.compiled.straight_layer import StraightForward, StraightInverse
-from export.compiled.straight_weights import ReadWeights, StraightWeights
-from export.tfp_density import forward as tfp_forward
-from export.tfp_density import inverse as tfp_inverse
+from export.compiled.steps import tfp_forward, tfp_inverse
+from export.compiled.straight_layer import ReadWeights, StraightForward, StraightInverse, StraightWeights
+from export.compiled.transforms import MappedRows, row_transform
 from maf.routing import is_kind
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ Array = np.ndarray[Any, Any]
 class StraightStep(Protocol):
     """One map; log-derivatives `[B, D]`, log-determinants `[B]`, or `None` for zeros, of the direction asked for."""
 
-    def __call__(self, value: tf.Tensor, weights: ReadWeights, /) -> Mapped:
+    def __call__(self, value: tf.Tensor, weights: ReadWeights, /) -> MappedRows:
         """Maps `[B, D]`."""
         ...
 
@@ -56,7 +54,7 @@ class Affine:
         """Of all columns."""
         return float(np.log(np.abs(self.scale)).sum())
 
-    def __call__(self, value: tf.Tensor, weights: ReadWeights) -> Mapped:  # noqa: ARG002  # a StraightStep
+    def __call__(self, value: tf.Tensor, weights: ReadWeights) -> MappedRows:  # noqa: ARG002  # a StraightStep
         """Maps `[B, D]`; its log-determinant is a constant, counted elsewhere."""
         scaled = value * tf.constant(self.scale[np.newaxis], value.dtype)
         return scaled + tf.constant(self.shift[np.newaxis], value.dtype), None
@@ -69,7 +67,7 @@ class ColumnBijector:
     bijector: Any
     inverted: bool
 
-    def __call__(self, value: tf.Tensor, weights: ReadWeights) -> Mapped:  # noqa: ARG002  # a StraightStep
+    def __call__(self, value: tf.Tensor, weights: ReadWeights) -> MappedRows:  # noqa: ARG002  # a StraightStep
         """Maps `[B, D]`."""
         value, log_det = (tfp_forward if self.inverted else tfp_inverse)(self.bijector, value, {})
         return value, log_det

@@ -20,7 +20,7 @@ from export.compiled.rows import rewriting
 from export.contract import ONE_COLUMN, SEVERAL_COLUMNS, ContractError, read_contract
 from export.errors import VerificationError
 from export.signatures import ENCODE_CONDITION, read_warmup
-from export.verification.inputs import TYPICAL_ROWS, Array, Function, null_numbers
+from export.verification.inputs import TYPICAL_ROWS, Array, Function, null_numbers, typical_conditions
 from maf.routing import make_bijector_kwargs
 from maf_serving.columns import ConditionColumn, number_entries
 
@@ -185,7 +185,7 @@ class LiveModel:
 
     def typical_conditions(self, size: int, rows: int, rng: np.random.Generator) -> Array:
         """Conditions `[rows, size]` such as the model may have been trained on."""
-        return raw_inputs.typical_conditions(self.distribution, size, rows, rng)
+        return typical_conditions(self.distribution, size, rows, rng)
 
     def null_values(self, columns: Sequence[ConditionColumn]) -> Array:
         """`[Kn]`, what stands in `conditional_input` for a null of each number among the raw columns."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
+from maf.condition_encoder import ConditionEncoder
 from maf_serving.columns import OTHER, ConditionColumn, number_entries
 
 Array = np.ndarray[Any, Any]
@@ -47,6 +48,20 @@ class VerificationInputs:
         finite = np.all([np.isfinite(value).all(axis=1) for value in columns], axis=0)
         index = np.resize(np.flatnonzero(finite), rows)
         return VerificationInputs({name: value[index] for name, value in self.arrays.items()})
+
+
+def typical_conditions(distribution: Any, size: int, rows: int, rng: np.random.Generator) -> Array:
+    """Conditions `[rows, size]` such as the model may have been trained on.
+
+    Normal, with the mean and standard deviation of the training rows where the model standardises its condition;
+    else standard normal, which is right for a model whose owner standardised beforehand.
+    """
+    conditions = rng.normal(size=(rows, size))
+    for module in distribution.submodules:
+        if isinstance(module, ConditionEncoder):
+            conditions = module.loc.numpy() + module.scale.numpy() * conditions
+            break
+    return conditions
 
 
 def draw_inputs(

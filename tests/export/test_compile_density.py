@@ -12,8 +12,7 @@ from tensorflow_probability import distributions as tfd
 from export import ExportWarning
 from export.compiled import compile_density as compiling
 from export.compiled.compile_density import compile_density
-from export.compiled.steps import TfpStep
-from export.tfp_density import TfpDensity
+from export.compiled.steps import TfpDensity, TfpStep
 from maf import FlowConfig, build_flow
 from maf.standardization import Standardization
 

@@ -13,8 +13,7 @@ from tensorflow_probability import distributions as tfd
 
 from export import ExportWarning
 from export.compiled.compile_density import compile_density
-from export.compiled.steps import MaskedStep, TfpStep
-from export.tfp_density import TfpDensity
+from export.compiled.steps import MaskedStep, TfpDensity, TfpStep
 
 D, C, BINS, ROWS = 3, 2, 4, 40
 

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from export.base_sampler import make_base_sampler
+from export.compiled.steps import TfpDensity
 from export.serving_module import ServingFunctions, trace, write_saved_model
 from export.signatures import Request, make_signatures
-from export.tfp_density import TfpDensity
 from export.verification.replay import LOADERS, replay
 
 
