@@ -115,7 +115,7 @@ def build_flow(
       Density in raw units of x, nats. `log_prob` costs one network per layer, `sample` D networks per layer.
     """
     config = resolve(config, seed=seed)
-    standardization = standardization or Standardization.identity(config.event_size, config.condition_size)
+    standardization = standardization or _of_standard_data(config.event_size, config.condition_size)
     initializer = _glorot_uniform(np.random.default_rng(seed))
     encoder = _build_encoder(config, standardization, bins, initializer) if config.condition_size else None
     layers = [
@@ -150,6 +150,15 @@ def resolve(config: FlowConfig, *, seed: int, rows: int = TYPICAL_ROWS) -> FlowC
         backwards = forwards[::-1] if config.order == "reverse" else forwards
         orders = [backwards if i % 2 else forwards for i in range(chosen(config.num_layers))]
     return dataclasses.replace(config, input_orders=tuple(orders))
+
+
+def _of_standard_data(event_size: int, condition_size: int) -> Standardization:
+    return Standardization(
+        event_loc=np.zeros(event_size),
+        event_scale=np.ones(event_size),
+        condition_loc=np.zeros(condition_size),
+        condition_scale=np.ones(condition_size),
+    )
 
 
 def _build_encoder(

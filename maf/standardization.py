@@ -29,11 +29,6 @@ class Standardization:
     condition_loc: Array
     condition_scale: Array
 
-    @classmethod
-    def identity(cls, event_size: int, condition_size: int) -> Standardization:
-        """Leaves x and c as they are."""
-        return cls(np.zeros(event_size), np.ones(event_size), np.zeros(condition_size), np.ones(condition_size))
-
 
 def noise_widths(config: DataConfig) -> Array | None:
     """The widths `[D]` of the noise on each event column, 0 for none; `None` if no column is to have any."""

@@ -149,12 +149,24 @@ def unwinding(left: str) -> Iterator[None]:
 
     For steps that wait in Python code alone and undo what they did in a `finally`. For commands, on the main thread.
     """
-
-    def unwind(number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(number, left)
-
-    with _handled_by(unwind):
+    with _handled_by(_Unwind(left)):
         yield
+
+
+class _Unwind:
+    """The handler of `unwinding`: the main thread raises, as soon as Python code runs there.
+
+    A signal that comes just before a call that waits, or to another thread, does not cut that call short: then the
+    watcher of `_Leaving` sends it to the main thread once more.
+    """
+
+    def __init__(self, left: str) -> None:
+        self._left = left
+        self.heard = threading.Event()
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        self.heard.set()
+        raise KeyboardInterrupt(number, self._left)
 
 
 @contextlib.contextmanager
@@ -225,8 +237,11 @@ class _Leaving:
         with signals:
             while received := signals.recv(1):
                 number = received[0]
-                if signal.getsignal(number) == self.handle and not self._begun.wait(_STUCK_SECONDS):
+                handler = signal.getsignal(number)
+                if handler == self.handle and not self._begun.wait(_STUCK_SECONDS):
                     self._leave(number)
+                if isinstance(handler, _Unwind) and not handler.heard.wait(_STUCK_SECONDS):
+                    signal.pthread_kill(threading.main_thread().ident or 0, number)
 
     def _leave(self, number: int) -> None:
         if not self._begin.acquire(blocking=False):

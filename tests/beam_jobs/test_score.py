@@ -120,8 +120,8 @@ def test_a_kept_value_that_is_no_number_further_down_rejects_its_row(score, writ
     result = score(path, keep=("id",))
     assert result.scored.schema.field("id").type == pa.int64()
     assert result.reasons() == {
-        (path, 200_000): "id: wrong type: expected int64, got 'A17'",
-        (path, 200_001): "id: wrong type: expected int64, got '007'",
+        (path, 200_000): "id: wrong type: expected a whole number, got 'A17'",
+        (path, 200_001): "id: wrong type: expected a whole number, got '007'",
     }
     assert result.summary.rows_scored == 200_001
 

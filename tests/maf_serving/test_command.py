@@ -164,6 +164,23 @@ def body():
     assert (status, out, err) == (143, "cleaned by finally\n", "error: interrupted by SIGTERM; the half is undone\n")
 
 
+def test_unwinding_hears_of_a_signal_that_cut_no_call_short():
+    code = """
+def to_another_thread():
+    (watcher,) = (each for each in threading.enumerate() if each.name == "signals")
+    time.sleep(0.3)  # until the main thread waits
+    signal.pthread_kill(watcher.ident, signal.SIGTERM)
+
+def body():
+    threading.Thread(target=to_another_thread, daemon=True).start()
+    with unwinding("the half is undone"):
+        time.sleep(60)
+"""
+    command = [sys.executable, "-c", f"{SETUP}\n{code}\nsys.exit(run_command(body))"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=SOON)
+    assert (done.returncode, done.stderr) == (143, "error: interrupted by SIGTERM; the half is undone\n")
+
+
 def test_an_ignored_signal_stays_ignored():
     code = """
 signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -14,7 +14,7 @@ def rows_of(training, validation):
         validation=numbers[training:],
         test=numbers[:0],
         dropped=0,
-        standardization=Standardization.identity(1, 0),
+        standardization=Standardization(*np.array([[0.0], [1.0]]), np.zeros(0), np.zeros(0)),
         constant=(),
         columns=(),
         findings=(),
