@@ -50,10 +50,10 @@ class ScoreBatches(beam.PTransform):  # type: ignore[misc]  # Beam is untyped he
     """log p(x | c) of every row of a collection of `pyarrow.Table`s or record batches: `tables | ScoreBatches(model)`.
 
         >>> with beam.Pipeline() as pipeline:
-        ...     tables = pipeline | beam.Create([pq.read_table("sales.parquet")])
+        ...     tables = pipeline | beam.Create([pq.read_table("new-0.parquet")])
         ...     scored, rejected = tables | ScoreBatches("models/sales")
         ...     _ = scored | beam.Map(lambda table: print(table.num_rows, table.column_names))
-        600 ['season', 'price', 'log_prob']
+        300 ['id', 'season', 'region', 'price', 'log_prob']
 
     The tables may come from `beam.io.ReadFromParquetBatched`, and go to `beam.io.WriteToParquetBatched`. All columns
     are carried through; those of the model are found by name. Windows and timestamps stay. The model is loaded by

@@ -76,8 +76,9 @@ class Signature:
 class TrainingSummary:
     """How the model was trained. NLL: mean negative log-likelihood in nats, in raw units of the event columns.
 
-        >>> read_contract("models/sales").training.epochs
-        2
+        >>> training = read_contract("models/sales").training
+        >>> training.training_rows > training.validation_rows, training.validation_nll < 3
+        (True, True)
 
     Attributes:
       training_rows, validation_rows, test_rows: sizes of the splits.
@@ -119,8 +120,8 @@ class Contract:
     """What a caller of an exported model has to know.
 
         >>> contract = read_contract("models/sales")
-        >>> contract.event_columns, contract.conditional_columns, contract.dtype
-        (('price',), ('season',), 'float32')
+        >>> contract.event_columns, contract.dtype
+        (('price',), 'float32')
         >>> contract.signatures["log_prob"].outputs["log_prob"].shape
         (None,)
 

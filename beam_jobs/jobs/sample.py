@@ -57,10 +57,10 @@ def sample_table(options: SampleOptions, pipeline_options: PipelineOptions | Non
     """Draws for every row of the input; the directory `options.output` appears when all is done.
 
         >>> options = SampleOptions(
-        ...     model="models/sales", input_patterns=("sales.parquet",), output="out/draws", num_samples=2, seed=7
+        ...     model="models/sales", input_patterns=("new-0.parquet",), output="out/draws", num_samples=2, seed=7
         ... )
         >>> sample_table(options).draws_written
-        1200
+        600
 
     Raises:
       UsageError: something does not fit, seen before the pipeline started.

@@ -43,10 +43,10 @@ SCORED_PREFIX = "scored"
 def score_table(options: ScoreOptions, pipeline_options: PipelineOptions | None = None) -> ScoreSummary:
     """Scores every row of the input; the directory `options.output` appears when all is done.
 
-        >>> options = ScoreOptions(model="models/sales", input_patterns=("sales.parquet",), output="out/scores")
+        >>> options = ScoreOptions(model="models/sales", input_patterns=("new-0.parquet",), output="out/new")
         >>> summary = score_table(options)
-        >>> summary.rows_scored, summary.rows_rejected
-        (600, 0)
+        >>> summary.rows_read, summary.rows_rejected
+        (300, 0)
 
     Raises:
       UsageError: something does not fit, seen before the pipeline started.

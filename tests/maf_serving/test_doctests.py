@@ -1,5 +1,5 @@
-"""The examples in the docstrings of what `import maf_serving` offers, run on one model, and those of the ground
-floor."""
+"""The examples in the docstrings of what `import maf_serving`, `export` and `beam_jobs` offer, run on one model, and
+those of the ground floor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import beam_jobs
+import export
 import maf_serving as ms
+from maf import FlowConfig, build_flow
+from maf_serving.columns import as_condition_columns
 
 FIRST = ("train", "export")  # what the other examples rest on
 OTHERS = [name for name in ms.__all__ if name not in FIRST]
@@ -54,6 +58,15 @@ def names(tmp_path_factory):
 @pytest.mark.parametrize("name", [name for name in OTHERS if name != "Client"])
 def test_examples(names, name):
     run_examples(name, getattr(ms, name), names)
+
+
+@pytest.mark.parametrize("package", [export, beam_jobs])
+def test_examples_of_the_packages(names, package):
+    public = {name: getattr(package, name) for name in package.__all__ if name not in ms.__all__}
+    libraries = {"Path": pathlib.Path, "pq": pq, "beam": pytest.importorskip("apache_beam")}
+    flows = {"FlowConfig": FlowConfig, "build_flow": build_flow, "as_condition_columns": as_condition_columns}
+    for name, found in public.items():
+        run_examples(name, found, {**names, **public, **libraries, **flows, "read_contract": ms.read_contract})
 
 
 def test_the_example_of_the_client(names):
