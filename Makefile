@@ -69,10 +69,10 @@ test: $(READY) ## Run all tests
 	$(RUN) -m pytest -n 2 --dist worksteal
 
 test-faults: $(READY) ## Kills, full disks, damaged files, hostile traffic: ten minutes (FAULTS_MINUTES=1 of traffic)
-	$(RUN) -m pytest -m faults -n 2 --dist loadfile
+	$(RUN) -m pytest --timeout 900 -m faults -n 2 --dist loadfile
 
 test-flink: $(READY) ## Score on a local Flink; needs Java and Beam's job server (FLINK_JOB_SERVER_JAR)
-	$(RUN) -m pytest -m flink tests/beam_jobs/portable
+	$(RUN) -m pytest --timeout 900 -m flink tests/beam_jobs/portable
 
 export PRISM ?= $(abspath $(VENV))/prism/prism
 BEAM_VERSION = $(shell sed -n 's/^apache-beam==//p' requirements.lock)
@@ -80,14 +80,14 @@ BEAM_VERSION = $(shell sed -n 's/^apache-beam==//p' requirements.lock)
 test-prism: $(READY) ## Score on Prism, Beam's portable runner; needs Go the first time, or PRISM=FILE
 	@test -x '$(PRISM)' || { echo 'building Prism, some minutes'; \
 	    GOBIN='$(dir $(PRISM))' go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$(BEAM_VERSION); }
-	$(RUN) -m pytest -m prism tests/beam_jobs/portable
+	$(RUN) -m pytest --timeout 900 -m prism tests/beam_jobs/portable
 
 OLDER := $(VENV)/tensorflow-2.19
 
 test-older-tensorflow: $(READY) ## Exports in TensorFlow 2.19, as an older server has it; installs it beside
 	@test -x $(OLDER)/bin/python || $(RUN) -m venv $(OLDER)
 	$(OLDER)/bin/python -m pip install --quiet --disable-pip-version-check 'tensorflow==2.19.*' 'tensorflow-serving-api==2.19.*'
-	OLDER_TENSORFLOW=$(abspath $(OLDER))/bin/python $(RUN) -m pytest -m older_tensorflow tests/export
+	OLDER_TENSORFLOW=$(abspath $(OLDER))/bin/python $(RUN) -m pytest --timeout 900 -m older_tensorflow tests/export
 
 IMAGE ?= maf-serving:dev
 
