@@ -153,7 +153,7 @@ class RunDirectory:
             return self.describe_unfinished()
         shutil.rmtree(self.tensorboard, ignore_errors=True)
         self.remove_unstarted()
-        return "nothing was trained yet, and nothing was written"
+        return "nothing was written"
 
     def describe_unfinished(self) -> str:
         """What is left of a run that was cut short, and how to go on if there is something to go on with."""

@@ -81,14 +81,13 @@ def start_run(
     """
     directory = RunDirectory(Path(path))
     directory.create(config)
-    try:
-        with when_interrupted(lambda _: directory.remove_unstarted()):
+    with when_interrupted(lambda _: directory.leave_interrupted()):
+        try:
             write_tables(directory)
             rows = _split(config.data, directory, announce, dtype=config.flow.dtype, seed=config.training.seed)
-    except BaseException:
-        directory.remove_unstarted()
-        raise
-    with when_interrupted(lambda _: directory.leave_interrupted()):
+        except BaseException:
+            directory.remove_unstarted()
+            raise
         return train_on(rows, config, directory, announce=announce)
 
 
