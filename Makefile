@@ -10,7 +10,7 @@ READY := $(VENV)/ready
 export MPLCONFIGDIR := $(abspath $(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help run train report search export score sample evaluate serve test test-faults test-flink test-prism \
+.PHONY: help run train report search export score sample evaluate serve docs test test-faults test-flink test-prism \
     test-older-tensorflow dataflow-template bench bench-quick bench-latency bench-quality check format clean
 
 help: ## Show the targets
@@ -64,6 +64,9 @@ evaluate: $(READY) ## Evaluate models/NAME on INPUT: out/NAME/report/report.html
 
 serve: $(READY) ## Serve models/NAME over gRPC (8500) and REST (8501)
 	$(PROGRAM) serve --model models/$(NAME) --model_name $(NAME)
+
+docs: $(READY) ## API reference from the docstrings: out/reference/index.html
+	$(RUN) docs/make_reference.py --output out/reference
 
 test: $(READY) ## Run all tests
 	$(RUN) -m pytest -n 2 --dist worksteal
