@@ -12,9 +12,10 @@ import pyarrow as pa
 import pytest
 
 from beam_jobs import EvaluateSummary
-from beam_jobs.evaluation.report import judge, make_report
+from beam_jobs.evaluation.report import make_report
 from beam_jobs.evaluation.results import make_result
 from beam_jobs.evaluation.statistics import Statistics
+from beam_jobs.evaluation.verdict import judge
 from beam_jobs.rows import Grouping
 from export import TrainingSummary
 from maf_serving.page import STYLE
