@@ -27,7 +27,7 @@ from maf_serving.page import (
     table,
     tile,
 )
-from maf_serving.page_numbers import fixed, level, nats, percent, plural, with_error
+from maf_serving.page_numbers import UNKNOWN, fixed, level, nats, number, percent, plural, with_error
 from maf_serving.page_plots import (
     WIDTH,
     Axis,
@@ -49,8 +49,10 @@ if TYPE_CHECKING:
 
     from beam_jobs.evaluation.results import EvaluateSummary, EvaluationResult, GroupResult, Histogram
     from export.contract import TrainingSummary
+    from maf_serving.calibration import Finding
 
 MAX_CHARTS = 12
+MAX_SCORED = 4  # event columns in the table of groups
 ROW_HEIGHT = 24.0
 MAX_LETTERS = 18
 GROUP_ROOM = 124.0  # for their names beside a plot
@@ -66,17 +68,19 @@ def make_report(summary: EvaluateSummary, result: EvaluationResult, training: Tr
     """
     sections = []
     if result.overall.rows:
-        sections += [_likelihood_section(result), _calibration_section(result), _group_section(summary, result)]
-    sections.append(_rejected_section(summary))
+        sections += [_likelihood_section(result), _calibration_section(result), _forecast_section(summary, result)]
+        sections.append(_group_section(summary, result))
+    findings = judge(summary, result, training)
+    sections += [_rejected_section(summary), _closing_section(summary, result, findings)]
     return make_page(
         f"Evaluation of {summary.model}",
-        _heading(summary, result, training),
+        _heading(summary, result, findings),
         sections,
         f"Written by maf-serving evaluate for {summary.model}.",
     )
 
 
-def _heading(summary: EvaluateSummary, result: EvaluationResult, training: TrainingSummary | None) -> Element:
+def _heading(summary: EvaluateSummary, result: EvaluationResult, findings: Sequence[Finding]) -> Element:
     overall = result.overall
     origin = (
         f"Version {summary.model_version} of the model, {summary.model}, on {plural(overall.rows, 'row')} of "
@@ -90,7 +94,7 @@ def _heading(summary: EvaluateSummary, result: EvaluationResult, training: Train
         "Evaluation report",
         density_of(summary.event_columns, summary.raw_condition_columns),
         origin,
-        findings=judge(summary, result, training),
+        findings=findings,
         tiles=tiles,
     )
 
@@ -167,6 +171,78 @@ def _reference_text(result: EvaluationResult) -> str:
     return "The base is assumed to be the standard normal distribution: the model cannot be drawn from."
 
 
+def _forecast_section(summary: EvaluateSummary, result: EvaluationResult) -> Element | None:
+    """CRPS and intervals of each event column."""
+    title = "Forecasts of each event column"
+    overall = result.overall
+    if not overall.columns:
+        failed = f"none of {plural(overall.crps_rows_failed, 'sampled row')} got a finite forecast"
+        return section(title, f"There is no CRPS here: {summary.crps_missing or failed}.")
+    levels = [each.level for each in overall.columns[0].intervals]
+    heads = ["column", "CRPS", "without conditions"]
+    heads += [head for each in levels for head in (f"in the {level(each)} interval", "its mean width")]
+    rows = [
+        (
+            each.column,
+            with_error(each.mean_crps, each.crps_standard_error),
+            number(each.crps_without_conditions),
+            *(
+                cell
+                for interval in each.intervals
+                for cell in (_share(interval.coverage, interval.standard_error), number(interval.mean_width))
+            ),
+        )
+        for each in overall.columns
+    ]
+    sampled = "all rows" if overall.crps_rows == overall.rows else f"a random sample of {overall.rows:,}"
+    failed = (
+        f" {plural(overall.crps_rows_failed, 'more row')} got no finite forecast." if overall.crps_rows_failed else ""
+    )
+    rounded = listed(summary.rounded_columns)
+    return section(
+        title,
+        "CRPS is the mean distance of a forecast from the value that came, in the units of the column: less is better, "
+        "and of a forecast that is a single number it is the absolute error. Beside it, what the values score for the "
+        "distribution of all of them, which knows no conditions. A central interval should hold its share of the "
+        "values; of two models whose intervals do, the one with the narrower ones says more.",
+        card(
+            table("Forecasts of each event column", heads, rows),
+            note(
+                f"On {plural(overall.crps_rows, 'row')}, {sampled}; by {summary.crps_method}.{failed}"
+                + (f" Intervals of {rounded} end at rounded values, and hold more than their level." if rounded else "")
+            ),
+        ),
+    )
+
+
+def _share(share: float, error: float | None) -> str:
+    return percent(share) if not error else f"{percent(share)} ± {fixed(100 * error, 1)}"
+
+
+def _closing_section(summary: EvaluateSummary, result: EvaluationResult, findings: Sequence[Finding]) -> Element:
+    """The verdict once more, and how many rows each figure rests on."""
+    overall = result.overall
+    zero = overall.rows_with_zero_density
+    rows = [("rows read", f"{summary.rows_read:,}", f"{summary.rows_rejected:,} of them rejected")]
+    if overall.rows:
+        rows += [
+            ("mean NLL", f"{overall.rows - zero:,}", f"{zero:,} of density zero left out" if zero else "all evaluated"),
+            ("calibration and KS", f"{overall.rows:,}", f"all evaluated, against the {result.reference}"),
+            ("the reference", f"{result.reference_draws:,}", "draws of the model, brought back to base space"),
+        ]
+        crps = summary.crps_missing or f"by {summary.crps_method}"
+        rows.append(("CRPS and intervals", f"{overall.crps_rows:,}", crps))
+    if result.groups:
+        counts = [group.rows for group in result.groups]
+        named = f"{plural(len(counts), 'value')} of {summary.options['group_column']}"
+        rows.append(("groups", f"{min(counts):,} to {max(counts):,}", named))
+    return section(
+        "Verdict",
+        " ".join(f"{each.claim} {each.ground}" for each in findings[:2]),
+        card(table("What each figure rests on", ("figure", "rows", ""), rows)),
+    )
+
+
 def _group_section(summary: EvaluateSummary, result: EvaluationResult) -> Element | None:
     if not result.groups:
         return None
@@ -179,11 +255,14 @@ def _group_section(summary: EvaluateSummary, result: EvaluationResult) -> Elemen
             with_error(group.mean_nll, group.nll_standard_error),
             fixed(max((each.ks for each in group.dimensions if each.ks is not None), default=None), 3),
             *(percent(each.observed) for each in group.coverage),
+            *_group_scores(group, result),
         )
         for group in result.groups
     ]
     covered = [f"in {level(round(each.expected, 4))}" for each in result.overall.coverage]
+    scored = [f"CRPS of {each.column}" for each in result.overall.columns[:MAX_SCORED]]
     heads = (column, "rows", "rejected", "mean NLL, nats", "largest KS", *covered)
+    heads += (*scored, "on rows") if scored else ()
     known = [group for group in result.groups if group.rows and group.mean_nll is not None]
     charts = [
         figure("Mean NLL", "With two standard errors to either side.", _nll_chart(known)),
@@ -196,6 +275,15 @@ def _group_section(summary: EvaluateSummary, result: EvaluationResult) -> Elemen
         grid(*charts) if known else None,
         card(table(f"Groups by {column}", heads, rows)),
     )
+
+
+def _group_scores(group: GroupResult, result: EvaluationResult) -> list[str]:
+    """CRPS of the first columns, and on how many rows; none where no row of any group has it."""
+    shown = len(result.overall.columns[:MAX_SCORED])
+    if not shown:
+        return []
+    scores = [with_error(each.mean_crps, each.crps_standard_error) for each in group.columns[:MAX_SCORED]]
+    return [*(scores or [UNKNOWN] * shown), f"{group.crps_rows:,}"]
 
 
 def _rejected_section(summary: EvaluateSummary) -> Element | None:

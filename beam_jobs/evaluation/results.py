@@ -18,19 +18,25 @@ from beam_jobs.evaluation.base_space import (
     radius_edges,
     z_edges,
 )
+from beam_jobs.evaluation.column_scores import ColumnResult, half_mean_distance
 from beam_jobs.jobs.summary import Summary
 from maf_serving.calibration import LEVELS, critical_distance
 from maf_serving.errors import JobError
+from maf_serving.page_numbers import SPACE, level, number, percent, plural, with_error
 from maf_serving.strict_json import parse_dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from beam_jobs.evaluation.column_scores import ColumnScores
+    from beam_jobs.evaluation.row_sample import RowSample, SampleScores
     from beam_jobs.evaluation.statistics import GroupStatistics, Statistics
+    from maf_serving.model_inputs import Array
 
 QUANTILE_LEVELS = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
 _LOG_PROB_BINS = 60
 _SHOWN_SHARE = 0.998  # of the rows, in the histogram of log_prob
+_COLUMNS_TOLD = 4  # on the terminal
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +85,9 @@ class GroupResult:
       ks_by_chance: the KS distance that a perfect model stays below in 95 of 100 such samples.
       dimensions: of base space.
       coverage: of central regions of base space.
+      crps_rows: rows of the sample that `columns` are of.
+      crps_rows_failed: rows of the sample that the model gave no finite forecast for.
+      columns: the event columns as forecasts; empty if no row was scored so.
     """
 
     group: str | None
@@ -92,6 +101,9 @@ class GroupResult:
     ks_by_chance: float | None
     dimensions: tuple[DimensionResult, ...]
     coverage: tuple[CoverageResult, ...]
+    crps_rows: int = 0
+    crps_rows_failed: int = 0
+    columns: tuple[ColumnResult, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,20 +151,41 @@ class EvaluationResult:
         return parse_dataclass(cls, text, "result", error=JobError)
 
 
-def make_result(statistics: Statistics, event_columns: Sequence[str]) -> EvaluationResult:
-    """The numbers from the sums; rejected rows are not among them yet."""
+def make_result(
+    statistics: Statistics,
+    event_columns: Sequence[str],
+    *,
+    sample: RowSample | None = None,
+    scores: SampleScores | None = None,
+) -> EvaluationResult:
+    """The numbers from the sums; rejected rows are not among them yet.
+
+    Args:
+      statistics: of all rows.
+      event_columns: names of the D columns.
+      sample: the rows of which there are scores; `None` for none.
+      scores: theirs.
+    """
     dimensions = len(event_columns)
     reference = find_reference(statistics.base_draws, dimensions)
     overall = statistics.overall
     observed = overall.base_space.radius_cdf()
+    sampled = None if sample is None else sample.rows()
+    alone = np.full(dimensions, np.nan) if sampled is None else half_mean_distance(sampled.inputs["x"])
+    by_group: dict[str | None, ColumnScores] = {}
+    if scores is not None:
+        by_group |= {None: scores.overall} | scores.groups
+
+    def make(name: str | None, group: GroupStatistics) -> GroupResult:
+        found = _make_group(name, group, reference, event_columns)
+        return _with_scores(found, by_group.get(name), event_columns, alone if name is None else None)
+
     return EvaluationResult(
         reference=reference.kind,
         reference_draws=reference.draws,
         reference_draws_ks=reference.ks_of_draws,
-        overall=_make_group(None, overall, reference, event_columns),
-        groups=tuple(
-            _make_group(name, group, reference, event_columns) for name, group in sorted(statistics.groups.items())
-        ),
+        overall=make(None, overall),
+        groups=tuple(make(name, group) for name, group in sorted(statistics.groups.items())),
         log_prob_histogram=_log_prob_histogram(overall),
         z_histograms=_z_histograms(overall, reference),
         coverage_curve=tuple((float(e), float(o)) for e, o in zip(reference.radius_cdf, observed, strict=True)),
@@ -190,14 +223,23 @@ def _make_group(
     )
 
 
+def _with_scores(
+    group: GroupResult, scores: ColumnScores | None, event_columns: Sequence[str], alone: Array | None
+) -> GroupResult:
+    if scores is None:
+        return group
+    columns = scores.results(event_columns, alone)
+    return dataclasses.replace(group, crps_rows=scores.rows, crps_rows_failed=scores.failed, columns=columns)
+
+
 def _coverage(group: GroupStatistics, reference: BaseReference, dimensions: int) -> tuple[CoverageResult, ...]:
     results = []
-    for level in LEVELS:
-        index = int(np.searchsorted(radius_edges(dimensions), chi_square_quantile(level, dimensions)))
+    for share in LEVELS:
+        index = int(np.searchsorted(radius_edges(dimensions), chi_square_quantile(share, dimensions)))
         observed = float(group.base_space.radius_cdf()[index]) if group.rows else None
         error = None if observed is None else math.sqrt(observed * (1 - observed) / group.rows)
         expected = float(reference.radius_cdf[index])
-        results.append(CoverageResult(level=level, expected=expected, observed=observed, standard_error=error))
+        results.append(CoverageResult(level=share, expected=expected, observed=observed, standard_error=error))
     return tuple(results)
 
 
@@ -239,6 +281,11 @@ class EvaluateSummary(Summary):
       overall: all rows.
       groups: by name.
       groups_rejected_whole: the groups of which every row was rejected, and how many.
+      crps_method: what the event columns are scored by, such as `99 draws of each row`; `None` where they are not.
+      crps_missing: why not; `None` where they are.
+      rounded_columns: event columns whose forecasts are rounded as their values are: intervals hold more than their
+        level.
+      verdict: what the figures say, in words.
     """
 
     reference: str
@@ -247,6 +294,10 @@ class EvaluateSummary(Summary):
     overall: GroupResult
     groups: tuple[GroupResult, ...]
     groups_rejected_whole: Mapping[str, int]
+    crps_method: str | None = None
+    crps_missing: str | None = None
+    rounded_columns: tuple[str, ...] = ()
+    verdict: tuple[str, ...] = ()
 
     def result_lines(self) -> list[str]:
         """See `Summary.result_lines`."""
@@ -268,7 +319,27 @@ class EvaluateSummary(Summary):
         ]
         if covered:
             lines.append(f"coverage      {', '.join(covered)}")
-        return lines
+        lines += self._column_lines()
+        return lines + [f"{'verdict' if not index else '':<13} {each}" for index, each in enumerate(self.verdict)]
+
+    def _column_lines(self) -> list[str]:
+        overall = self.overall
+        if self.crps_missing is not None:
+            return [f"CRPS          none: {self.crps_missing}"]
+        lines = [
+            f"CRPS          {with_error(each.mean_crps, each.crps_standard_error)} of {each.column}; "
+            + ", ".join(
+                f"{percent(interval.coverage)} in its {level(interval.level)} interval of width "
+                f"{number(interval.mean_width)}"
+                for interval in each.intervals
+            )
+            for each in overall.columns[:_COLUMNS_TOLD]
+        ]
+        more = len(overall.columns) - len(lines)
+        if lines:
+            rest = f"; {plural(more, 'more column')} in the report" if more > 0 else ""
+            lines.append(f"              on {overall.crps_rows:,} rows, by {self.crps_method}{rest}")
+        return [line.replace(SPACE, " ") for line in lines]
 
     def next_step(self, output: str) -> str:
         """See `Summary.next_step`."""

@@ -11,7 +11,7 @@ depend on the runner.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 import numpy as np
@@ -23,7 +23,7 @@ from beam_jobs.rows import NULL_GROUP, Grouping
 from maf_serving.moments import Moments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import pyarrow as pa
 
@@ -84,32 +84,32 @@ class Statistics:
         return self.groups[name]
 
 
-class MergeStatistics(beam.CombineFn):  # type: ignore[misc]  # Beam is untyped here
-    """Merges `Statistics` of bundles."""
+class MergeAll(beam.CombineFn):  # type: ignore[misc]  # Beam is untyped here
+    """Merges what bundles have seen: `Statistics`, or anything else that takes in another of its kind by `merge`."""
 
-    def __init__(self, dimensions: int, grouping: Grouping) -> None:
+    def __init__(self, make: Callable[[], Any]) -> None:
+        """`make` gives what has seen nothing."""
         super().__init__()
-        self._dimensions = dimensions
-        self._grouping = grouping
+        self._make = make
 
-    def create_accumulator(self) -> Statistics:
-        """The statistics of nothing."""
-        return Statistics(self._dimensions, self._grouping)
+    def create_accumulator(self) -> Any:
+        """What has seen nothing."""
+        return self._make()
 
-    def add_input(self, mutable_accumulator: Statistics, element: Statistics) -> Statistics:
+    def add_input(self, mutable_accumulator: Any, element: Any) -> Any:
         """Takes in a bundle."""
         mutable_accumulator.merge(element)
         return mutable_accumulator
 
-    def merge_accumulators(self, accumulators: Iterable[Statistics]) -> Statistics:
+    def merge_accumulators(self, accumulators: Iterable[Any]) -> Any:
         """Merges those of several workers."""
         merged = self.create_accumulator()
         for accumulator in accumulators:
             merged.merge(accumulator)
         return merged
 
-    def extract_output(self, accumulator: Statistics) -> Statistics:
-        """The statistics themselves."""
+    def extract_output(self, accumulator: Any) -> Any:
+        """What has seen all."""
         return accumulator
 
 

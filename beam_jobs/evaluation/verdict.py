@@ -7,10 +7,12 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from beam_jobs.evaluation.base_space import BASE_DRAWS
-from maf_serving.calibration import ColumnFit, Finding, Fit, findings_of, group_finding
-from maf_serving.page_numbers import nats, percent, plural, with_error
+from maf_serving.calibration import CONFIDENCE, SMALL, ColumnFit, Finding, Fit, findings_of, group_finding
+from maf_serving.page_numbers import level, nats, percent, plural, with_error
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from beam_jobs.evaluation.results import EvaluateSummary, EvaluationResult, GroupResult
     from export.contract import TrainingSummary
 
@@ -28,12 +30,43 @@ def judge(summary: EvaluateSummary, result: EvaluationResult, training: Training
     findings = [
         *findings_of(fit_of(result.overall, result), REGION),
         group_finding(groups, str(summary.options["group_column"])) if groups else None,
+        _intervals(result.overall, summary.rounded_columns),
         _against_training(result.overall, training),
         _zero_density(result.overall),
         _rejected(summary),
         *_unknown(summary),
     ]
     return [finding for finding in findings if finding is not None]
+
+
+def _interval_noise(share: float, rows: int, looked_at: int) -> float:
+    """A perfect model's shares in so many intervals are within it of their level in 95 of 100 cases."""
+    return NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / (2 * looked_at)) * math.sqrt(share * (1 - share) / rows)
+
+
+def _intervals(overall: GroupResult, rounded: Collection[str]) -> Finding | None:
+    """Whether central intervals of the event columns hold what they should; more, where values are rounded."""
+    looked_at = [(each.column, interval) for each in overall.columns for interval in each.intervals]
+    if not looked_at:
+        return None
+    on = f"on {plural(overall.crps_rows, 'row')}"
+    off = []
+    for column, interval in looked_at:
+        excess = interval.coverage - interval.level
+        noise = _interval_noise(interval.level, overall.crps_rows, len(looked_at))
+        if abs(excess) > noise and not (excess > 0 and column in rounded):
+            off.append((abs(excess), column, interval))
+    if not off:
+        count = f"{len(looked_at)} of {len(looked_at)}"
+        return Finding("good", "Intervals hold what they say:", f"{count} central ones of the columns, {on}.")
+    excess, column, worst = max(off, key=lambda each: each[0])
+    way = "wide" if worst.coverage > worst.level else "narrow"
+    return Finding(
+        "fair" if excess <= SMALL else "bad",
+        f"{len(looked_at) - len(off)} of {len(looked_at)} central intervals hold what they say:",
+        f"worst is the {level(worst.level)} one of {column}, which is too {way}: {percent(worst.coverage)} of its "
+        f"values are in it, {on}.",
+    )
 
 
 def _against_training(overall: GroupResult, training: TrainingSummary | None) -> Finding | None:

@@ -1,18 +1,22 @@
 """The evaluation job: its pipeline, and what becomes of the result.
 
-    ReadTable -> RunInference -> Accumulate -> MergeStatistics -> WriteResult
-        |                             |
-        +-----------------------------+--------> WriteRejected
+    ReadTable -> Invert -> Accumulate -> MergeStatistics ------------------+-> WriteResult
+        |                    |     |                                       |
+        |                    |     +-> MergeSamples -> Score -> MergeScores +
+        +--------------------+-------> WriteRejected
 
-As in `score.py`, reading to accumulating is one stage. What a bundle emits is its statistics alone, whose size
-depends on the columns and groups, not on the rows. The numbers become `_summary.json` and `report.html` at the end.
+As in `score.py`, reading to accumulating is one stage. What a bundle emits is its statistics, whose size depends on the
+columns and groups, not on the rows, and a sample of rows. The numbers become `_summary.json` and `report.html` at the
+end.
 
-The model runs `inverse` on every row, and on some of them it draws, and the draws are brought back to base space.
+The model runs `inverse` on every row, and on some of them it draws, and the draws are brought back to base space. Of
+the sample it is asked for quantiles or draws of each row, which the event columns are scored by.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
@@ -21,23 +25,35 @@ import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import PredictionResult, RunInference
-from apache_beam.pvalue import TaggedOutput
+from apache_beam.pvalue import AsSingleton, TaggedOutput
+from apache_beam.utils.shared import Shared
 
-from beam_jobs.errors import JobError
+from beam_jobs.errors import JobError, UsageError
+from beam_jobs.evaluation.column_scores import NUM_DRAWS, PROBABILITIES
 from beam_jobs.evaluation.report import make_report
 from beam_jobs.evaluation.results import EvaluateSummary, EvaluationResult, make_result
-from beam_jobs.evaluation.statistics import MergeStatistics, Statistics, finite_points
+from beam_jobs.evaluation.row_sample import (
+    QUANTILE,
+    SAMPLE_WITH_SEED,
+    RowSample,
+    SampledRows,
+    SampleScores,
+    ScoreRows,
+    scoring_signature,
+)
+from beam_jobs.evaluation.statistics import MergeAll, Statistics, finite_points
+from beam_jobs.evaluation.verdict import judge
 from beam_jobs.jobs.job import JobPlan, plan_job
 from beam_jobs.jobs.running import run_job
 from beam_jobs.jobs.summary import Tally
 from beam_jobs.model.saved_model import ModelLocation, SavedModelHandler, plan_model
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, at_end, create_file, naming_failures
-from beam_jobs.rows import REJECTED_TAG, Grouping, ReadTable, count_groups, group_names
+from beam_jobs.rows import NULL_GROUP, REJECTED_TAG, Grouping, ReadTable, count_groups, group_names
 from beam_jobs.sources.input_files import find_sources
 from maf_serving.model_inputs import encode_rows
 from maf_serving.rejection import is_failed, reject_failed
-from maf_serving.row_seeds import draw_seeds, row_keys_in_file
+from maf_serving.row_seeds import Words, draw_seeds, file_names, is_one_input, row_keys, row_keys_in_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -46,14 +62,15 @@ if TYPE_CHECKING:
 
     from beam_jobs.options.job_options import EvaluateOptions
     from beam_jobs.output.staging import StagedOutput
+    from maf_serving.arrow_columns import Mask
     from maf_serving.saved_model import LoadedModel
     from maf_serving.validation import ScoreableRows
 
 REPORT_NAME = "report.html"
 _RESULT_NAME = "evaluation.json"
 USED_TAG = "tally"
+SAMPLE_TAG = "sample"
 INVERSE = "inverse"
-SAMPLE_WITH_SEED = "sample_with_seed"
 _SEED = 0
 # Of each file, the first rows and one row in so many get a draw: enough to tell bases apart, at little cost.
 FIRST_ROWS = 4096
@@ -74,15 +91,21 @@ def plan_evaluate(options: EvaluateOptions) -> EvaluateJob:
     """Finds the model and the files, and checks that they fit. Raises `UsageError`."""
     model = plan_model(options, signature_name=INVERSE)
     extra = {} if options.group_column is None else {options.group_column: "--group_column"}
+    sources = find_sources(options.inputs, input_format=options.input_format, dialect=options.csv)
+    found_by = {each.path: str(each.found_by or each.path) for each in sources}
     return EvaluateJob(
-        plan=plan_job(
-            options,
-            model,
-            find_sources(options.inputs, input_format=options.input_format, dialect=options.csv),
-            extra=extra,
-        ),
+        plan=plan_job(options, model, sources, extra=extra),
         options=options,
+        names=None if is_one_input(found_by) else _names(found_by),
     )
+
+
+def _names(found_by: Mapping[str, str]) -> Mapping[str, str]:
+    """What rows of each file are told apart by, beside their number."""
+    try:
+        return file_names(found_by)
+    except UsageError:  # two are called the same
+        return {path: path for path in found_by}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +115,12 @@ class EvaluateJob:
     Attributes:
       plan: what was found and checked.
       options: what was asked for.
+      names: of several files, what each is called, by its path; `None` of a single one.
     """
 
     plan: JobPlan
     options: EvaluateOptions
+    names: Mapping[str, str] | None
 
     def build(self, pipeline: beam.Pipeline, directory: str, *, threads: int | None) -> Iterable[beam.PCollection]:
         """See `Job.build`."""
@@ -103,17 +128,24 @@ class EvaluateJob:
         contract = self.plan.model.contract
         grouping = Grouping(column=self.options.group_column, max_groups=self.options.max_groups)
         table = pipeline | "ReadTable" >> ReadTable(self.plan, staging=directory, group_column=grouping.column)
-        accumulate = beam.ParDo(Accumulate(contract.event_size, grouping))
+        accumulate = beam.ParDo(Accumulate(contract.event_size, grouping, self.crps_rows, self.names))
+        shared = Shared()
         evaluated = (
             table["rows"]
-            | "Invert" >> RunInference(self._handler(threads))
-            | "Accumulate" >> accumulate.with_outputs(REJECTED_TAG, USED_TAG, main="statistics")
+            | "Invert" >> RunInference(self._handler(shared, threads))
+            | "Accumulate" >> accumulate.with_outputs(REJECTED_TAG, USED_TAG, SAMPLE_TAG, main="statistics")
         )
+        merge = MergeAll(functools.partial(Statistics, contract.event_size, grouping))
         yield (
             evaluated.statistics
-            | "MergeStatistics" >> beam.CombineGlobally(MergeStatistics(contract.event_size, grouping))
+            | "MergeStatistics" >> beam.CombineGlobally(merge)
             | "WriteResult"
-            >> beam.Map(_write_result, contract.event_columns, FileSystems.join(directory, _RESULT_NAME))
+            >> beam.Map(
+                _write_result,
+                contract.event_columns,
+                FileSystems.join(directory, _RESULT_NAME),
+                **(self._scores(evaluated[SAMPLE_TAG], shared, threads) if self.crps_rows else {}),
+            )
         )
         yield table["tally"]
         yield evaluated[USED_TAG]
@@ -122,11 +154,40 @@ class EvaluateJob:
         for name, rows in rejected.items():
             yield rows | f"Write{name}" >> beam.ParDo(WriteRejected(directory, table_format))
 
-    def _handler(self, threads: int | None) -> SavedModelHandler:
-        model = self.plan.model
-        if SAMPLE_WITH_SEED in model.contract.signatures:
-            return EvaluationHandler(model.location, threads=threads)
-        return SavedModelHandler(model.location, signature_name=INVERSE, threads=threads)
+    @property
+    def crps_rows(self) -> int:
+        """How many rows at most are scored by CRPS: as many as were asked for, or none if the model cannot."""
+        return 0 if scoring_signature(self.plan.model.contract) is None else self.options.crps_rows
+
+    def _handler(self, shared: Shared, threads: int | None) -> SavedModelHandler:
+        location = self.plan.model.location
+        draws = SAMPLE_WITH_SEED in self.plan.model.contract.signatures
+        return EvaluationHandler(location, draws=draws, names=self.names, shared=shared, threads=threads)
+
+    def _scores(self, samples: beam.PCollection, shared: Shared, threads: int | None) -> dict[str, Any]:
+        """The sample of all rows and its scores, for `make_result`."""
+        contract, location = self.plan.model.contract, self.plan.model.location
+        rounded = contract.answers.rounded_to if contract.answers else {}
+        handler = ScoreRows(
+            location,
+            signature_name=str(scoring_signature(contract)),
+            widths=[rounded.get(name, 0.0) for name in contract.event_columns],
+            shared=shared,
+            threads=threads,
+        )
+        sample = samples | "MergeSamples" >> beam.CombineGlobally(
+            MergeAll(functools.partial(RowSample, self.crps_rows))
+        )
+        size, grouped = contract.event_size, self.options.group_column is not None
+        scores = (
+            sample
+            | "SampleBatches" >> beam.FlatMap(RowSample.batches)
+            | "SpreadBatches" >> beam.Reshuffle()
+            | "Score" >> RunInference(handler)
+            | "ToScores" >> beam.Map(SampleScores.of, dimensions=size, grouped=grouped)
+            | "MergeScores" >> beam.CombineGlobally(MergeAll(functools.partial(SampleScores, size)))
+        )
+        return {"sample": AsSingleton(sample), "scores": AsSingleton(scores)}
 
     def check(self, tally: Tally) -> None:
         """See `Job.check`."""
@@ -142,6 +203,7 @@ class EvaluateJob:
     def finish(self, tally: Tally, staged: StagedOutput, common: dict[str, Any]) -> EvaluateSummary:
         """See `Job.finish`."""
         result = _with_rejected(EvaluationResult.from_json(staged.take_text(_RESULT_NAME)), tally)
+        contract = self.plan.model.contract
         summary = EvaluateSummary(
             **common,
             reference=result.reference,
@@ -150,14 +212,38 @@ class EvaluateJob:
             overall=result.overall,
             groups=result.groups,
             groups_rejected_whole=result.groups_rejected_whole,
+            **self._crps_fields(),
         )
-        report = staged.add_text(REPORT_NAME, make_report(summary, result, self.plan.model.contract.training))
+        findings = judge(summary, result, contract.training)
+        summary = dataclasses.replace(summary, verdict=tuple(f"{each.claim} {each.ground}" for each in findings))
+        report = staged.add_text(REPORT_NAME, make_report(summary, result, contract.training))
         return dataclasses.replace(summary, output_files=(report, *summary.output_files))
 
+    def _crps_fields(self) -> dict[str, Any]:
+        contract = self.plan.model.contract
+        signature_name = scoring_signature(contract)
+        if signature_name is None:
+            missing = f"the model has neither {QUANTILE} nor {SAMPLE_WITH_SEED}, but {', '.join(contract.signatures)}"
+        else:
+            missing = "" if self.crps_rows else "--crps_rows is 0"
+        count = f"{len(PROBABILITIES)} quantiles" if signature_name == QUANTILE else f"{NUM_DRAWS} draws"
+        rounded = tuple(contract.answers.rounded_to if contract.answers else ())
+        return {
+            "crps_method": None if missing else f"{count} of each row",
+            "crps_missing": missing or None,
+            "rounded_columns": rounded,
+        }
 
-def _write_result(statistics: Statistics, event_columns: tuple[str, ...], path: str) -> Tally:
+
+def _write_result(
+    statistics: Statistics,
+    event_columns: tuple[str, ...],
+    path: str,
+    sample: RowSample | None = None,
+    scores: SampleScores | None = None,
+) -> Tally:
     """Writes the file; counts nothing, but whoever sums the tallies comes after it."""
-    content = make_result(statistics, event_columns).to_json().encode()
+    content = make_result(statistics, event_columns, sample=sample, scores=scores).to_json().encode()
     with naming_failures(path), create_file(path) as stream:
         stream.write(content)
     return Tally()
@@ -178,18 +264,23 @@ def _with_rejected(result: EvaluationResult, tally: Tally) -> EvaluationResult:
 
 
 class Accumulate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
-    """`PredictionResult` to one `Statistics` per bundle; rows for which the model failed go to `REJECTED_TAG`."""
+    """`PredictionResult` to one `Statistics` per bundle, and a `RowSample` under `SAMPLE_TAG`.
 
-    def __init__(self, dimensions: int, grouping: Grouping) -> None:
+    Rows for which the model failed go to `REJECTED_TAG`.
+    """
+
+    def __init__(self, dimensions: int, grouping: Grouping, sample_rows: int, names: Mapping[str, str] | None) -> None:
         super().__init__()
         self._dimensions = dimensions
         self._grouping = grouping
+        self._sample_rows = sample_rows
+        self._names = names
         self._rows_used = Metrics.counter("beam_jobs", "rows_evaluated")
-        self._statistics = self._empty()
+        self._statistics, self._sample = self._empty()
 
     def start_bundle(self) -> None:
         """Begins anew."""
-        self._statistics = self._empty()
+        self._statistics, self._sample = self._empty()
 
     def process(self, result: PredictionResult) -> Iterator[TaggedOutput]:
         """Takes in one batch."""
@@ -198,8 +289,10 @@ class Accumulate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         column = self._grouping.column
         groups = None if column is None else group_names(batch.columns.column(column))
         rejected = reject_failed(batch.file, batch.rows, log_prob)
+        failed = is_failed(log_prob)
+        if self._sample_rows:
+            self._add_to_sample(batch, ~failed, groups)
         if rejected is not None:
-            failed = is_failed(log_prob)
             if groups is not None:
                 rejected = rejected.with_groups(count_groups(groups.filter(pa.array(failed))))
                 groups = groups.filter(pa.array(~failed))
@@ -210,23 +303,62 @@ class Accumulate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         self._statistics.base_draws.add(finite_points(base_z))
         self._rows_used.inc(len(log_prob))
 
+    def _add_to_sample(self, batch: ScoreableRows, usable: Mask, groups: pa.StringArray | None) -> None:
+        keys = _row_keys(batch, self._names)
+        chosen = np.flatnonzero(usable & self._sample.wanted(keys))
+        named = pa.nulls(len(chosen), pa.string()) if groups is None else groups.take(pa.array(chosen))
+        self._sample.add(
+            SampledRows(
+                keys=keys[chosen],
+                inputs={name: array[chosen] for name, array in batch.inputs.items()},
+                groups=named.fill_null(NULL_GROUP).to_numpy(zero_copy_only=False),
+            )
+        )
+
     def finish_bundle(self) -> Iterator[object]:
-        """Emits the statistics, and how many rows are in them."""
+        """Emits the statistics, how many rows are in them, and the sample."""
         rows = self._statistics.overall.rows
         if rows or self._statistics.base_draws.rows:
             yield at_end(self._statistics)
             yield TaggedOutput(USED_TAG, at_end(Tally(rows_used=rows)))
-        self._statistics = self._empty()
+            if self._sample_rows:
+                yield TaggedOutput(SAMPLE_TAG, at_end(self._sample))
+        self._statistics, self._sample = self._empty()
 
-    def _empty(self) -> Statistics:
-        return Statistics(self._dimensions, self._grouping)
+    def _empty(self) -> tuple[Statistics, RowSample]:
+        return Statistics(self._dimensions, self._grouping), RowSample(self._sample_rows)
 
 
 class EvaluationHandler(SavedModelHandler):
-    """Adds `base_z` `[*, D]` to the outputs of `inverse`: draws from the model, in base space."""
+    """Adds `base_z` `[*, D]` to the outputs of `inverse`: draws from the model, if it can, in base space."""
 
-    def __init__(self, model: str | ModelLocation, *, threads: int | None) -> None:
+    def __init__(
+        self,
+        model: str | ModelLocation,
+        *,
+        draws: bool,
+        names: Mapping[str, str] | None,
+        shared: Shared,
+        threads: int | None,
+    ) -> None:
+        """See the class.
+
+        Args:
+          model: the version.
+          draws: whether it can.
+          names: see `EvaluateJob`.
+          shared: by which other steps find the model that is loaded here.
+          threads: as of `SavedModelHandler`.
+        """
         super().__init__(model, signature_name=INVERSE, threads=threads)
+        self._draws = draws
+        self._names = names
+        self._shared = shared
+
+    def load_model(self) -> LoadedModel:
+        """The model that this process has, or else one that is loaded now."""
+        model: LoadedModel = self._shared.acquire(super().load_model)
+        return model
 
     def run_inference(  # type: ignore[override]  # an evaluation has rows with their numbers
         self, batch: ScoreableRows, model: LoadedModel, inference_args: dict[str, Any] | None = None
@@ -234,16 +366,23 @@ class EvaluationHandler(SavedModelHandler):
         """One call of `inverse` for the rows, and a small one of each signature for the draws."""
         batch = encode_rows(batch, model.run)
         for result in super().run_inference(batch, model, inference_args):
-            result.inference["base_z"] = _draw_from_base(batch, model)
+            if self._draws:
+                result.inference["base_z"] = _draw_from_base(batch, _row_keys(batch, self._names), model)
             yield result
 
 
-def _draw_from_base(batch: ScoreableRows, model: LoadedModel) -> Any:
+def _row_keys(batch: ScoreableRows, names: Mapping[str, str] | None) -> Words:
+    """What the seeds of the rows' draws come from, and which of them are in the sample."""
+    rows = batch.rows.to_numpy()
+    return row_keys(_SEED, rows) if names is None else row_keys_in_file(_SEED, names[batch.file], rows)
+
+
+def _draw_from_base(batch: ScoreableRows, keys: Words, model: LoadedModel) -> Any:
     rows = batch.rows.to_numpy()
     chosen = (rows < FIRST_ROWS) | (rows % ONE_ROW_IN == 0)
     if not chosen.any():
         return np.empty((0, batch.inputs["x"].shape[1]))
     condition = {name: tensor[chosen] for name, tensor in batch.inputs.items() if name != "x"}
-    seeds = draw_seeds(row_keys_in_file(_SEED, batch.file, rows[chosen]), np.zeros(chosen.sum(), np.int64))
+    seeds = draw_seeds(keys[chosen], np.zeros(chosen.sum(), np.int64))
     drawn = model.run(SAMPLE_WITH_SEED, {**condition, "seed": seeds})
     return model.run(INVERSE, {**condition, "x": drawn["x"]})["z"]

@@ -9,6 +9,7 @@ from beam_jobs.errors import UsageError
 from beam_jobs.options.job_options import (
     COMPRESSIONS,
     DEFAULT_BATCH_SIZE,
+    DEFAULT_CRPS_ROWS,
     DEFAULT_MAX_GROUPS,
     DEFAULT_MAX_ROWS,
     DEFAULT_RETRIES,
@@ -221,13 +222,21 @@ def evaluate_flags() -> JobFlags:
     parser = JobFlags(
         "beam_jobs.evaluate",
         """Measures how well p(x | c) describes the rows of a table, in one pass, with Apache Beam: NLL, quantiles of
-log_prob, calibration and coverage, as _summary.json and report.html.
+log_prob, calibration and coverage of all rows, CRPS and intervals of a sample; as _summary.json and report.html.
 
   %(prog)s --model models/sales --input test.parquet --group_column region_id --output out/report""",
     )
     add = parser.add_argument
     add("--group_column", metavar="COLUMN", help="statistics for each value of this column as well")
     add("--max_groups", type=int, default=DEFAULT_MAX_GROUPS, metavar="GROUPS", help="fail beyond (%(default)s)")
+    add(
+        "--crps_rows",
+        type=int,
+        default=DEFAULT_CRPS_ROWS,
+        metavar="ROWS",
+        help="rows at most, a random sample, whose event columns get CRPS and the coverage and width of intervals; a "
+        "row costs about as much as a hundred others (%(default)s; 0: none)",
+    )
     return parser
 
 

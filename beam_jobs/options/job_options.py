@@ -38,6 +38,7 @@ OnBadFile = Literal["fail", "reject"]
 OptionsT = TypeVar("OptionsT", bound="JobOptions")
 ScoreSignature = Literal["log_prob", "inverse"]
 DEFAULT_MAX_GROUPS = 100
+DEFAULT_CRPS_ROWS = 4096
 DEFAULT_MAX_ROWS = 4096
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_RETRIES = 5
@@ -378,11 +379,14 @@ class EvaluateOptions(JobOptions):
     Attributes:
       group_column: the input column whose values get statistics of their own as well, or `None`.
       max_groups: the job fails if that column has more values.
+      crps_rows: how many rows at most are scored by CRPS and intervals, a random sample of all; 0 for none.
     """
 
     group_column: str | None = None
     max_groups: int = DEFAULT_MAX_GROUPS
+    crps_rows: int = DEFAULT_CRPS_ROWS
 
     def __post_init__(self) -> None:
         super(EvaluateOptions, self).__post_init__()  # see `ScoreOptions`
         check_at_least("--max_groups", self.max_groups, 1)
+        check_at_least("--crps_rows", self.crps_rows, 0)

@@ -155,6 +155,7 @@ def evaluate(
     output: str | Path,
     group_column: str | None = None,
     max_groups: int = 100,
+    crps_rows: int = 4096,
     beam_flags: Sequence[str] = (),
     **options: Unpack[JobKeywords],
 ) -> EvaluateSummary:
@@ -163,6 +164,9 @@ def evaluate(
         >>> summary = ms.evaluate("models/sales", "new-*.parquet", output="out/report", group_column="region")
         >>> summary.overall.rows == summary.rows_scored
         True
+        >>> price, = summary.overall.columns
+        >>> price.mean_crps < price.crps_without_conditions, [interval.level for interval in price.intervals]
+        (True, [0.5, 0.9])
         >>> pathlib.Path("out/report/report.html").exists()
         True
 
@@ -172,11 +176,13 @@ def evaluate(
       output: the directory to be made.
       group_column: a column whose values get statistics of their own as well.
       max_groups: the job fails if it has more values.
+      crps_rows: rows at most, a random sample, whose event columns are scored by CRPS and by the coverage and width of
+        central intervals; 0 for none.
       beam_flags: as of `ms.score`.
       **options: see `JobKeywords`.
 
     Returns:
-      What is written to `_summary.json`: negative log-likelihood, calibration, coverage.
+      What is written to `_summary.json`: negative log-likelihood, calibration, coverage, CRPS, the verdict in words.
 
     Raises:
       UsageError: something does not fit, seen before anything was started.
@@ -185,7 +191,7 @@ def evaluate(
     from beam_jobs.jobs.evaluate import evaluate_table  # noqa: PLC0415  # Beam: seconds
     from beam_jobs.options.job_options import EvaluateOptions  # noqa: PLC0415
 
-    own: dict[str, Any] = {"group_column": group_column, "max_groups": max_groups}
+    own: dict[str, Any] = {"group_column": group_column, "max_groups": max_groups, "crps_rows": crps_rows}
     with _job(EvaluateOptions, model, table, output, own, options, others=(group_column,)) as job_options:
         return evaluate_table(job_options, _beam(beam_flags))
 

@@ -129,3 +129,121 @@ def test_an_empty_table_has_a_report(evaluate, write_parquet):
     assert summary["overall"]["mean_nll"] is None
     assert summary["rows_read"] == 0
     assert (directory / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def crps_of_a_normal(sigma: float, z: np.ndarray) -> np.ndarray:
+    normal = statistics.NormalDist()
+    cdf, density = (np.array([function(value) for value in z]) for function in (normal.cdf, normal.pdf))
+    return sigma * (z * (2 * cdf - 1) + 2 * density - 1 / np.sqrt(np.pi))
+
+
+def test_columns_are_scored_by_draws_of_each_row(evaluate, write_parquet):
+    columns = rows_of_the_model(7)
+    region = np.array(["north", None], object)[np.arange(ROWS) % 2]
+    path = write_parquet("a.parquet", {**columns, "region": region}, row_group_size=999)
+    summary, directory = evaluate(path, group_column="region", crps_rows=ROWS)
+    z = [columns["x0"] - columns["c0"], (columns["x1"] + 2 * columns["c0"]) / 3]
+    for group, mine in ((None, slice(None)), ("north", slice(0, None, 2)), ("(null)", slice(1, None, 2))):
+        of = summary["overall"] if group is None else {g["group"]: g for g in summary["groups"]}[group]
+        assert of["crps_rows"] == len(z[0][mine])
+        for column, sigma, values in zip(of["columns"], (1, 3), z, strict=True):
+            # 99 draws of each row have noise of their own, of 0.075 sigma a row.
+            noise = 4 * 0.075 * sigma / np.sqrt(of["crps_rows"])
+            assert column["mean_crps"] == pytest.approx(crps_of_a_normal(sigma, values[mine]).mean(), abs=noise)
+            for interval, end in zip(column["intervals"], (0.67449, 1.644854), strict=True):
+                noise = 4 * np.sqrt(interval["level"] * (1 - interval["level"]) / of["crps_rows"])
+                assert interval["coverage"] == pytest.approx(interval["level"], abs=noise)
+                assert interval["mean_width"] == pytest.approx(2 * end * sigma, rel=0.04)
+    x0 = np.sort(columns["x0"])
+    alone = np.abs(np.subtract.outer(x0, x0)).sum() / (2 * ROWS * (ROWS - 1))
+    assert summary["overall"]["columns"][0]["crps_without_conditions"] == pytest.approx(alone, rel=1e-5)
+    assert summary["crps_method"] == "99 draws of each row"
+    assert summary["verdict"][0].startswith("Calibrated: 5 of 5 levels within noise")
+    assert any(each.startswith("Intervals hold what they say: 4 of 4") for each in summary["verdict"])
+    page = (directory / "report.html").read_text().replace("\u00a0", " ")
+    assert page.index("Forecasts of each event column") < page.index("What each figure rests on")
+    assert "CRPS of x1" in page
+
+
+def test_a_sample_is_scored_and_the_same_whatever_the_batches(evaluate, write_parquet):
+    path = write_parquet("a.parquet", rows_of_the_model(8, spread=1.5), row_group_size=700)
+    first, _ = evaluate(path, output="a", crps_rows=500)
+    second, _ = evaluate(path, output="b", crps_rows=500, batch_size=77)
+    assert first["overall"]["crps_rows"] == 500
+    for one, other in zip(first["overall"]["columns"], second["overall"]["columns"], strict=True):
+        assert one["mean_crps"] == pytest.approx(other["mean_crps"], rel=1e-9)
+    narrow = [each for each in first["verdict"] if "central intervals hold what they say" in each]
+    assert len(narrow) == 1
+    assert "which is too narrow" in narrow[0]
+
+
+def test_one_column_is_scored_by_its_quantiles(evaluate, write_parquet, tmp_path):
+    columns = rows_of_the_model(9)
+    path = write_parquet("a.parquet", {"x": columns["x0"], "c0": columns["c0"]})
+    summary, _ = evaluate(path, model=save_one_column(tmp_path / "line"), crps_rows=ROWS)
+    (column,) = summary["overall"]["columns"]
+    exact = crps_of_a_normal(1.0, columns["x0"] - columns["c0"])
+    assert column["mean_crps"] == pytest.approx(exact.mean(), abs=1e-4)
+    assert column["crps_standard_error"] == pytest.approx(exact.std(ddof=1) / np.sqrt(ROWS), rel=1e-3)
+    assert column["intervals"][1]["mean_width"] == pytest.approx(2 * 1.644854, rel=1e-5)
+    assert summary["crps_method"] == "69 quantiles of each row"
+
+
+def save_one_column(base):
+    """x ~ N(c0, 1), which can be asked for quantiles and not drawn from."""
+    import dataclasses  # noqa: PLC0415
+
+    import tensorflow as tf  # noqa: PLC0415
+
+    from export.contract import CONTRACT_PATH, Contract, Signature, TensorSpec  # noqa: PLC0415
+
+    class Line(tf.Module):
+        @tf.function(
+            input_signature=[tf.TensorSpec([None, 1], name="x"), tf.TensorSpec([None, 1], name="conditional_input")]
+        )
+        def inverse(self, x, conditional_input):
+            z = x - conditional_input
+            return {"z": z, "log_prob": -0.5 * z[:, 0] ** 2 - 0.5 * np.log(2 * np.pi)}
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None], name="probability"),
+                tf.TensorSpec([None, 1], name="conditional_input"),
+            ]
+        )
+        def quantile(self, probability, conditional_input):
+            return {"x": tf.math.ndtri(probability)[:, None] + conditional_input}
+
+    module = Line()
+    tf.saved_model.save(module, str(base / "1"), signatures={"inverse": module.inverse, "quantile": module.quantile})
+    matrix, vector = TensorSpec("float32", (None, 1)), TensorSpec("float32", (None,))
+    condition = {"conditional_input": matrix}
+    contract = Contract(
+        event_columns=("x",),
+        conditional_columns=("c0",),
+        dtype="float32",
+        signatures={
+            "inverse": Signature({"x": matrix, **condition}, {"z": matrix, "log_prob": vector}),
+            "quantile": Signature({"probability": vector, **condition}, {"x": matrix}),
+        },
+        toolkit_version="0",
+        tensorflow_version=tf.__version__,
+    )
+    (base / "1" / CONTRACT_PATH).parent.mkdir(exist_ok=True)
+    (base / "1" / CONTRACT_PATH).write_text(contract.to_json())
+    without = dataclasses.replace(contract, signatures={"inverse": contract.signatures["inverse"]})
+    (base / "without.json").write_text(without.to_json())
+    return base
+
+
+def test_what_cannot_be_scored_is_said_and_why(evaluate, write_parquet, tmp_path):
+    columns = rows_of_the_model(10)
+    path = write_parquet("a.parquet", {"x": columns["x0"], **columns})
+    summary, directory = evaluate(path, crps_rows=0)
+    assert summary["overall"]["columns"] == []
+    assert summary["crps_missing"] == "--crps_rows is 0"
+    base = save_one_column(tmp_path / "line")
+    (base / "1" / "assets.extra" / "contract.json").write_text((base / "without.json").read_text())
+    summary, directory = evaluate(path, model=base, output="b")
+    assert summary["crps_missing"] == "the model has neither quantile nor sample_with_seed, but inverse"
+    assert "There is no CRPS here: the model has neither" in (directory / "report.html").read_text()

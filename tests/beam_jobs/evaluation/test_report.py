@@ -10,10 +10,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pyarrow as pa
 import pytest
+from apache_beam.ml.inference.base import PredictionResult
 
 from beam_jobs import EvaluateSummary
+from beam_jobs.evaluation.column_scores import POINTS, scores_of_quantiles
 from beam_jobs.evaluation.report import make_report
 from beam_jobs.evaluation.results import make_result
+from beam_jobs.evaluation.row_sample import SampledRows, SampleScores
 from beam_jobs.evaluation.statistics import Statistics
 from beam_jobs.evaluation.verdict import judge
 from beam_jobs.rows import Grouping
@@ -29,6 +32,14 @@ TRAINING = TrainingSummary(
 )
 
 
+def scored(spread, rng):
+    """What a sample of 500 rows of that spread scores with normal forecasts."""
+    x = spread * rng.normal(size=(500, 2))
+    scores = np.concatenate([scores_of_quantiles(np.tile(POINTS, (500, 1)), x[:, [d]]) for d in (0, 1)], axis=1)
+    batch = SampledRows(keys=np.zeros(500, np.uint64), inputs={}, groups=np.full(500, "north", object))
+    return SampleScores.of(PredictionResult(batch, {"scores": scores}), dimensions=2, grouped=True)
+
+
 def evaluated(*, spread=1.0, correlation=0.0, base=None, nll=500_000.0, rows=ROWS):
     """What an evaluation finds of rows whose place in base space has this spread and correlation, and its summary."""
     rng = np.random.default_rng(1)
@@ -40,7 +51,7 @@ def evaluated(*, spread=1.0, correlation=0.0, base=None, nll=500_000.0, rows=ROW
     statistics.add(z, -nll + 30 * rng.normal(size=rows), pa.array(np.resize(["north", HOSTILE, None], rows)))
     draws = rng.normal(size=(5_000, 2)) if base is None else rng.uniform(-1, 1, (2_000, 2))
     statistics.base_draws.add(draws)
-    result = make_result(statistics, COLUMNS)
+    result = make_result(statistics, COLUMNS, sample=None, scores=scored(spread, rng))
     summary = EvaluateSummary(
         rows_read=rows,
         rows_scored=rows,
@@ -65,6 +76,7 @@ def evaluated(*, spread=1.0, correlation=0.0, base=None, nll=500_000.0, rows=ROW
         overall=result.overall,
         groups=result.groups,
         groups_rejected_whole={},
+        crps_method="69 quantiles of each row",
     )
     return summary, result
 
@@ -97,6 +109,7 @@ def test_a_good_model_is_said_to_be_one_and_on_how_many_rows():
         "good: Calibrated: 5 of 5 levels within noise, all event columns together, on 4,000 rows.",
         "good: Each column for itself: 2 of 2 within noise.",
         "good: Calibrated in each region: 3 of 3 within noise.",
+        "good: Intervals hold what they say: 4 of 4 central ones of the columns, on 500 rows.",
         f"good: As likely as the test rows of its training: {mean} nats, there 500,000.0000 on 1,000 rows.",
         "good: Every row counts: 4,000 read, none rejected.",
     ]
@@ -124,8 +137,10 @@ def test_a_model_that_is_too_narrow_and_rows_that_are_lost():
     assert found[1].startswith("bad: 0 of 2 columns calibrated: worst is ")
     assert "predicted too narrow (KS 0." in found[1]
     assert found[2].startswith("bad: 0 of 3 values of region calibrated: worst is region = ")
-    assert found[3].startswith("bad: Less likely than the test rows of its training by ")
-    assert found[4:] == [
+    assert found[3].startswith("bad: 0 of 4 central intervals hold what they say: worst is the 90 % one of ")
+    assert "which is too narrow" in found[3]
+    assert found[4].startswith("bad: Less likely than the test rows of its training by ")
+    assert found[5:] == [
         "bad: 2 rows of density zero: to the model impossible; no NLL counts them.",
         "bad: 1,000 rows rejected: 20.0 % of 5,000 read are in no figure of the model.",
         "fair: 7 unknown values of shop: scored as a category of their own.",
@@ -159,7 +174,34 @@ def test_the_page_is_as_all_pages_and_writes_numbers_for_people():
     assert re.search(r"(50,000,00|49,999,99)\d\.", page.text)
     for heading in ("In short", "How likely the rows are", "Calibration", "By region", "Evaluation report"):
         assert heading in page.text
+    assert "Forecasts of each event column" in page.text
+    assert f"CRPS of {HOSTILE}" in page.text
+    assert "On 500 rows, a random sample of 4,000; by 69 quantiles of each row." in page.text.replace("\u00a0", " ")
     assert "Rejected rows" not in page.text
+
+
+def test_the_page_ends_with_the_verdict_and_what_each_figure_rests_on():
+    summary, result = evaluated()
+    end = Page(make_report(summary, result, TRAINING)).text.replace("\u00a0", " ").rpartition("Verdict")[2]
+    assert (
+        end.split(".")[0].strip().startswith("Calibrated: 5 of 5 levels within noise, all event columns together, on")
+    )
+    for figure in ("mean NLL 4,000", "calibration and KS 4,000", "the reference 5,000", "CRPS and intervals 500"):
+        assert figure in " ".join(end.split())
+    assert "groups 1,333 to 1,334 3 values of region" in " ".join(end.split())
+
+
+def test_values_that_are_rounded_may_be_in_more_intervals_than_their_level():
+    summary, result = evaluated()
+    wide = make_result(
+        Statistics(2, Grouping(column=None, max_groups=1)), COLUMNS, scores=scored(0.5, np.random.default_rng(2))
+    )
+    result = dataclasses.replace(
+        result, overall=dataclasses.replace(result.overall, columns=wide.overall.columns, crps_rows=500)
+    )
+    assert "which is too wide" in " ".join(words(judge(summary, result)))
+    rounded = dataclasses.replace(summary, rounded_columns=COLUMNS)
+    assert "Intervals hold what they say" in " ".join(words(judge(rounded, result)))
 
 
 def test_rejected_rows_and_damaged_files_are_listed():
