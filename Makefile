@@ -11,7 +11,7 @@ export MPLCONFIGDIR := $(abspath $(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
 .PHONY: help run train report search export score sample evaluate serve docs test test-faults test-flink test-prism \
-    test-older-tensorflow dataflow-template bench bench-quick bench-latency bench-quality check format clean
+    test-older-tensorflow test-mlflow dataflow-template bench bench-quick bench-latency bench-quality check format clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-17s %s\n", $$1, $$2}'
@@ -91,6 +91,15 @@ test-older-tensorflow: $(READY) ## Exports in TensorFlow 2.19, as an older serve
 	@test -x $(OLDER)/bin/python || $(RUN) -m venv $(OLDER)
 	$(OLDER)/bin/python -m pip install --quiet --disable-pip-version-check 'tensorflow==2.19.*' 'tensorflow-serving-api==2.19.*'
 	OLDER_TENSORFLOW=$(abspath $(OLDER))/bin/python $(RUN) -m pytest --timeout 900 -m older_tensorflow tests/export
+
+MLFLOW := $(VENV)/mlflow
+PACKAGES = $(shell $(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
+test-mlflow: $(READY) ## Log a version to MLflow and load it back; installs mlflow-skinny beside
+	@test -x $(MLFLOW)/bin/python || $(RUN) -m venv $(MLFLOW)
+	echo '$(PACKAGES)' > $$($(MLFLOW)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth
+	$(MLFLOW)/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock 'mlflow-skinny>=3,<4'
+	$(MLFLOW)/bin/python -m pytest --timeout 900 tests/docs/test_mlflow.py
 
 IMAGE ?= maf-serving:dev
 
