@@ -5,7 +5,8 @@
         client.log_prob([[0.5, -1.0]], [[1.0]])
 
 Read first: `client.py`, the class; then `rest_transport.py` and `grpc_transport.py`, its two ways to a server.
-`table_call.py` is what the command `python -m serving_config.client` does with files.
+`table_call.py` is what the command `python -m serving_config.client` does with files, `table_columns.py` how it knows
+their columns.
 
 Importing this package loads neither; names are resolved when they are first used.
 """
