@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 DEFAULT_ROWS_PER_REQUEST = 1000  # TensorFlow Serving's own default for the largest batch
 DEFAULT_CONCURRENCY = 4
 DEFAULT_TIMEOUT = 60.0
+ROWS_PER_SUMMARY = 64  # a thousand draws each, or some 400 points
 Result = TypeVar("Result")
 
 
@@ -125,7 +126,7 @@ class Client:
         """
         if num_samples < 0:
             raise InputError(f"num_samples is {num_samples}; expected at least 0")
-        rows = 1 if conditional_input is None else len(np.atleast_1d(np.asarray(conditional_input)))
+        rows = _rows(conditional_input)
         inputs: dict[str, npt.ArrayLike] = {}
         if conditional_input is not None:
             condition = np.asarray(conditional_input)
@@ -150,6 +151,72 @@ class Client:
         """Points `x [B, D]` that the flow maps `z [B, D]`, of the base space, to."""
         return self.predict("forward", given_inputs(z=z, conditional_input=conditional_input))["x"]
 
+    def summarize(self, conditional_input: npt.ArrayLike | None = None, *, seed: int = 0) -> Arrays:
+        """What to expect of each row: `mean` `[B, D]`, `stddev` `[B, D]` and `quantiles` `[B, D, Q]`.
+
+        The Q levels are those that the model was exported with, `answers.quantile_levels` of its contract. Of one event
+        column all is exact; of several it is that of draws, whose seed for row i depends on `seed` and i alone: the
+        same here, in `model.summarize(table, seed=seed)` and on any server.
+
+        Args:
+          conditional_input: `[B, C]`; none of an unconditional model, which gives one row.
+          seed: of the draws.
+
+        Raises:
+          InputError: the conditions do not fit, or the model was exported without summaries; nothing was sent.
+          UsageError: the seed has more than 64 bits.
+        """
+        rows = _rows(conditional_input)
+        inputs = given_inputs(conditional_input=conditional_input)
+        inputs["seed"] = draw_seeds(row_keys(seed, np.arange(rows)), np.zeros(rows, np.int64))
+        return self.predict("summarize", inputs, rows_per_request=ROWS_PER_SUMMARY)
+
+    def quantile(self, probability: npt.ArrayLike, conditional_input: npt.ArrayLike | None = None) -> Array:
+        """The values that are not exceeded with these probabilities, of a model of one event column; exact.
+
+            client.quantile(0.9, c)  # [B]
+            client.quantile([0.05, 0.95], c)  # [B, 2]
+
+        Args:
+          probability: one, or L of them, between 0 and 1; the same for all rows. Others give NaN.
+          conditional_input: `[B, C]`; none of an unconditional model, which gives one row.
+
+        Returns:
+          `[B]` of one probability, `[B, L]` of several.
+
+        Raises:
+          InputError: something does not fit, or the model has no quantiles; nothing was sent.
+        """
+        levels = np.asarray(probability)
+        if levels.ndim > 1 or levels.dtype.kind not in "fiu":
+            raise InputError(
+                f"probability is of type {levels.dtype} and shape {list(levels.shape)}; expected a number, or some in "
+                "one dimension"
+            )
+        rows, count = _rows(conditional_input), levels.size
+        inputs: dict[str, npt.ArrayLike] = {"probability": np.tile(levels.reshape(-1), rows)}
+        if conditional_input is not None:
+            inputs["conditional_input"] = np.repeat(np.asarray(conditional_input), count, axis=0)
+        x = self.predict("quantile", inputs)["x"]
+        return x[:, 0] if levels.ndim == 0 else x.reshape(rows, count)
+
+    def cdf(self, x: npt.ArrayLike, conditional_input: npt.ArrayLike | None = None) -> Array:
+        """How likely values of at most `x` are, `[B]`, of a model of one event column; exact.
+
+        Of several event columns, `[B, D]`: of each column of base space the share that lies below the row, given those
+        before it (`conditional_cdf`).
+
+        Args:
+          x: `[B, D]`.
+          conditional_input: `[B, C]`; none of an unconditional model.
+
+        Raises:
+          InputError: something does not fit, or the model has no such function; nothing was sent.
+        """
+        width = np.asarray(x).shape[-1] if np.ndim(x) else 1
+        name = "cdf" if width == 1 else "conditional_cdf"
+        return self.predict(name, given_inputs(x=x, conditional_input=conditional_input))[name]
+
     def encode_condition(
         self, columns: Mapping[str, Sequence[Any] | Array], *, condition_columns: Sequence[ConditionColumn]
     ) -> Array:
@@ -173,8 +240,12 @@ class Client:
         serialized[:] = list(examples)
         return self.predict("log_prob_examples", {"examples": serialized})["log_prob"]
 
-    def predict(self, signature_name: str, inputs: Mapping[str, npt.ArrayLike]) -> Arrays:
+    def predict(
+        self, signature_name: str, inputs: Mapping[str, npt.ArrayLike], *, rows_per_request: int | None = None
+    ) -> Arrays:
         """The outputs, by name, of any signature whose inputs and outputs have the rows as their first dimension.
+
+        `rows_per_request` may be less than the client's own, for a signature that takes its time.
 
         Raises:
           InputError: the arrays do not fit the signature; nothing was sent.
@@ -196,7 +267,7 @@ class Client:
         parts = fan_out(
             lambda part: self._limit.in_parts(send, part),
             rows=rows,
-            rows_per_request=self._limit.most,
+            rows_per_request=min(self._limit.most, rows_per_request or self._limit.most),
             executor=self._executor,
         )
         return {name: np.concatenate([answer[name] for part in parts for answer in part]) for name in signature.outputs}
@@ -234,6 +305,11 @@ class Client:
                 pass
         signature = self.metadata().signature(signature_name)
         return signature, request_inputs(signature_name, signature, inputs)
+
+
+def _rows(conditional_input: npt.ArrayLike | None) -> int:
+    """How many rows there are; one, of an unconditional model."""
+    return 1 if conditional_input is None else len(np.atleast_1d(np.asarray(conditional_input)))
 
 
 def _check_rows(outputs: Arrays, rows: int) -> None:

@@ -18,7 +18,7 @@ from maf_serving.tls import Tls
 from serving_config.client.retry import RetryPolicy
 from serving_config.errors import UsageError
 
-Operation = Literal["log_prob", "sample", "inverse", "forward", "status"]
+Operation = Literal["log_prob", "sample", "summarize", "quantile", "cdf", "inverse", "forward", "status"]
 ALL_COLUMNS = ("*",)
 READABLE = ("parquet", "csv")
 WRITABLE = (".parquet", ".pq", ".csv")
@@ -28,10 +28,15 @@ _DESCRIPTION = """Calls a served flow with the rows of a table, over REST or gRP
       --model models/demo --input rows.parquet --output scored.parquet
   %(prog)s sample --grpc_target localhost:8500 --model_name demo --version_label stable \\
       --event x0,x1 --condition c0 --input conditions.csv --num_samples 10 --seed 7
+  %(prog)s quantile --rest_url http://localhost:8501 --model_name demo --model models/demo \\
+      --levels 0.05,0.95 --input conditions.parquet --output intervals.parquet
   %(prog)s status --rest_url http://localhost:8501 --model_name demo
 
 log_prob   writes row, its number in the file, and log_prob, in nats
 sample     writes num_samples rows for each: row, draw, the event columns, log_prob
+summarize  writes row, and <event column>_mean, _stddev, _q05 and so on, for the levels that the model has
+quantile   writes row and <event column>_q10, _q90 for --levels 0.1,0.9, of a model of one event column
+cdf        writes row and cdf, the probability of at most the row's value; of several event columns cdf_<event column>
 inverse    writes row, z_<event column> in base space, and log_prob
 forward    reads z_<event column>, writes row and the event columns
 status     prints the states of the model's versions"""
@@ -56,7 +61,8 @@ class CallOptions:
       rename: pairs of the contract's name of a column and the file's.
       keep: input columns to carry through; `("*",)` is all of them.
       num_samples: draws for each row.
-      seed: makes draws reproducible; `None` for fresh ones.
+      levels: probabilities whose quantiles are wanted.
+      seed: makes draws reproducible; `None` for fresh ones, and of summaries for those of seed 0.
       key_column: the column that says which row is which; without it, its number does.
       max_rejected: the share of rows that may be rejected before the call fails, from 0 to 1.
       rows_per_request: rows of the largest request.
@@ -77,6 +83,7 @@ class CallOptions:
     rename: tuple[tuple[str, str], ...] = ()
     keep: tuple[str, ...] = ()
     num_samples: int = 1
+    levels: tuple[float, ...] = ()
     seed: int | None = None
     key_column: str | None = None
     max_rejected: float = 1.0
@@ -116,15 +123,26 @@ class CallOptions:
             raise UsageError(f"--keep is {','.join(self.keep)!r}; expected column names, each once, or '*'")
 
     def _check_draws(self) -> None:
-        asked = self.num_samples != 1 or self.seed is not None or self.key_column is not None
-        if self.operation != "sample" and asked:
+        asked = self.seed is not None or self.key_column is not None
+        if self.num_samples != 1 and self.operation != "sample":
+            raise UsageError(f"--num_samples has no meaning for {self.operation}; expected with sample")
+        if asked and self.operation not in {"sample", "summarize"}:
             raise UsageError(
-                f"--num_samples, --seed and --key_column have no meaning for {self.operation}; expected with sample"
+                f"--seed and --key_column have no meaning for {self.operation}; expected with sample or summarize"
             )
+        self._check_levels()
         if self.seed is not None and not -(2**63) <= self.seed < 2**64:
             raise UsageError(f"--seed is {self.seed}; expected an integer of 64 bits")
         if self.key_column is not None and self.seed is None:
             raise UsageError("--key_column says which row is which for --seed; name a seed too")
+
+    def _check_levels(self) -> None:
+        if (self.operation == "quantile") != bool(self.levels):
+            came = "are missing" if not self.levels else f"have no meaning for {self.operation}"
+            raise UsageError(f"--levels {came}; expected such as 0.1,0.9 with quantile, and with it alone")
+        for level in self.levels:
+            if not 0 < level < 1:
+                raise UsageError(f"--levels has {level:g}; expected probabilities between 0 and 1")
 
 
 def parse_call(arguments: Sequence[str]) -> CallOptions:
@@ -147,7 +165,7 @@ def parse_call(arguments: Sequence[str]) -> CallOptions:
 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser("serving_config.client", _DESCRIPTION)
-    parser.add_argument("operation", choices=get_args(Operation), metavar="log_prob|sample|inverse|forward|status")
+    parser.add_argument("operation", choices=get_args(Operation), metavar="|".join(get_args(Operation)))
     add_server_flags(parser)
     model = parser.add_argument_group("model").add_argument
     model("--model_name", required=True, metavar="NAME", help="the server's name of the model")
@@ -210,7 +228,19 @@ def _parser() -> argparse.ArgumentParser:
         help="replace --output if it is there",
     )
     rows("--num_samples", type=int, default=1, metavar="N", help="draws for each row; default: %(default)s")
-    rows("--seed", type=int, metavar="N", help="the same draws every time, those of a batch job; by default fresh ones")
+    rows(
+        "--levels",
+        type=_levels,
+        default=(),
+        metavar="PROBABILITIES",
+        help="of quantile, such as 0.1,0.9: what is not exceeded with these probabilities",
+    )
+    rows(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="the same draws every time, those of a batch job; by default fresh ones (of summarize: 0)",
+    )
     rows(
         "--key_column",
         metavar="COLUMN",
@@ -227,6 +257,13 @@ def _parser() -> argparse.ArgumentParser:
     rows("--concurrency", type=int, default=4, metavar="N", help="requests under way at a time; default: %(default)s")
     parser.add_old_names({"--event_columns": "--event", "--conditional_columns": "--condition"})
     return parser
+
+
+def _levels(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(dict.fromkeys(float(each) for each in names(text)))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} has what is no number; expected such as 0.1,0.9") from None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

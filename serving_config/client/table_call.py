@@ -20,38 +20,32 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
+from maf_serving.answers import LOG_PROB, NOT_FINITE, RowQuestion
 from maf_serving.arrow_columns import carry_through
-from maf_serving.columns import ConditionColumn
 from maf_serving.command import say, when_interrupted
 from maf_serving.draws import ask_for_draws
-from maf_serving.model_inputs import CONDITIONAL_INPUT, ModelInputs, encode_rows, make_inputs
+from maf_serving.model_inputs import CONDITIONAL_INPUT, ModelInputs, encode_rows
 from maf_serving.rejection import RejectedRows, is_failed, reject, reject_failed
-from maf_serving.row_seeds import Words, row_keys, row_keys_of_values
+from maf_serving.row_seeds import Words, draw_seeds, row_keys, row_keys_of_values
 from maf_serving.table_files import TableFile
 from maf_serving.table_formats import Damage
 from maf_serving.validation import ScoreableRows, check_columns, validate
-from serving_config.client.client import Client
+from serving_config.client.client import ROWS_PER_SUMMARY, Client
 from serving_config.client.options import ALL_COLUMNS, CallOptions
 from serving_config.client.retry import RetryPolicy
-from serving_config.client.table_columns import Columns, resolve_columns
+from serving_config.client.table_columns import Columns, resolve_columns, row_questions
 from serving_config.client.table_output import TableOutput, open_output
 from serving_config.errors import JobError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from maf_serving.arrow_columns import Mask
     from serving_config.client.transport import Arrays
 
 _REQUESTS_PER_BATCH = 4  # of each connection, so that none waits long for the others at the end of a batch
-_INPUTS = {
-    "log_prob": ("x", CONDITIONAL_INPUT),
-    "inverse": ("x", CONDITIONAL_INPUT),
-    "forward": ("z", CONDITIONAL_INPUT),
-    "sample": (CONDITIONAL_INPUT,),
-}
 ROW = "row"
 NULL_KEY = "null key"
-NOT_FINITE = "not finite"
 
 
 def call_table(options: CallOptions) -> CallResult:
@@ -118,19 +112,8 @@ def open_client(options: CallOptions) -> Client:
 def _plan(options: CallOptions, table: TableFile, client: Client) -> _Call:
     """Which columns are read, and how. Raises `UsageError` if they do not fit."""
     columns = resolve_columns(options, table.schema.names, note=say)
-    needed = [name for name in _INPUTS[options.operation] if name != CONDITIONAL_INPUT or columns.conditional]
-    if not needed:
-        raise UsageError(
-            "the model has no conditional columns, so there is nothing to read from --input; draw from Python with "
-            "Client.sample(num_samples=...)"
-        )
-    inputs = make_inputs(
-        needed,
-        event=columns.event,
-        condition=columns.raw_condition or [ConditionColumn(name=name) for name in columns.conditional],
-        encodes=bool(columns.raw_condition),
-        dtype=columns.dtype or _dtype(client, options.operation, needed[0]),
-    )
+    questions = row_questions(options, columns, lambda *names: _dtype(client, *names))
+    inputs = questions[0].inputs
     untyped = () if table.is_typed else table.schema.names
     check_columns(table.schema, inputs, where=str(table.path), untyped=untyped, lookalikes=table.lookalikes)
     names = table.schema.names if options.keep == ALL_COLUMNS else list(options.keep)
@@ -140,18 +123,21 @@ def _plan(options: CallOptions, table: TableFile, client: Client) -> _Call:
         raise UsageError(
             f"{table.path} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.schema.names)}"
         )
-    added = [ROW, *_added(options.operation, columns)]
+    draw = ["draw"] if options.operation == "sample" else []
+    added = [ROW, *draw, *(name for question in questions for group in question.outputs.values() for name in group)]
     both = [name for name in names if name in added]
     if both:
         raise UsageError(f"--keep names {', '.join(both)}, which {options.operation} writes itself; leave it out")
     as_text = options.output_path is None or options.output_path.suffix.lower() == ".csv"
     kept = pa.schema([(name, _kept_type(table, name, inputs, as_text=as_text)) for name in names])
-    return _Call(options=options, table=table, client=client, columns=columns, inputs=inputs, kept=kept)
+    return _Call(
+        options=options, table=table, client=client, columns=columns, inputs=inputs, questions=questions, kept=kept
+    )
 
 
-def _dtype(client: Client, operation: str, input_name: str) -> str:
+def _dtype(client: Client, signature_name: str, input_name: str) -> str:
     """The precision of the model, as the server says it."""
-    return client.metadata().signature(operation).inputs[input_name].dtype
+    return client.metadata().signature(signature_name).inputs[input_name].dtype
 
 
 def _kept_type(table: TableFile, name: str, inputs: ModelInputs, *, as_text: bool) -> pa.DataType:
@@ -163,15 +149,6 @@ def _kept_type(table: TableFile, name: str, inputs: ModelInputs, *, as_text: boo
     return pa.string() if as_text else table.exact.field(name).type
 
 
-def _added(operation: str, columns: Columns) -> list[str]:
-    return {
-        "log_prob": ["log_prob"],
-        "inverse": [*columns.base, "log_prob"],
-        "forward": list(columns.event),
-        "sample": ["draw", *columns.event, "log_prob"],
-    }[operation]
-
-
 @dataclasses.dataclass(slots=True, kw_only=True)
 class _Call:
     options: CallOptions
@@ -179,6 +156,7 @@ class _Call:
     client: Client
     columns: Columns
     inputs: ModelInputs
+    questions: list[RowQuestion]
     kept: pa.Schema
     rows: int = 0
     rejected: int = 0
@@ -242,19 +220,27 @@ class _Call:
             )
 
     def _compute(self, rows: ScoreableRows, output: TableOutput) -> None:
-        outputs = self.client.predict(self.options.operation, self._encoded(rows).inputs)
+        encoded = self._encoded(rows)
         named: Arrays = {}
-        for name, group in (("z", self.columns.base), ("x", self.columns.event)):
-            if name in outputs:
-                named |= dict(zip(group, outputs[name].T, strict=True))
-        if "log_prob" in outputs:
-            named["log_prob"] = outputs["log_prob"]
-            failed = reject_failed(rows.file, rows.rows, named["log_prob"])
-            if failed is not None:
-                self.reject(failed, output)
-                good = ~is_failed(named["log_prob"])
-                rows, named = rows.filter(good), {name: values[good] for name, values in named.items()}
+        for question in self.questions:
+            outputs = self._ask(question, encoded)
+            for name, group in question.outputs.items():
+                named |= dict(zip(group, outputs[name].reshape(len(rows), len(group)).T, strict=True))
+        failed, rejected = _find_failed(rows, named)
+        if rejected is not None:
+            self.reject(rejected, output)
+            rows, named = rows.filter(~failed), {name: values[~failed] for name, values in named.items()}
         output.write(self._join(rows.columns, {ROW: rows.rows, **named}))
+
+    def _ask(self, question: RowQuestion, rows: ScoreableRows) -> Arrays:
+        """The outputs of the question's signature for encoded rows."""
+        inputs: dict[str, Any] = dict(rows.inputs)
+        for name, value in question.constants.items():
+            inputs[name] = np.full(len(rows), value, question.inputs.dtype)
+        if question.signature_name != "summarize":
+            return self.client.predict(question.signature_name, inputs)
+        inputs["seed"] = draw_seeds(self._keys(rows), np.zeros(len(rows), np.int64))
+        return self.client.predict("summarize", inputs, rows_per_request=ROWS_PER_SUMMARY)
 
     def _draw(self, rows: ScoreableRows, output: TableOutput) -> None:
         """The draws of a batch: all of the first row, then all of the second."""
@@ -284,7 +270,8 @@ class _Call:
 
     def _keys(self, rows: ScoreableRows) -> Words:
         if self.options.seed is None:
-            return row_keys(secrets.randbits(63), rows.rows.to_numpy())
+            seed = secrets.randbits(63) if self.options.operation == "sample" else 0
+            return row_keys(seed, rows.rows.to_numpy())
         if self.options.key_column is None:
             return row_keys(self.options.seed, rows.rows.to_numpy())
         values = rows.columns.column(self.options.key_column).cast(pa.string())
@@ -299,6 +286,17 @@ class _Call:
             value if isinstance(value, pa.Array) else pa.array(np.ascontiguousarray(value)) for value in values.values()
         ]
         return pa.RecordBatch.from_arrays([*carried, *added], names=[*self.kept.names, *values])
+
+
+def _find_failed(rows: ScoreableRows, named: Arrays) -> tuple[Mask, RejectedRows | None]:
+    """Where the model has given no number, a mask `[B]`, and these rows with their reasons if there are any."""
+    if LOG_PROB in named:
+        return is_failed(named[LOG_PROB]), reject_failed(rows.file, rows.rows, named[LOG_PROB])
+    failed = ~np.logical_and.reduce([np.isfinite(values) for values in named.values()])
+    count = int(failed.sum())
+    if not count:
+        return failed, None
+    return failed, reject(rows.file, rows.rows.filter(pa.array(failed)), [NOT_FINITE] * count, {NOT_FINITE: count})
 
 
 def say_rejected(options: CallOptions, result: CallResult) -> None:

@@ -86,8 +86,8 @@ def place(tmp_path_factory):
 
 def test_the_client_commands_answer(place):
     root, run, _ = place
-    found = commands("maf-serving client")
-    assert len(found) == 3
+    found = [command for command in commands("maf-serving client") if "--model_name demo" in command]
+    assert len(found) == 3  # those of a model that has quantiles are said in tests/end_to_end/test_same_answers.py
     for command in found:
         done = run(command)
         assert done.returncode == 0, (command, done.stderr)

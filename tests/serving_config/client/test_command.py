@@ -12,6 +12,7 @@ from serving_config import UsageError
 from serving_config.client.options import parse_call
 from tests.waiting import SOON, until
 
+ASKED = ["quantile", "--model_name", "m", "--rest_url", "http://h:1", "--levels", "0.5"]
 COLUMNS = ["--event_columns", "x0,x1", "--conditional_columns", "c0"]
 
 
@@ -28,6 +29,12 @@ COLUMNS = ["--event_columns", "x0,x1", "--conditional_columns", "c0"]
             ["log_prob", "--model_name", "m", "--rest_url", "u", "--input", "a.csv", "--seed", "1"],
             "expected with sample",
         ),
+        ([*ASKED, "--num_samples", "2", "--input", "a.csv"], "expected with sample"),
+        (["log_prob", *ASKED[1:], "--levels", "0.5", "--input", "a.csv"], "no meaning for log_prob; .* with quantile"),
+        ([*ASKED[:-2], "--input", "a.csv"], "--levels are missing"),
+        ([*ASKED[:-1], "0.5,1", "--input", "a.csv"], "--levels has 1; expected probabilities between 0 and 1"),
+        ([*ASKED[:-1], "half", "--input", "a.csv"], "'half' has what is no number"),
+        ([*ASKED, "--seed", "1", "--input", "a.csv"], "expected with sample or summarize"),
         (["status", "--model_name", "", "--rest_url", "http://h:1"], "name is empty"),
         (["status", "--model_name", "m", "--grpc_target", "h:1", "--client_key", "k"], "belong together"),
     ],

@@ -1,0 +1,220 @@
+"""One question, one answer, at every door: the 0.9 quantile of y = c + N(0, 0.3), summaries and probabilities.
+
+line    one event column y; c is a number, region a text that may be null and has no say
+plane   two event columns, summarized by draws, whose seeds are the rows'
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+import warnings
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow_probability as tfp
+
+import maf_serving as ms
+from export.contract import CONTRACT_PATH, ConditionColumn
+from export.errors import ExportWarning
+from export.saved_model import functions_in_process
+from export.serving_module import trace, write_saved_model
+from export.signatures import Request, array_key
+from export.source import TrainedModel
+from export.verification.replay import answer_object, answer_session
+from maf_serving.row_seeds import draw_seeds, row_keys
+from serving_config import Client, UsageError
+from serving_config.client.options import parse_call
+from serving_config.client.table_call import call_table
+from serving_config.local_server.model_config import ModelConfig
+from tests.export.test_answers import normal, shift
+from tests.serving_config.local_server.support import running
+from tests.serving_config.test_guide import commands
+
+COLUMNS = (
+    ConditionColumn(name="c"),
+    ConditionColumn(name="region", kind="string", vocabulary=("north",), nullable=True),
+)
+C = np.array([-1.0, 0.0, 0.5, 2.0])
+REGION = ["north", None, "elsewhere", "north"]
+ENCODED = np.float32([[-1, 1, 0, 0], [0, 0, 0, 1], [0.5, 0, 1, 0], [2, 1, 0, 0]])
+TABLE = pa.table({"c": C, "region": REGION, "y": C + 0.3, "y2": C - 0.3})
+LEVELS = [0.05, 0.9]
+OFFSETS = 0.3 * np.array([-1.644854, 1.281552])
+SEED = 7
+
+
+def save(base, size):
+    """An export without what an export checks."""
+    tfb, tfd = tfp.bijectors, tfp.distributions
+    flow = tfb.Chain([tfb.MaskedAutoregressiveFlow(shift, name="maf")])
+    model = TrainedModel(
+        distribution=tfd.TransformedDistribution(normal(size), flow),
+        event_columns=("y", "y2")[:size],
+        condition_columns=COLUMNS,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExportWarning)  # the layer has no network: it runs as TFP's graph
+        made = functions_in_process(model)
+    write_saved_model(trace(made.functions, made.contract.signatures), base / "1", tables=made.functions.tables)
+    (base / "1" / CONTRACT_PATH).parent.mkdir(exist_ok=True)
+    (base / "1" / CONTRACT_PATH).write_text(made.contract.to_json())
+    return base
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    return {"line": save(root / "line", 1), "plane": save(root / "plane", 2)}
+
+
+@pytest.fixture(scope="module")
+def server(models):
+    with running(*(ModelConfig(name=name, base_path=str(base)) for name, base in models.items())) as run:
+        yield run
+
+
+def addresses(server):
+    return [{"rest_url": server.rest}, {"grpc_target": f"127.0.0.1:{server.server.port}"}]
+
+
+def post(server, name, body):
+    answer = server.post(f"/v1/models/{name}:predict", body)
+    assert answer.status == 200, answer
+    return answer.json
+
+
+def by_command(operation, model, address, path, *more):
+    ((flag, value),) = address.items()
+    output = path.with_name("answers.parquet")
+    flags = [operation, f"--{flag}", value, "--model_name", model.name, "--model", model, "--input", path]
+    call_table(parse_call([*map(str, flags), "--output", str(output), "--overwrite", *more]))
+    return pq.read_table(output)
+
+
+@pytest.fixture
+def path(tmp_path):
+    pq.write_table(TABLE, tmp_path / "rows.parquet")
+    return tmp_path / "rows.parquet"
+
+
+def as_matrix(table, names):
+    return np.stack([np.asarray(table.column(name)) for name in names], axis=1)
+
+
+def test_a_quantile_is_the_same_at_every_door(models, server, path):
+    line = models["line"]
+    in_python = as_matrix(ms.load(line).quantile(TABLE, LEVELS), ["y_q05", "y_q90"])
+    np.testing.assert_allclose(in_python, C[:, None] + OFFSETS, atol=1e-4)
+    probability = np.full(4, 0.9, np.float32)
+    request = Request("q", "quantile", {"probability": probability, "conditional_input": ENCODED})
+    answers = {
+        "SavedModel": next(iter(answer_object(str(line / "1"), [request]).values()))[:, 0],
+        "session": next(iter(answer_session(str(line / "1"), [request]).values()))[:, 0],
+    }
+    instances = [{"probability": 0.9, "conditional_input": row} for row in ENCODED.tolist()]
+    told = post(server, "line", {"signature_name": "quantile", "instances": instances})
+    answers["REST"] = np.array(told["predictions"])[:, 0]
+    for address in addresses(server):
+        with Client("line", **address, rows_per_request=3) as client:
+            raw = {"c": C, "region": REGION}
+            encoded = client.encode_condition(raw, condition_columns=COLUMNS)
+            np.testing.assert_array_equal(encoded, ENCODED)
+            answers[f"client {address}"] = client.quantile(0.9, encoded)
+            np.testing.assert_allclose(client.quantile(LEVELS, encoded), in_python, atol=1e-5)
+        table = by_command("quantile", line, address, path, "--levels", "0.05,0.9")
+        assert table.column_names == ["row", "y_q05", "y_q90"]
+        answers[f"command {address}"] = as_matrix(table, ["y_q90"])[:, 0]
+    for door, quantiles in answers.items():
+        np.testing.assert_allclose(quantiles, in_python[:, 1], atol=1e-5, err_msg=door)
+        np.testing.assert_allclose(quantiles, C + 0.3845, atol=0.02, err_msg=door)
+
+
+@pytest.mark.parametrize("name", ["line", "plane"])
+def test_a_summary_is_the_same_at_every_door(models, server, path, name):
+    model = ms.load(models[name])
+    in_python = model.summarize(TABLE, seed=SEED)
+    expected = as_matrix(in_python, in_python.column_names)
+    size = len(model.event_columns)
+    for column, place in (("y_mean", 0.0), ("y_stddev", None), ("y_q95", 0.3 * 1.644854)):
+        values = np.asarray(in_python.column(column))
+        np.testing.assert_allclose(values, 0.3 if place is None else C + place, atol=0.03)
+    inputs = {"seed": draw_seeds(row_keys(SEED, np.arange(4)), np.zeros(4, np.int64)), "conditional_input": ENCODED}
+    for loader, answer in (("object", answer_object), ("session", answer_session)):
+        found = answer(str(models[name] / "1"), [Request("s", "summarize", inputs)])
+        outputs = {name: found[array_key(loader, "s", name)] for name in ("mean", "stddev", "quantiles")}
+        np.testing.assert_allclose(flat(outputs, size), expected, atol=1e-5)
+    body = {key: value.tolist() for key, value in inputs.items()}
+    told = post(server, name, {"signature_name": "summarize", "inputs": body})["outputs"]
+    np.testing.assert_allclose(flat(told, size), expected, atol=1e-5)
+    for address in addresses(server):
+        with Client(name, **address, rows_per_request=3) as client:
+            np.testing.assert_allclose(flat(client.summarize(ENCODED, seed=SEED), size), expected, atol=1e-5)
+        table = by_command("summarize", models[name], address, path, "--seed", str(SEED))
+        assert table.column_names == ["row", *in_python.column_names]
+        np.testing.assert_allclose(as_matrix(table, in_python.column_names), expected, atol=1e-5)
+        unseeded = by_command("summarize", models[name], address, path)
+        zero = model.summarize(TABLE)
+        np.testing.assert_allclose(
+            as_matrix(unseeded, zero.column_names), as_matrix(zero, zero.column_names), atol=1e-5
+        )
+
+
+def flat(outputs, size):
+    """As columns of a table: all means, all deviations, the quantiles of each event column."""
+    mean, stddev, quantiles = (np.asarray(outputs[name]) for name in ("mean", "stddev", "quantiles"))
+    assert mean.shape == (4, size)
+    return np.concatenate([mean, stddev, quantiles.reshape(4, -1)], axis=1)
+
+
+@pytest.mark.parametrize("name", ["line", "plane"])
+def test_probabilities_are_the_same_at_every_door(models, server, path, name):
+    model = ms.load(models[name])
+    size = len(model.event_columns)
+    names = ["cdf"] if size == 1 else ["cdf_y", "cdf_y2"]
+    share = 0.5 * math.erfc(-1 / math.sqrt(2))
+    x = np.stack([C + 0.3, C - 0.3], axis=1)[:, :size]
+    found = model.cdf(TABLE)
+    in_python = np.asarray(found)[:, None] if size == 1 else as_matrix(found, names)
+    np.testing.assert_allclose(in_python, np.tile([share, 1 - share][:size], (4, 1)), atol=1e-5)
+    for address in addresses(server):
+        with Client(name, **address) as client:
+            np.testing.assert_allclose(client.cdf(x, ENCODED).reshape(4, size), in_python, atol=1e-5)
+        table = by_command("cdf", models[name], address, path)
+        assert table.column_names == ["row", *names]
+        np.testing.assert_allclose(as_matrix(table, names), in_python, atol=1e-5)
+
+
+def test_the_commands_of_the_guide_answer(models, server, path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    found = [command for command in commands("maf-serving client") if "--model_name sales" in command]
+    for command in found:
+        words = command.replace("http://localhost:8501", server.rest).replace("models/sales", str(models["line"]))
+        call_table(parse_call(shlex.split(words.replace("--model_name sales", "--model_name line"))[2:]))
+    tables = [pq.read_table(f"{name}.parquet").column_names[1:] for name in ("summaries", "intervals", "shares")]
+    assert tables == [list(ms.load(models["line"]).summarize(TABLE).column_names), ["y_q05", "y_q95"], ["cdf"]]
+
+
+def test_rows_that_cannot_be_answered_are_rejected_and_move_no_seed(models, server, tmp_path):
+    """Row 1 has no c: what is left has the answers of its own row numbers, as in Python."""
+    table = TABLE.set_column(0, "c", pa.array([-1.0, None, 0.5, 2.0]))
+    pq.write_table(table, tmp_path / "rows.parquet")
+    model = ms.load(models["plane"])
+    in_python = model.summarize(table, seed=SEED)
+    answered = by_command(
+        "summarize", models["plane"], addresses(server)[1], tmp_path / "rows.parquet", "--seed", str(SEED)
+    )
+    assert answered.column("row").to_pylist() == [0, 2, 3]
+    expected = as_matrix(in_python.take([0, 2, 3]), in_python.column_names)
+    np.testing.assert_allclose(as_matrix(answered, in_python.column_names), expected, atol=1e-5)
+    assert pq.read_table(tmp_path / "answers.rejected.parquet").column("reason").to_pylist() == ["c: null"]
+
+
+def test_what_a_model_has_not_is_said(models, server, path):
+    with pytest.raises(UsageError, match="it is of one event column"):
+        by_command("quantile", models["plane"], addresses(server)[0], path, "--levels", "0.5")
+    flags = ["summarize", "--rest_url", addresses(server)[0]["rest_url"], "--model_name", "line", "--event", "y"]
+    with pytest.raises(UsageError, match="levels of the model's quantiles, which a server does not know"):
+        call_table(parse_call([*flags, "--condition", "c", "--input", str(path)]))
