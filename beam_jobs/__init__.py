@@ -1,6 +1,6 @@
 """Batch jobs on exported flows, as Apache Beam pipelines over Arrow batches.
 
-    sources/ -> rows.py (read, validate) -> model/ -> rows.py (scored rows) -> output/ -> published
+    sources/ -> rows.py (read, validate) -> model/ -> rows.py (answers) -> output/ -> published
                           |                                 |
                           +---------------------------------+-> rejected rows, with their reasons
 
@@ -8,9 +8,10 @@ An element is an Arrow batch. `jobs/` puts these steps together, `runner/` knows
 `options/` the flags, `evaluation/` the statistics that `evaluate` merges.
 
 Read first: `jobs/score.py`, a pipeline from end to end; then `rows.py`, `model/saved_model.py` and
-`output/writing.py`, its steps. `jobs/sample.py` and `jobs/evaluate.py` are the other two jobs; `jobs/job.py` says
-what a job is, `jobs/running.py` runs any, and `score.py`, `sample.py` and `evaluate.py` are the commands, `python -m
-beam_jobs.score` and so on. `score_batches.py` is a transform for pipelines of your own.
+`output/writing.py`, its steps; what becomes of a row is in `maf_serving/answers.py`. `jobs/summarize.py` asks another
+question in the same pipeline, `jobs/sample.py` and `jobs/evaluate.py` are the other two jobs; `jobs/job.py` says what a
+job is, `jobs/running.py` runs any, and `score.py`, `sample.py`, `summarize.py` and `evaluate.py` are the commands,
+`python -m beam_jobs.score` and so on. `score_batches.py` is a transform for pipelines of your own.
 
 What workers run needs the exported SavedModel, TensorFlow, Arrow and Beam: neither TensorFlow Probability nor the
 model code. Importing this package loads none of them; names are resolved when they are first used.
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from beam_jobs.jobs.evaluate import evaluate_table
     from beam_jobs.jobs.sample import SampleSummary, sample_table
     from beam_jobs.jobs.score import ScoreSummary, score_table
+    from beam_jobs.jobs.summarize import SummarizeSummary, summarize_table
     from beam_jobs.model.saved_model import SavedModelHandler
-    from beam_jobs.options.job_options import EvaluateOptions, SampleOptions, ScoreOptions
+    from beam_jobs.options.job_options import EvaluateOptions, SampleOptions, ScoreOptions, SummarizeOptions
     from beam_jobs.score_batches import ScoreBatches, ScoredBatches
 
 __all__ = [
@@ -43,11 +45,14 @@ __all__ = [
     "ScoreOptions",
     "ScoreSummary",
     "ScoredBatches",
+    "SummarizeOptions",
+    "SummarizeSummary",
     "UnreadableFileError",
     "UsageError",
     "evaluate_table",
     "sample_table",
     "score_table",
+    "summarize_table",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -58,8 +63,9 @@ __getattr__, __dir__ = lazy_names(
         "beam_jobs.jobs.evaluate": ["evaluate_table"],
         "beam_jobs.jobs.sample": ["SampleSummary", "sample_table"],
         "beam_jobs.jobs.score": ["ScoreSummary", "score_table"],
+        "beam_jobs.jobs.summarize": ["SummarizeSummary", "summarize_table"],
         "beam_jobs.model.saved_model": ["SavedModelHandler"],
-        "beam_jobs.options.job_options": ["EvaluateOptions", "SampleOptions", "ScoreOptions"],
+        "beam_jobs.options.job_options": ["EvaluateOptions", "SampleOptions", "ScoreOptions", "SummarizeOptions"],
         "beam_jobs.score_batches": ["ScoreBatches", "ScoredBatches"],
     },
 )

@@ -1,11 +1,12 @@
 """The steps on either side of the model: rows are read and checked before it, and its answers made rows after it.
 
-    work units -> ReadRows -> Validate -> (the model) -> ToScoredRows
-                     |           |                           |
-                     +-----------+---------------------------+---> rejected rows, with their reasons
+    work units -> ReadRows -> Validate -> Ask -> (the model) -> ToAnswers
+                     |           |                                  |
+                     +-----------+----------------------------------+---> rejected rows, with their reasons
 
-`ReadTable` is what the three jobs begin with: it reads, validates, and counts categories that the model does not know.
-What becomes of a damaged file is decided here. Rejected rows may be counted by group, the values of one column.
+`ReadTable` is what all jobs begin with: it reads, validates, and counts categories that the model does not know. What
+becomes of a row is decided in `maf_serving/answers.py`: these are its steps as transforms. What becomes of a damaged
+file is decided here. Rejected rows may be counted by group, the values of one column.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.metrics import Metrics
@@ -24,10 +24,9 @@ from apache_beam.pvalue import TaggedOutput
 from beam_jobs.errors import JobError
 from beam_jobs.jobs.summary import Tally, UnreadableFile, count_rows
 from beam_jobs.output.writing import at_end, keep_staged
-from maf_serving.arrow_columns import carry_through
-from maf_serving.rejection import RejectedRows, file_column, is_failed, reject_all, reject_failed
+from maf_serving.answers import split_rows
+from maf_serving.rejection import RejectedRows, reject_all
 from maf_serving.table_formats import Damage
-from maf_serving.validation import ScoreableRows, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,15 +37,16 @@ if TYPE_CHECKING:
     from beam_jobs.jobs.job import JobPlan
     from beam_jobs.options.job_options import OnBadFile
     from beam_jobs.sources.source import ReadPlan, WorkUnit
-    from export.contract import Contract
+    from maf_serving.answers import RowQuestion
+    from maf_serving.draws import DrawQuestion, Draws
     from maf_serving.model_inputs import ModelInputs
+    from maf_serving.row_seeds import Identity
     from maf_serving.table_formats import InputBatch
+    from maf_serving.validation import ScoreableRows
 
 TALLY_TAG = "tally"
 UNREADABLE = "unreadable"
 REJECTED_TAG = "rejected"
-LOG_PROB = "log_prob"
-Z_PREFIX = "z_"
 NULL_GROUP = "(null)"
 
 
@@ -108,17 +108,21 @@ class ReadTable(beam.PTransform):  # type: ignore[misc]  # Beam is untyped here
     A dictionary of collections: `rows` of `ScoreableRows`; `unreadable` and `invalid` of `RejectedRows`; `tally`.
     """
 
-    def __init__(self, plan: JobPlan, *, staging: str, group_column: str | None = None) -> None:
+    def __init__(
+        self, plan: JobPlan, *, staging: str, identity: Identity | None = None, group_column: str | None = None
+    ) -> None:
         """See the class.
 
         Args:
           plan: which rows, and what the model needs of them.
           staging: the directory that the job writes to: reading keeps it from being taken for left over.
+          identity: what the rows' seeds are made of, where they have any.
           group_column: rejected rows are counted by the values of this column as well.
         """
         super().__init__()
         self._plan = plan
         self._staging = staging
+        self._identity = identity
         self._group_column = group_column
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> dict[str, beam.PCollection]:
@@ -131,7 +135,7 @@ class ReadTable(beam.PTransform):  # type: ignore[misc]  # Beam is untyped here
             | "ReadRows" >> beam.ParDo(reader).with_outputs(REJECTED_TAG, TALLY_TAG, main="batches")
         )
         valid = read.batches | "Validate" >> beam.ParDo(
-            Validate(plan.model.inputs, group_column=self._group_column)
+            Validate(plan.model.inputs, identity=self._identity, group_column=self._group_column)
         ).with_outputs(REJECTED_TAG, main="rows")
         tally = read[TALLY_TAG]
         categories = plan.model.inputs.categories
@@ -175,19 +179,24 @@ class CountUnknown(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
 class Validate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
     """`InputBatch` to `ScoreableRows`, at most one for each; the other rows as `RejectedRows` under `REJECTED_TAG`.
 
-    See `maf_serving.validation.validate`.
+    See `maf_serving.answers.split_rows`.
     """
 
-    def __init__(self, inputs: ModelInputs, *, group_column: str | None = None) -> None:
+    def __init__(
+        self, inputs: ModelInputs, *, identity: Identity | None = None, group_column: str | None = None
+    ) -> None:
         super().__init__()
         self._inputs = inputs
+        self._identity = identity
         self._group_column = group_column
 
     def process(self, batch: InputBatch) -> Iterator[ScoreableRows | TaggedOutput]:
         """Splits one batch."""
-        rows, rejected = validate(batch.columns, rows=batch.rows, file=batch.file, inputs=self._inputs)
-        if rejected is not None:
-            yield TaggedOutput(REJECTED_TAG, self._count_groups(batch, rejected))
+        rows, rejected = split_rows(
+            batch.columns, rows=batch.rows, file=batch.file, inputs=self._inputs, identity=self._identity
+        )
+        for each in rejected:
+            yield TaggedOutput(REJECTED_TAG, self._count_groups(batch, each))
         if rows is not None:
             yield rows
 
@@ -198,46 +207,49 @@ class Validate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         return rejected.with_groups(count_groups(batch.columns.column(self._group_column).filter(refused)))
 
 
-def score_schema(contract: Contract, signature_name: str) -> pa.Schema:
-    """The job's own columns: `file`, `row`, and those of `score_fields`. None of them is ever null."""
-    place = [("file", pa.string()), ("row", pa.int64())]
-    return pa.schema([*(pa.field(*each, nullable=False) for each in place), *score_fields(contract, signature_name)])
+class Ask(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
+    """`ScoreableRows` to what the model is asked, `ScoreableRows` or `Draws` of so many at a time, in their order.
 
-
-def score_fields(contract: Contract, signature_name: str) -> list[pa.Field]:
-    """What scoring adds to a row: `log_prob`; and of `inverse`, `z_<event column>`; both in the model's dtype."""
-    names = [LOG_PROB]
-    if "z" in contract.signature(signature_name).outputs:
-        names += [f"{Z_PREFIX}{name}" for name in contract.event_columns]
-    return [pa.field(name, pa.from_numpy_dtype(contract.dtype), nullable=False) for name in names]
-
-
-class ToScoredRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
-    """`PredictionResult` to a record batch of the scored schema.
-
-    A density of zero is an answer: a log_prob of minus infinity is kept. NaN and plus infinity, from finite values,
-    are failures of the model, and go to `REJECTED_TAG`.
+    A `Tally` of the rows goes to `TALLY_TAG`. Memory: one element at a time.
     """
 
-    def __init__(self, own: pa.Schema, kept: pa.Schema) -> None:
+    def __init__(self, question: RowQuestion | DrawQuestion) -> None:
         super().__init__()
-        self._schema = pa.schema([*own, *kept])
+        self._question = question
+        self._rows_used = 0
+
+    def start_bundle(self) -> None:
+        """Begins to count."""
+        self._rows_used = 0
+
+    def process(self, rows: ScoreableRows) -> Iterator[ScoreableRows | Draws]:
+        """Asks about the rows of a batch."""
+        self._rows_used += len(rows)
+        yield from self._question.asked(rows)
+
+    def finish_bundle(self) -> Iterator[TaggedOutput]:
+        """Says of how many rows something was asked."""
+        if self._rows_used:
+            yield TaggedOutput(TALLY_TAG, at_end(Tally(rows_used=self._rows_used)))
+
+
+class ToAnswers(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
+    """`PredictionResult` to a record batch of the schema; rows and draws that the model fails on to `REJECTED_TAG`."""
+
+    def __init__(self, question: RowQuestion | DrawQuestion, schema: pa.Schema, kept: pa.Schema) -> None:
+        super().__init__()
+        self._question = question
+        self._schema = schema
         self._kept = kept
 
     def process(self, result: PredictionResult) -> Iterator[pa.RecordBatch | TaggedOutput]:
         """Assembles one batch."""
-        batch: ScoreableRows = result.example
-        log_prob = result.inference["log_prob"]
-        columns = [file_column(batch.file, len(batch)), batch.rows, pa.array(log_prob)]
-        columns += [pa.array(dimension) for dimension in result.inference.get("z", np.empty((len(batch), 0))).T]
-        columns += [carry_through(batch.columns.column(field.name), field.type) for field in self._kept]
-        scored = pa.RecordBatch.from_arrays(columns, schema=self._schema)
-        rejected = reject_failed(batch.file, batch.rows, log_prob)
-        if rejected is not None:
-            yield TaggedOutput(REJECTED_TAG, rejected)
-            scored = scored.filter(pa.array(~is_failed(log_prob)))
-        if scored.num_rows:
-            yield scored
+        answers = self._question.read(result.example, result.inference)
+        if answers.rejected is not None:
+            yield TaggedOutput(REJECTED_TAG, answers.rejected)
+        rows = answers.rows(result.example, self._schema, self._kept)
+        if rows.num_rows:
+            yield rows
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import RunInference
@@ -15,12 +15,10 @@ from beam_jobs.errors import JobError, UsageError
 from beam_jobs.jobs.score import check_endpoint, make_score_handler
 from beam_jobs.model.saved_model import match_model
 from beam_jobs.options.job_options import DEFAULT_BATCH_SIZE, ScoreSignature, check_at_least
-from beam_jobs.rows import LOG_PROB, REJECTED_TAG, Validate, score_fields
+from beam_jobs.rows import REJECTED_TAG
 from beam_jobs.sources.input_files import check_input
 from beam_jobs.sources.source import InputFile
-from maf_serving.rejection import RejectedRows, is_failed, reject_failed
-from maf_serving.table_formats import InputBatch
-from maf_serving.validation import ScoreableRows
+from maf_serving.answers import REASON, RowQuestion, row_question, split_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,9 +26,9 @@ if TYPE_CHECKING:
     from apache_beam.ml.inference.base import PredictionResult
 
     from beam_jobs.options.job_options import EndpointOptions
-    from maf_serving.model_inputs import ModelInputs
+    from maf_serving.rejection import RejectedRows
+    from maf_serving.validation import ScoreableRows
 
-REASON = "reason"
 _BATCH = "the batch"
 
 
@@ -94,32 +92,30 @@ class ScoreBatches(beam.PTransform):  # type: ignore[misc]  # Beam is untyped he
             event_columns=tuple(event_columns),
             conditional_columns=tuple(conditional_columns),
         )
+        model_inputs, name = self._model.inputs, self._model.signature_name
+        self._question = row_question(self._model.contract, name, inputs=model_inputs)
         self._endpoint, self._batch_size, self._threads = endpoint, batch_size, threads
         if endpoint is not None:
             check_endpoint(self._model, endpoint)
 
     def scored_schema(self, schema: pa.Schema) -> pa.Schema:
         """Of the scored tables, by that of the tables that go in. Raises `UsageError` if these do not serve."""
-        _check_batch(schema, self._model.inputs, self._added)
-        return _extend(schema, self._added)
+        _check_batch(schema, self._question)
+        return _extend(schema, self._question.answer_schema)
 
     def rejected_schema(self, schema: pa.Schema) -> pa.Schema:
         """Of the rejected tables."""
         return _extend(schema, _REASONS)
 
-    @property
-    def _added(self) -> pa.Schema:
-        return pa.schema(score_fields(self._model.contract, self._model.signature_name))
-
     def expand(self, tables: beam.PCollection) -> ScoredBatches:
         """Adds the steps."""
         handler = make_score_handler(self._model, self._endpoint, threads=self._threads)
-        check = _CheckRows(self._model.inputs, self._added, self._batch_size)
+        check = _CheckRows(self._question, self._batch_size)
         checked = tables | "CheckRows" >> beam.ParDo(check).with_outputs(REJECTED_TAG, main="rows")
         scored = (
             checked.rows
             | "Score" >> RunInference(handler)
-            | "AddScores" >> beam.ParDo(_AddScores(self._added)).with_outputs(REJECTED_TAG, main="rows")
+            | "AddScores" >> beam.ParDo(_AddScores(self._question)).with_outputs(REJECTED_TAG, main="rows")
         )
         rejected = (checked[REJECTED_TAG], scored[REJECTED_TAG]) | "AllRejected" >> beam.Flatten()
         return ScoredBatches(scored=scored.rows, rejected=rejected)
@@ -128,10 +124,9 @@ class ScoreBatches(beam.PTransform):  # type: ignore[misc]  # Beam is untyped he
 class _CheckRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
     """Tables to `ScoreableRows`; the other rows under `REJECTED_TAG`."""
 
-    def __init__(self, inputs: ModelInputs, added: pa.Schema, batch_size: int) -> None:
+    def __init__(self, question: RowQuestion, batch_size: int) -> None:
         super().__init__()
-        self._inputs, self._added, self._batch_size = inputs, added, batch_size
-        self._validate = Validate(inputs)
+        self._question, self._batch_size = question, batch_size
         self._rows_read = Metrics.counter("beam_jobs", "rows_read")
 
     def process(self, table: pa.Table | pa.RecordBatch) -> Iterator[ScoreableRows | TaggedOutput]:
@@ -141,35 +136,36 @@ class _CheckRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         if not isinstance(table, pa.Table):
             raise JobError(f"ScoreBatches got a {type(table).__name__}; expected tables or record batches of pyarrow")
         try:
-            _check_batch(table.schema, self._inputs, self._added)
+            _check_batch(table.schema, self._question)
         except UsageError as error:
             raise JobError(str(error)) from error
         self._rows_read.inc(table.num_rows)
         for batch in table.combine_chunks().to_batches(max_chunksize=self._batch_size):
-            rows = pa.array(np.arange(batch.num_rows))
-            for part in self._validate.process(InputBatch(file=_BATCH, rows=rows, columns=batch)):
-                yield part if isinstance(part, ScoreableRows) else _add_reasons(batch, part.value)
+            good, rejected = split_batch(batch, 0, self._question.inputs)
+            for each in rejected:
+                yield _add_reasons(batch, each)
+            if good is not None:
+                yield dataclasses.replace(good, rows=pa.array(range(len(good))))  # their places among the good ones
 
 
 class _AddScores(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
     """`PredictionResult` to tables with the new columns; rows on which the model fails under `REJECTED_TAG`."""
 
-    def __init__(self, added: pa.Schema) -> None:
+    def __init__(self, question: RowQuestion) -> None:
         super().__init__()
-        self._added = added
+        self._question = question
         self._rows_scored = Metrics.counter("beam_jobs", "rows_scored")
 
     def process(self, result: PredictionResult) -> Iterator[pa.Table | TaggedOutput]:
         """Assembles one table."""
-        batch: ScoreableRows = result.example
-        log_prob = result.inference[LOG_PROB]
-        added = [pa.array(log_prob), *(pa.array(each) for each in result.inference.get("z", np.empty((0, 0))).T)]
-        schema = _extend(batch.columns.schema, self._added)
-        table = pa.Table.from_arrays([*batch.columns.columns, *added], schema=schema)
-        rejected = reject_failed(batch.file, pa.array(np.arange(len(batch))), log_prob)
-        if rejected is not None:
-            yield _add_reasons(batch.columns, rejected)
-            table = table.filter(pa.array(~is_failed(log_prob)))
+        rows: ScoreableRows = result.example
+        answers = self._question.read(rows, result.inference)
+        added = self._question.answer_schema
+        columns = [*rows.columns.columns, *(pa.array(answers.columns[name]) for name in added.names)]
+        scored = pa.RecordBatch.from_arrays(columns, schema=_extend(rows.columns.schema, added))
+        if answers.rejected is not None:
+            yield _add_reasons(rows.columns, answers.rejected)
+        table = pa.Table.from_batches([answers.answered(scored)])
         self._rows_scored.inc(table.num_rows)
         if table.num_rows:
             yield table
@@ -190,11 +186,12 @@ def _extend(schema: pa.Schema, added: pa.Schema) -> pa.Schema:
     return pa.schema([*schema, *added], metadata=schema.metadata)
 
 
-def _check_batch(schema: pa.Schema, inputs: ModelInputs, added: pa.Schema) -> None:
+def _check_batch(schema: pa.Schema, question: RowQuestion) -> None:
     """Raises `UsageError` unless tables of that schema can be scored, and have room for the new columns."""
+    inputs = question.inputs
     if not schema.names:
         raise UsageError(f"{_BATCH} has no column; the model expects: {', '.join(inputs.names)}")
     check_input(InputFile(path=_BATCH, schema=schema, units=()), inputs, vectors={})
-    clashes = [name for name in (*added.names, REASON) if name in schema.names]
+    clashes = [name for name in (*question.answer_schema.names, REASON) if name in schema.names]
     if clashes:
         raise UsageError(f"{_BATCH} has column(s) {', '.join(clashes)}, which scoring adds; rename them before")

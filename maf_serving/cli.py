@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": ("export.verify", "check an exported version, against its run or against itself"),
     "score": ("beam_jobs.score", "log p(x | c) for every row of a table of any size"),
     "sample": ("beam_jobs.sample", "draws from p(x | c) for every row of a table of conditions"),
+    "summarize": ("beam_jobs.summarize", "mean, standard deviation and quantiles for every row of conditions"),
     "evaluate": ("beam_jobs.evaluate", "how well the model describes a table, as numbers and a page"),
     "config": ("serving_config.__main__", "files for TensorFlow Serving, Docker, Kubernetes, Prometheus"),
     "serve": ("serving_config.serve", "serve models over gRPC and REST"),

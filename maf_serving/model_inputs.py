@@ -36,6 +36,18 @@ class SignatureProtocol(Protocol):
         """What is known of its inputs, by their names."""
 
 
+class AnswersProtocol(Protocol):
+    """What a model says of its summaries."""
+
+    @property
+    def quantile_levels(self) -> tuple[float, ...]:
+        """Levels of the quantiles."""
+
+    @property
+    def num_draws(self) -> int | None:
+        """Of each row; `None` where summaries are exact."""
+
+
 class ContractProtocol(Protocol):
     """What a model says of its columns; see `export.contract.Contract`."""
 
@@ -50,6 +62,10 @@ class ContractProtocol(Protocol):
     @property
     def raw_condition_columns(self) -> Sequence[ConditionColumn]:
         """The raw columns of the condition, whoever encodes them."""
+
+    @property
+    def answers(self) -> AnswersProtocol | None:
+        """How it summarizes; `None` where it does not."""
 
     @property
     def dtype(self) -> str:

@@ -5,18 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from maf_serving.arrow_columns import Floats, Mask
-
 _FIELDS = (("file", pa.string()), ("row", pa.int64()), ("reason", pa.string()))
 WRONG_TYPE = "wrong type"
-NAN_LOG_PROB = "log_prob: NaN"
-INFINITE_LOG_PROB = "log_prob: +infinite"
 REJECTED_SCHEMA = pa.schema([pa.field(*field, nullable=False) for field in _FIELDS])
 
 
@@ -49,36 +44,17 @@ class RejectedRows:
 
 def reject(file: str, rows: pa.Int64Array, reasons: Sequence[str], kinds: Mapping[str, int]) -> RejectedRows:
     """`RejectedRows` of one file: row numbers `[R]`, one reason for each, and the number of each kind."""
-    columns = [file_column(file, len(rows)), rows, pa.array(reasons, pa.string())]
+    columns = [_file_column(file, len(rows)), rows, pa.array(reasons, pa.string())]
     return RejectedRows(pa.RecordBatch.from_arrays(columns, schema=REJECTED_SCHEMA), dict(kinds))
 
 
 def reject_all(file: str, first_row: int, rows: int, reason: str, kind: str) -> RejectedRows:
     """Consecutive rows of one file, all for the same reason."""
-    columns = [file_column(file, rows), pa.array(range(first_row, first_row + rows), pa.int64())]
+    columns = [_file_column(file, rows), pa.array(range(first_row, first_row + rows), pa.int64())]
     columns.append(pa.repeat(pa.scalar(reason, pa.string()), rows))
     return RejectedRows(pa.RecordBatch.from_arrays(columns, schema=REJECTED_SCHEMA), {kind: rows})
 
 
-def is_failed(log_prob: Floats) -> Mask:
-    """Where the model has failed: log_prob `[B]` is NaN or plus infinity, from finite values.
-
-    A density of zero is an answer: minus infinity is none of them.
-    """
-    failed: Mask = np.isnan(log_prob) | np.isposinf(log_prob)
-    return failed
-
-
-def reject_failed(file: str, rows: pa.Int64Array, log_prob: Floats) -> RejectedRows | None:
-    """The rows `[B]` of a file for which the model has failed, if there are any."""
-    failed = is_failed(log_prob)
-    if not failed.any():
-        return None
-    reasons = [NAN_LOG_PROB if np.isnan(value) else INFINITE_LOG_PROB for value in log_prob[failed]]
-    kinds = {reason: reasons.count(reason) for reason in set(reasons)}
-    return reject(file, rows.filter(pa.array(failed)), reasons, kinds)
-
-
-def file_column(file: str, rows: int) -> pa.StringArray:
+def _file_column(file: str, rows: int) -> pa.StringArray:
     """The path of the file, once per row."""
     return pa.repeat(pa.scalar(file, pa.string()), rows)

@@ -15,18 +15,22 @@ pairs share one, which is less than one pair up to five billion draws.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import posixpath
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from maf_serving.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from maf_serving.validation import ScoreableRows
 
 Words = npt.NDArray[np.uint64]
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -65,6 +69,67 @@ def row_keys_of_values(seed: int, values: Iterable[str]) -> Words:
 def draw_seeds(keys: Words, draws: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """Seeds `[B]`, for the signature `sample_with_seed`, of the draws `[B]`, from 0, of the rows with keys `[B]`."""
     return _split(keys, np.asarray(draws)).view(np.int64)
+
+
+class Identity(Protocol):
+    """What tells rows apart, and so what their seeds are made of."""
+
+    @property
+    def key_column(self) -> str | None:
+        """The column of the rows' keys, if it is one that tells them apart."""
+
+    def keys(self, rows: ScoreableRows) -> Words:
+        """Keys `[B]` of the rows; no value of a column of keys is null."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RowIdentity:
+    """The row's number in its file, or the value of a column.
+
+    Attributes:
+      seed: of the job, or of the call.
+      file_names: what each of several files is called, by its path; `None` for a single one, whose rows need no more
+        than their number.
+      key_column: the column that identifies a row instead of file and row number, or `None`.
+    """
+
+    seed: int
+    file_names: Mapping[str, str] | None = None
+    key_column: str | None = None
+
+    def keys(self, rows: ScoreableRows) -> Words:
+        """See `Identity`."""
+        if self.key_column is not None:
+            values = rows.columns.column(self.key_column)
+            return row_keys_of_values(self.seed, values.cast(pa.string()).to_pylist())
+        numbers = rows.rows.to_numpy()
+        if self.file_names is None:
+            return row_keys(self.seed, numbers)
+        return row_keys_in_file(self.seed, self.file_names[rows.file], numbers)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NoIdentity:
+    """Nothing: all rows have the key of row 0, and what they get depends on their conditions alone.
+
+    Attributes:
+      seed: as of `RowIdentity`.
+    """
+
+    seed: int
+    key_column: ClassVar[str | None] = None
+
+    def keys(self, rows: ScoreableRows) -> Words:
+        """See `Identity`."""
+        return row_keys(self.seed, np.zeros(len(rows), np.int64))
+
+
+def check_key_column(name: str, column_type: pa.DataType, *, asker: str) -> None:
+    """Raises `UsageError` unless a column of that type can hold keys: whole numbers or text."""
+    value_type = column_type.value_type if pa.types.is_dictionary(column_type) else column_type
+    tests = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    if not any(test(value_type) for test in tests):
+        raise UsageError(f"{asker} {name} is {column_type}; expected whole numbers or text")
 
 
 def is_one_input(input_files: Mapping[str, str]) -> bool:

@@ -6,12 +6,13 @@ TensorFlow is imported by what loads a model, not with this module; TensorFlow P
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 from maf_serving.errors import JobError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -19,6 +20,18 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 _OF_TWO_EXPORTS = "its contract.json says otherwise: the two are not of one export; export the model again"
+
+
+_loading = threading.Lock()
+_loaded: dict[str, LoadedModel] = {}
+
+
+def load_once(name: str, load: Callable[[], LoadedModel]) -> LoadedModel:
+    """The model of that name in this process: loaded by who first asks for it, while others wait."""
+    with _loading:
+        if name not in _loaded:
+            _loaded[name] = load()
+        return _loaded[name]
 
 
 class LoadedModel:

@@ -85,6 +85,20 @@ class ScoreableRows:
             unknown={name: unknown[mask] for name, unknown in self.unknown.items()},
         )
 
+    def slice(self, start: int, rows: int) -> ScoreableRows:
+        """At most so many of the rows, from one of them on."""
+        if start == 0 and rows >= len(self):
+            return self
+        stop = min(start + rows, len(self))
+        return ScoreableRows(
+            file=self.file,
+            rows=self.rows.slice(start, rows),
+            inputs={name: tensor[start:stop] for name, tensor in self.inputs.items()},
+            columns=self.columns.slice(start, rows),
+            condition=None if self.condition is None else self.condition.repeat(np.arange(start, stop)),
+            unknown={name: unknown[start:stop] for name, unknown in self.unknown.items()},
+        )
+
 
 def validate(
     columns: pa.RecordBatch, *, rows: pa.Int64Array, file: str, inputs: ModelInputs

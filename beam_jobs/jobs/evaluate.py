@@ -51,8 +51,8 @@ from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, at_end, create_file, naming_failures
 from beam_jobs.rows import NULL_GROUP, REJECTED_TAG, Grouping, ReadTable, count_groups, group_names
 from beam_jobs.sources.input_files import find_sources
+from maf_serving.answers import is_failed, reject_failed
 from maf_serving.model_inputs import encode_rows
-from maf_serving.rejection import is_failed, reject_failed
 from maf_serving.row_seeds import Words, draw_seeds, file_names, is_one_input, row_keys, row_keys_in_file
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
-"""The scoring job: its pipeline, and what becomes of the result.
+"""The scoring job, and any that asks one question of each row: its pipeline, and what becomes of the result.
 
-    ReadTable -> RunInference -> ToScoredRows -> WriteScored
-        |                             |
-        +-----------------------------+--------> WriteRejected
+    ReadTable -> (Ask) -> RunInference -> ToAnswers -> WriteScored
+        |                                     |
+        +-------------------------------------+------> WriteRejected
 
 An element is an Arrow batch, and everything in the picture is fused into one stage: a batch is read, scored and
 written before the next one is read, so memory does not grow with the data. Only work units and tallies are shuffled.
@@ -11,7 +11,7 @@ written before the next one is read, so memory does not grow with the data. Only
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import apache_beam as beam
 import pyarrow as pa
@@ -25,8 +25,9 @@ from beam_jobs.model.endpoint import EndpointHandler
 from beam_jobs.model.saved_model import PlannedModel, SavedModelHandler, plan_model
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, WriteTable
-from beam_jobs.rows import REJECTED_TAG, ReadTable, ToScoredRows, score_schema
+from beam_jobs.rows import REJECTED_TAG, TALLY_TAG, Ask, ReadTable, ToAnswers
 from beam_jobs.sources.input_files import find_sources
+from maf_serving.answers import RowQuestion, row_question
 from maf_serving.model_inputs import ENCODE_CONDITION
 
 if TYPE_CHECKING:
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
 
     from beam_jobs.options.job_options import EndpointOptions, ScoreOptions
     from beam_jobs.output.staging import StagedOutput
+    from beam_jobs.sources.source import Source
 
 SCORED_PREFIX = "scored"
+PLACE_FIELDS = (pa.field("file", pa.string(), nullable=False), pa.field("row", pa.int64(), nullable=False))
 
 
 def score_table(options: ScoreOptions, pipeline_options: PipelineOptions | None = None) -> ScoreSummary:
@@ -55,27 +58,37 @@ def score_table(options: ScoreOptions, pipeline_options: PipelineOptions | None 
     return run_job(plan_score, options, pipeline_options)
 
 
-def plan_score(options: ScoreOptions) -> ScoreJob:
+def plan_score(options: ScoreOptions, sources: tuple[Source, ...] | None = None) -> ScoreJob:
     """Finds the model and the files, and checks that they fit.
+
+    Args:
+      options: what was asked for.
+      sources: what to read, where the files of the options are not looked for.
 
     Raises:
       UsageError: they do not.
       EndpointBusyError: the model server cannot be reached.
     """
     model = plan_model(options, signature_name=options.signature_name)
-    own = score_schema(model.contract, model.signature_name)
+    question = row_question(model.contract, model.signature_name, inputs=model.inputs)
     plan = plan_job(
         options,
         model,
-        find_sources(options.inputs, input_format=options.input_format, dialect=options.csv),
+        sources or find_sources(options.inputs, input_format=options.input_format, dialect=options.csv),
         keep=options.keep,
-        reserved=own.names,
+        reserved=answer_schema(question).names,
     )
-    job = ScoreJob(plan=plan, own=own, endpoint=options.endpoint)
+    question = dataclasses.replace(question, rows_at_a_time=options.batch_size)
+    job = ScoreJob(plan=plan, question=question, endpoint=options.endpoint)
     TableFormat.of(options).check(job.schema)
     if options.endpoint is not None:
         check_endpoint(model, options.endpoint)
     return job
+
+
+def answer_schema(question: RowQuestion) -> pa.Schema:
+    """The columns that a job writes beside those that are kept: `file`, `row` and the answers; none is ever null."""
+    return pa.schema([*PLACE_FIELDS, *question.answer_schema])
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,36 +97,42 @@ class ScoreJob:
 
     Attributes:
       plan: what was found and checked.
-      own: columns of the scored rows that are not carried through.
+      question: what is asked of each row.
       endpoint: a model server that scores, or `None` for workers that do.
     """
 
+    prefix: ClassVar[str] = SCORED_PREFIX
     plan: JobPlan
-    own: pa.Schema
+    question: RowQuestion
     endpoint: EndpointOptions | None = None
 
     @property
     def schema(self) -> pa.Schema:
         """Of the scored rows."""
-        return pa.schema([*self.own, *self.plan.kept])
+        return pa.schema([*answer_schema(self.question), *self.plan.kept])
 
     def build(self, pipeline: beam.Pipeline, directory: str, *, threads: int | None) -> Iterable[beam.PCollection]:
         """See `Job.build`."""
         table_format = TableFormat.of(self.plan.options)
         handler = make_score_handler(self.plan.model, self.endpoint, threads=threads)
-        table = pipeline | "ReadTable" >> ReadTable(self.plan, staging=directory)
+        identity = self.question.identity
+        table = pipeline | "ReadTable" >> ReadTable(self.plan, staging=directory, identity=identity)
+        rows = table["rows"]
+        if identity is not None:  # or the question has no more inputs, and is as long as the batches
+            asked = rows | "Ask" >> beam.ParDo(Ask(self.question)).with_outputs(TALLY_TAG, main="rows")
+            rows = asked.rows
         scored = (
-            table["rows"]
+            rows
             | "Score" >> RunInference(handler)
             | "ToScoredRows"
-            >> beam.ParDo(ToScoredRows(self.own, self.plan.kept)).with_outputs(REJECTED_TAG, main="rows")
+            >> beam.ParDo(ToAnswers(self.question, self.schema, self.plan.kept)).with_outputs(REJECTED_TAG, main="rows")
         )
         yield table["tally"]
-        yield scored.rows | "WriteScored" >> WriteTable(directory, SCORED_PREFIX, self.schema, table_format)
+        yield scored.rows | "WriteScored" >> WriteTable(directory, self.prefix, self.schema, table_format)
         # One writer for each step that rejects: flattened first, their rows would be held in memory by the runner.
         rejected = {"Unreadable": table["unreadable"], "Invalid": table["invalid"], "Failed": scored[REJECTED_TAG]}
-        for name, rows in rejected.items():
-            yield rows | f"Write{name}" >> beam.ParDo(WriteRejected(directory, table_format))
+        for name, refused in rejected.items():
+            yield refused | f"Write{name}" >> beam.ParDo(WriteRejected(directory, table_format))
 
     def check(self, tally: Tally) -> None:
         """See `Job.check`."""
@@ -128,14 +147,18 @@ class ScoreJob:
 
     def finish(self, tally: Tally, staged: StagedOutput, common: dict[str, Any]) -> ScoreSummary:
         """See `Job.finish`."""
-        table_format = TableFormat.of(self.plan.options)
-        scored = staged.name_shards(tally.files, SCORED_PREFIX, self.schema, table_format)
         finite = tally.finite_log_probs
         return ScoreSummary(
-            **{**common, "output_files": (*scored, *common["output_files"])},
+            **self.name_results(tally, staged, common),
             mean_log_prob=tally.log_prob_sum / finite if finite else None,
             rows_with_zero_density=tally.rows_written - finite,
         )
+
+    def name_results(self, tally: Tally, staged: StagedOutput, common: dict[str, Any]) -> dict[str, Any]:
+        """The fields of every summary, with the names of the result files."""
+        table_format = TableFormat.of(self.plan.options)
+        scored = staged.name_shards(tally.files, self.prefix, self.schema, table_format)
+        return {**common, "output_files": (*scored, *common["output_files"])}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from beam_jobs.options.job_options import (
     EvaluateOptions,
     SampleOptions,
     ScoreOptions,
+    SummarizeOptions,
     check_at_least,
 )
 from maf_serving.flags import CommandParser, Extend, add_csv_flags, names, pairs, take_dialect
@@ -200,13 +201,45 @@ same draws, whatever the runner, the workers and the batch size.
     add = parser.add_argument
     add("--num_samples", type=int, required=True, metavar="DRAWS", help="draws for each row")
     add("--seed", type=int, required=True, metavar="INTEGER", help="another seed gives other draws")
-    add(
+    add_key_flag(parser)
+    add_row_flags(parser)
+    return parser
+
+
+def add_key_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds `--key_column`, for jobs with a seed for each row."""
+    parser.add_argument(
         "--key_column",
         metavar="COLUMN",
         help="column that identifies a row, whole numbers or text; its draws then follow it through any reordering "
         "(default: row number; with several files or a glob, also the name of the file from the last directory of "
         "--input without a wildcard on)",
     )
+
+
+def parse_summarize_flags(arguments: Sequence[str]) -> tuple[SummarizeOptions, list[str]]:
+    """The job's own options, and the flags left over for Beam. Raises as `JobFlags.parse`."""
+    known, beam_flags = summarize_flags().parse(arguments)
+    return SummarizeOptions(**vars(known)), beam_flags
+
+
+def summarize_flags() -> JobFlags:
+    """The flags of the summarizing job."""
+    parser = JobFlags(
+        "beam_jobs.summarize",
+        """Writes what to expect of every row of a table of conditions, with Apache Beam: mean, standard deviation and
+quantiles of each event column, as price_mean, price_stddev, price_q05 and so on. Of one event column they are exact.
+
+  %(prog)s --model models/sales --input conditions.parquet --keep id --output out/expected""",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="INTEGER",
+        help="of the draws that summaries of several event columns are made of (%(default)s)",
+    )
+    add_key_flag(parser)
     add_row_flags(parser)
     return parser
 

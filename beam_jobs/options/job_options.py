@@ -347,29 +347,52 @@ class ScoreOptions(JobOptions):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SampleOptions(JobOptions):
-    """What to draw; see `JobOptions` for the rest.
+class SeededOptions(JobOptions):
+    """What to ask with a seed for each row; see `JobOptions` for the rest.
 
     Attributes:
-      num_samples: draws for each row of conditions.
-      seed: of the whole table of draws: the same seed and the same rows give the same draws.
+      seed: of the whole table: the same seed and the same rows give the same draws.
       key_column: the input column that says which row is which; without it, the row number does, and among several
         files, or ones that a glob finds, the name of the file too.
-      keep: input columns to carry through to each draw, unchanged in type; `("*",)` is all of them.
+      keep: input columns to carry through, unchanged in type; `("*",)` is all of them.
     """
 
-    num_samples: int
     seed: int
     key_column: str | None = None
     keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        super(SampleOptions, self).__post_init__()  # see `ScoreOptions`
-        check_at_least("--num_samples", self.num_samples, 1)
+        super(SeededOptions, self).__post_init__()  # see `ScoreOptions`
         from maf_serving.row_seeds import check_seed  # noqa: PLC0415  # numpy: --help must not wait for it
 
         check_seed(self.seed)
         check_keep(self.keep)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SampleOptions(SeededOptions):
+    """What to draw; see `SeededOptions` for the rest.
+
+    Attributes:
+      num_samples: draws for each row of conditions.
+    """
+
+    num_samples: int
+
+    def __post_init__(self) -> None:
+        super(SampleOptions, self).__post_init__()
+        check_at_least("--num_samples", self.num_samples, 1)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SummarizeOptions(SeededOptions):
+    """What to summarize; see `SeededOptions` for the rest.
+
+    Attributes:
+      seed: of the draws that summaries of several event columns are made of; without effect on one.
+    """
+
+    seed: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -252,7 +252,7 @@ def _read(rows: RowRange) -> Iterator[pa.RecordBatch]:
 
 
 class WriteRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
-    """Record batches with a column `log_prob` to the files of a bundle; emits one `Tally`."""
+    """Record batches to the files of a bundle; emits one `Tally`, of their column `log_prob` too if there is one."""
 
     def __init__(self, directory: str, prefix: str, schema: pa.Schema, table_format: TableFormat) -> None:
         super().__init__()
@@ -268,10 +268,11 @@ class WriteRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
     def process(self, batch: pa.RecordBatch) -> None:
         """Appends one batch."""
         self._shards.write(batch)
-        log_prob = batch.column("log_prob").to_numpy()
-        finite = np.isfinite(log_prob)
-        self._finite_log_probs += int(finite.sum())
-        self._log_prob_sum += float(np.sum(log_prob, where=finite, dtype=np.float64))
+        if "log_prob" in batch.schema.names:
+            log_prob = batch.column("log_prob").to_numpy()
+            finite = np.isfinite(log_prob)
+            self._finite_log_probs += int(finite.sum())
+            self._log_prob_sum += float(np.sum(log_prob, where=finite, dtype=np.float64))
         self._rows_written.inc(batch.num_rows)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
@@ -293,7 +294,7 @@ class WriteRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
 
 
 class WriteTable(beam.PTransform):  # type: ignore[misc]  # Beam is untyped here
-    """Record batches with a column `log_prob` to files, as many as the format asks for; a collection of `Tally`."""
+    """Record batches to files, as many as the format asks for; a collection of `Tally`."""
 
     def __init__(self, directory: str, prefix: str, schema: pa.Schema, table_format: TableFormat) -> None:
         super().__init__()

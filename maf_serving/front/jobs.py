@@ -1,4 +1,4 @@
-"""Batch jobs in Python: the Beam pipelines of `maf-serving score`, `sample` and `evaluate`."""
+"""Batch jobs in Python: the Beam pipelines of `maf-serving score`, `sample`, `summarize` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from beam_jobs.evaluation.results import EvaluateSummary
     from beam_jobs.jobs.sample import SampleSummary
     from beam_jobs.jobs.score import ScoreSummary
+    from beam_jobs.jobs.summarize import SummarizeSummary
     from beam_jobs.options.job_options import EndpointOptions
 
 
 class JobKeywords(TypedDict, total=False):
-    """Options that `ms.score`, `ms.sample` and `ms.evaluate` share; `maf-serving score --help` says what they mean.
+    """Options that the jobs share; `maf-serving score --help` says what they mean.
 
     >>> options: ms.JobKeywords = {"output_format": "csv", "overwrite": True}
     >>> ms.score("models/sales", "new-0.parquet", output="out/csv", **options).rows_read
@@ -148,6 +149,56 @@ def sample(
         return sample_table(job_options, _beam(beam_flags))
 
 
+def summarize(
+    model: str | Path,
+    table: Any,
+    *,
+    output: str | Path,
+    seed: int = 0,
+    key_column: str | None = None,
+    keep: Sequence[str] | str = (),
+    num_shards: int | None = None,
+    output_table: str | None = None,
+    beam_flags: Sequence[str] = (),
+    **options: Unpack[JobKeywords],
+) -> SummarizeSummary:
+    """Summarizes p(x | c) for every row of files of conditions with Apache Beam, as `maf-serving summarize` does.
+
+        >>> summary = ms.summarize("models/sales", "new-*.parquet", output="out/expected", keep=["id"])
+        >>> summary.quantile_levels
+        (0.05, 0.25, 0.5, 0.75, 0.95)
+
+    Writes mean, standard deviation and quantiles of each event column: `price_mean`, `price_stddev`, `price_q05` and so
+    on; what they are, `Model.summarize` says, which gives the same for a table in memory.
+
+    Args:
+      model: as of `ms.score`.
+      table: as of `ms.score`; the event columns need not be there.
+      output: the directory to be made.
+      seed: of the draws that summaries of several event columns are made of; without effect on one.
+      key_column: as of `ms.sample`.
+      keep: columns to carry through; `"*"` for all.
+      num_shards: as of `ms.score`.
+      output_table: as of `ms.score`.
+      beam_flags: as of `ms.score`.
+      **options: see `JobKeywords`.
+
+    Returns:
+      What is written to `_summary.json`.
+
+    Raises:
+      UsageError: something does not fit, or the model was exported without summaries; nothing was started.
+      JobError: the job failed; nothing is left at `output`.
+    """
+    from beam_jobs.jobs.summarize import summarize_table  # noqa: PLC0415  # Beam: seconds
+    from beam_jobs.options.job_options import SummarizeOptions  # noqa: PLC0415  # the packages above, when needed
+
+    own: dict[str, Any] = {"seed": seed, "key_column": key_column}
+    own |= {"keep": column_names(keep), "num_shards": num_shards, "output_table": output_table}
+    with _job(SummarizeOptions, model, table, output, own, options, others=(key_column,)) as job_options:
+        return summarize_table(job_options, _beam(beam_flags))
+
+
 def evaluate(
     model: str | Path,
     table: Any,
@@ -250,7 +301,7 @@ def _columns(options: Any, names: Sequence[str], others: Sequence[str]) -> list[
     if kept == ("*",):
         return list(names)
     _, contract = find_model_location(options.model)
-    event = () if hasattr(options, "num_samples") else contract.event_columns  # draws need the conditions alone
+    event = () if hasattr(options, "seed") else contract.event_columns  # draws need the conditions alone
     called = dict(options.rename)
     used = [called.get(name, name) for name in (*event, *(each.name for each in contract.raw_condition_columns))]
     return list(dict.fromkeys([*used, *kept, *others])) or list(names[:1])

@@ -13,23 +13,24 @@ import pyarrow as pa
 from maf_serving.answers import (
     LOG_PROB,
     REASON,
-    ROWS_AT_A_TIME,
-    DrawQuestion,
     RowQuestion,
     Run,
     quantile_question,
     row_question,
     summary_question,
 )
+from maf_serving.draws import DrawQuestion
 from maf_serving.errors import UsageError
-from maf_serving.front.tables import InputTable, of_size, open_table
+from maf_serving.front.tables import InputTable, column_names, of_size, open_table
 from maf_serving.model_inputs import model_inputs
 from maf_serving.quiet_tensorflow import import_quietly
+from maf_serving.row_seeds import RowIdentity
 from maf_serving.saved_model import LoadedModel
 from maf_serving.validation import check_columns
 
 if TYPE_CHECKING:
     from export.contract import Contract
+    from maf_serving.front.batch_function import BatchFunction, Verb
 
 SAMPLE = "sample_with_seed"
 
@@ -60,16 +61,19 @@ class Model:
 
     Attributes:
       contract: what the model promises: its columns, signatures, and how it was trained.
+      location: path or URL of the exported version; `None` for a run that is not exported.
     """
 
-    def __init__(self, contract: Contract, run: Run) -> None:
+    def __init__(self, contract: Contract, run: Run, *, location: str | None = None) -> None:
         """See `ms.load`.
 
         Args:
           contract: of the model.
           run: runs one of its signatures, by its name, on arrays.
+          location: path or URL of the exported version; `None` if there is none.
         """
         self.contract = contract
+        self.location = location
         self._run = run
 
     def __repr__(self) -> str:
@@ -177,12 +181,9 @@ class Model:
         Raises:
           UsageError: as `log_prob` does, or the model was exported without summaries.
         """
-        levels = self.contract.answers.quantile_levels if self.contract.answers else ()
-        question = summary_question(self.contract, levels, seed)
+        question = summary_question(self.contract, identity=RowIdentity(seed=seed))
         opened = self._conditions(table, question, "summarize")
-        num_draws = self.contract.answers.num_draws if self.contract.answers else None
-        rows = max(1, 4 * ROWS_AT_A_TIME // num_draws) if num_draws else ROWS_AT_A_TIME // 16  # some 400 points a row
-        return opened.table(self._ask(opened, question, rows=rows).drop_columns([REASON]))
+        return opened.table(self._ask(opened, question).drop_columns([REASON]))
 
     def quantile(self, table: Any, levels: float | Sequence[float]) -> Any:
         """The values that are not exceeded with these probabilities, of a model of one event column; exact.
@@ -273,15 +274,67 @@ class Model:
             inputs=inputs,
             event_columns=self.event_columns,
             num_samples=num_samples,
-            seed=secrets.randbits(63) if seed is None else seed,
+            identity=RowIdentity(seed=secrets.randbits(63) if seed is None else seed),
             kept=pa.schema([]),
         )
         kept = list(opened.names if list(keep) == ["*"] else keep)
-        taken = [name for name in kept if name in question.schema.names]
+        taken = [name for name in kept if name in question.schema.names and name != REASON]
         if taken:
             raise UsageError(f"keep names {', '.join(taken)}, as a column of the draws is called; rename it")
         draws = self._ask(opened, question, kept=kept)
-        return opened.table(draws, rows_each=num_samples)
+        return opened.table(draws.remove_column(draws.num_columns - 1), rows_each=num_samples)
+
+    def batch_function(
+        self,
+        verb: Verb,
+        *,
+        keep: Sequence[str] = (),
+        num_samples: int | None = None,
+        seed: int | None = None,
+        key_column: str | None = None,
+        input_schema: Any = None,
+        threads: int | None = None,
+    ) -> BatchFunction:
+        """The model as a function on record batches, to be used in a pipeline of Spark, Ray, Dask, DuckDB or your own.
+
+            >>> model = ms.load("models/sales")
+            >>> fn = model.batch_function("sample", num_samples=2, seed=7, key_column="id", keep=["id"])
+            >>> batch = pa.record_batch({"id": [5], "season": [1.0], "region": ["north"]})
+            >>> fn(batch).schema.names
+            ['id', 'draw', 'price', 'log_prob', 'reason']
+
+        Rows are checked, encoded, seeded and rejected as in batch jobs, and answered in their order. See
+        `BatchFunction` for what it takes and gives. Two calls give the same for a row.
+
+        Args:
+          verb: `"score"` for log-densities; `"inverse"` for those and the rows in base space; `"summarize"`; or
+            `"sample"` for draws in long form.
+          keep: columns to carry through; `["*"]` for all.
+          num_samples: of `"sample"`, draws for each row; 1 by default.
+          seed: of `"sample"`, which needs one; of `"summarize"`, 0 by default.
+          key_column: of whole numbers or text, that says which row is which: the draws of a row depend on it, on the
+            seed and the row's condition. `"sample"` needs one, since rows in batches have no numbers. Without one,
+            `"summarize"` has the same seed for all rows, so that equal conditions have equal summaries.
+          input_schema: what the batches will be: an Arrow schema, or a DataFrame of Spark or its schema. Then
+            `fn.schema` knows the types of what is kept, and columns that do not serve are refused now.
+          threads: of TensorFlow in each process that loads the model; by default one for each core.
+
+        Raises:
+          UsageError: the model is not exported, or an argument does not fit.
+        """
+        from maf_serving.front.batch_function import BatchFunction, make_question  # noqa: PLC0415  # seldom asked for
+
+        if self.location is None:
+            raise UsageError("batch_function() needs an exported model, for other processes to load; see ms.export")
+        question = make_question(self.contract, verb, num_samples=num_samples, seed=seed, key_column=key_column)
+        return BatchFunction(
+            question,
+            model=self.location,
+            keep=column_names(keep),
+            input_schema=input_schema,
+            threads=threads,
+            run=self._run,
+        )
 
     def _conditions(self, table: Any, question: RowQuestion, name: str) -> InputTable:
         if table is None and question.inputs.names:
@@ -299,7 +352,6 @@ class Model:
         question: RowQuestion | DrawQuestion,
         *,
         kept: Sequence[str] = (),
-        rows: int = ROWS_AT_A_TIME,
     ) -> pa.Table:
         """The answers to all rows, in chunks."""
         columns = list(dict.fromkeys([*question.inputs.names, *kept]))
@@ -308,11 +360,10 @@ class Model:
         reader = table.read(columns)
         check_columns(reader.schema, question.inputs, where="the table")
         if isinstance(question, DrawQuestion):
-            rows = max(1, rows // question.num_samples)
             question = dataclasses.replace(question, kept=pa.schema([reader.schema.field(name) for name in kept]))
         answers: list[pa.RecordBatch] = []
         first_row = 0
-        for batch in of_size(reader, rows):
+        for batch in of_size(reader, question.rows_at_a_time):
             answers.append(question.ask(batch, self._run, first_row=first_row))
             first_row += batch.num_rows
         return pa.Table.from_batches(answers, schema=question.schema)
@@ -340,10 +391,10 @@ def load(model: str | Path) -> Model:
         location, contract = find_model_location(str(model))
         import_quietly()
         with location.local_copy() as directory:
-            return Model(contract, LoadedModel.load(directory).run)
+            return Model(contract, LoadedModel.load(directory).run, location=location.path)
     from export.contract import find_version, read_contract  # noqa: PLC0415  # the packages above, when needed
 
     version_dir = find_version(model)
     contract = read_contract(version_dir)
     import_quietly()
-    return Model(contract, LoadedModel.load(version_dir).run)
+    return Model(contract, LoadedModel.load(version_dir).run, location=str(Path(version_dir).absolute()))

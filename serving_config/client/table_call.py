@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from maf_serving.answers import LOG_PROB, NOT_FINITE, RowQuestion
+from maf_serving.answers import LOG_PROB, NOT_FINITE, RowQuestion, is_failed, reject_failed
 from maf_serving.arrow_columns import carry_through
 from maf_serving.command import say, when_interrupted
 from maf_serving.draws import ask_for_draws
 from maf_serving.model_inputs import CONDITIONAL_INPUT, ModelInputs, encode_rows
-from maf_serving.rejection import RejectedRows, is_failed, reject, reject_failed
+from maf_serving.rejection import RejectedRows, reject
 from maf_serving.row_seeds import Words, draw_seeds, row_keys, row_keys_of_values
 from maf_serving.table_files import TableFile
 from maf_serving.table_formats import Damage

@@ -17,7 +17,7 @@ import pytest
 
 from beam_jobs import ScoreOptions
 from export import Contract
-from export.contract import CONTRACT_PATH, Signature, TensorSpec
+from export.contract import CONTRACT_PATH, Answers, Signature, TensorSpec
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -92,6 +92,19 @@ def save_model(base: Path, *, base_kind: str) -> Path:
             x = self.draw((words + 0.5) / 2.0**32) * self.scale + conditional_input * [1.0, -2.0]
             return {"x": x, "log_prob": self.log_prob(x, conditional_input)["log_prob"]}
 
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None, 1], tf.float32, name="conditional_input"),
+                tf.TensorSpec([None], tf.int64, name="seed"),
+            ]
+        )
+        def summarize(self, conditional_input, seed):
+            """As of one draw; the row's seed is seen in the mean, and NAN_AT of the condition fails."""
+            mean = self.sample_with_seed(conditional_input, seed)["x"]
+            mean = tf.where(conditional_input == NAN_AT, np.nan, mean)
+            stddev = tf.ones_like(mean) * self.scale
+            return {"mean": mean, "stddev": stddev, "quantiles": tf.stack([mean - stddev, mean + stddev], axis=2)}
+
         def draw(self, uniform):
             """Two standard normal values from two uniform ones: Box and Muller."""
             if base_kind == "uniform":
@@ -101,7 +114,7 @@ def save_model(base: Path, *, base_kind: str) -> Path:
 
     version = base / "3"
     module = Gaussian()
-    functions = {"log_prob": module.log_prob, "inverse": module.inverse, "sample_with_seed": module.sample_with_seed}
+    functions = {name: getattr(module, name) for name in ("log_prob", "inverse", "sample_with_seed", "summarize")}
     tf.saved_model.save(module, str(version), signatures=functions)
     specs = {
         "x": TensorSpec("float32", (None, 2)),
@@ -109,6 +122,9 @@ def save_model(base: Path, *, base_kind: str) -> Path:
         "conditional_input": TensorSpec("float32", (None, 1)),
         "seed": TensorSpec("int64", (None,)),
         "log_prob": TensorSpec("float32", (None,)),
+        "mean": TensorSpec("float32", (None, 2)),
+        "stddev": TensorSpec("float32", (None, 2)),
+        "quantiles": TensorSpec("float32", (None, 2, 2)),
     }
 
     def signature(inputs: str, outputs: str) -> Signature:
@@ -125,7 +141,9 @@ def save_model(base: Path, *, base_kind: str) -> Path:
             "log_prob": signature("x conditional_input", "log_prob"),
             "inverse": signature("x conditional_input", "z log_prob"),
             "sample_with_seed": signature("conditional_input seed", "x log_prob"),
+            "summarize": signature("conditional_input seed", "mean stddev quantiles"),
         },
+        answers=Answers(quantile_levels=(0.16, 0.84), num_draws=1024),
         toolkit_version="0",
         tensorflow_version=tf.__version__,
     )

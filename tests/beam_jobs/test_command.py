@@ -72,7 +72,7 @@ def test_an_interrupted_job_leaves_nothing(
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.parquet"]
 
 
-@pytest.mark.parametrize("job", ["score", "sample", "evaluate"])
+@pytest.mark.parametrize("job", ["score", "sample", "summarize", "evaluate"])
 def test_help_and_misspelt_flags_load_no_heavy_module(job):
     for arguments, status in ((["--help"], 0), (["--model=m", "--input=i", "--ouput=o"], 2)):
         code = (

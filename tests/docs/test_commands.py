@@ -35,6 +35,7 @@ PARSERS = {
     "serving_config.tune": ("serving_config.tuning.options", "parse_tune"),
     "beam_jobs.score": ("beam_jobs.options.flags", "parse_score_flags"),
     "beam_jobs.sample": ("beam_jobs.options.flags", "parse_sample_flags"),
+    "beam_jobs.summarize": ("beam_jobs.options.flags", "parse_summarize_flags"),
     "beam_jobs.evaluate": ("beam_jobs.options.flags", "parse_evaluate_flags"),
 }
 ABOUT = {page.name: [*in_blocks(page)] for page in PAGES}

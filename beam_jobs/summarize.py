@@ -1,0 +1,30 @@
+"""The command `python -m beam_jobs.summarize`: mean, standard deviation and quantiles for every row of conditions."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from beam_jobs.command import run_job_command
+from beam_jobs.options.flags import parse_summarize_flags, summarize_flags
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from beam_jobs.jobs.summarize import SummarizeJob
+    from beam_jobs.options.job_options import SummarizeOptions
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status: 0, 1 for a failed job, 2 for usage."""
+    return run_job_command(arguments, parse=parse_summarize_flags, flags=summarize_flags, plan=_plan)
+
+
+def _plan(options: SummarizeOptions) -> SummarizeJob:
+    from beam_jobs.jobs.summarize import plan_summarize  # noqa: PLC0415  # Beam and Arrow: see `run_job_command`
+
+    return plan_summarize(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
