@@ -8,8 +8,8 @@ An element is an Arrow batch. `jobs/` puts these steps together, `runner/` knows
 `options/` the flags, `evaluation/` the statistics that `evaluate` merges.
 
 Read first: `jobs/score.py`, a pipeline from end to end; then `rows.py`, `model/saved_model.py` and
-`output/writing.py`, its steps; what becomes of a row is in `maf_serving/answers.py`. `jobs/summarize.py` asks another
-question in the same pipeline, `jobs/sample.py` and `jobs/evaluate.py` are the other two jobs; `jobs/job.py` says what a
+`output/writing.py`, its steps; what becomes of a row is in `maf_serving/answers.py`. `summarize` asks another question
+in the same pipeline, `jobs/sample.py` and `jobs/evaluate.py` are the other two jobs; `jobs/job.py` says what a
 job is, `jobs/running.py` runs any, and `score.py`, `sample.py`, `summarize.py` and `evaluate.py` are the commands,
 `python -m beam_jobs.score` and so on. `score_batches.py` is a transform for pipelines of your own.
 
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from beam_jobs.evaluation.results import EvaluateSummary
     from beam_jobs.jobs.evaluate import evaluate_table
     from beam_jobs.jobs.sample import SampleSummary, sample_table
-    from beam_jobs.jobs.score import ScoreSummary, score_table
-    from beam_jobs.jobs.summarize import SummarizeSummary, summarize_table
+    from beam_jobs.jobs.score import ScoreSummary, SummarizeSummary, score_table, summarize_table
     from beam_jobs.model.saved_model import SavedModelHandler
     from beam_jobs.options.job_options import EvaluateOptions, SampleOptions, ScoreOptions, SummarizeOptions
     from beam_jobs.score_batches import ScoreBatches, ScoredBatches
@@ -62,8 +61,7 @@ __getattr__, __dir__ = lazy_names(
         "beam_jobs.evaluation.results": ["EvaluateSummary"],
         "beam_jobs.jobs.evaluate": ["evaluate_table"],
         "beam_jobs.jobs.sample": ["SampleSummary", "sample_table"],
-        "beam_jobs.jobs.score": ["ScoreSummary", "score_table"],
-        "beam_jobs.jobs.summarize": ["SummarizeSummary", "summarize_table"],
+        "beam_jobs.jobs.score": ["ScoreSummary", "SummarizeSummary", "score_table", "summarize_table"],
         "beam_jobs.model.saved_model": ["SavedModelHandler"],
         "beam_jobs.options.job_options": ["EvaluateOptions", "SampleOptions", "ScoreOptions", "SummarizeOptions"],
         "beam_jobs.score_batches": ["ScoreBatches", "ScoredBatches"],

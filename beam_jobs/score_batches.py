@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from apache_beam.ml.inference.base import PredictionResult
 
-    from beam_jobs.options.job_options import EndpointOptions
+    from beam_jobs.options.endpoint_options import EndpointOptions
     from maf_serving.rejection import RejectedRows
     from maf_serving.validation import ScoreableRows
 
@@ -165,7 +165,7 @@ class _AddScores(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         scored = pa.RecordBatch.from_arrays(columns, schema=_extend(rows.columns.schema, added))
         if answers.rejected is not None:
             yield _add_reasons(rows.columns, answers.rejected)
-        table = pa.Table.from_batches([answers.answered(scored)])
+        table = pa.Table.from_batches([answers.without_failed(scored)])
         self._rows_scored.inc(table.num_rows)
         if table.num_rows:
             yield table

@@ -11,7 +11,7 @@ from beam_jobs.options.flags import parse_summarize_flags, summarize_flags
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from beam_jobs.jobs.summarize import SummarizeJob
+    from beam_jobs.jobs.score import SummarizeJob
     from beam_jobs.options.job_options import SummarizeOptions
 
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plan(options: SummarizeOptions) -> SummarizeJob:
-    from beam_jobs.jobs.summarize import plan_summarize  # noqa: PLC0415  # Beam and Arrow: see `run_job_command`
+    from beam_jobs.jobs.score import plan_summarize  # noqa: PLC0415  # Beam and Arrow: see `run_job_command`
 
     return plan_summarize(options)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from maf_serving.arrow_columns import Floats, Mask
-    from maf_serving.draws import Draws
     from maf_serving.model_inputs import ContractProtocol
     from maf_serving.row_seeds import Identity
 
@@ -74,8 +73,26 @@ def split_rows(
     return good, rejected
 
 
+class Asked(Protocol):
+    """Rows, or draws, that something is asked of: `ScoreableRows` or `Draws`."""
+
+    @property
+    def file(self) -> str:
+        """What they are from."""
+
+    @property
+    def rows(self) -> pa.Int64Array:
+        """Their numbers `[B]` in it."""
+
+    @property
+    def columns(self) -> pa.RecordBatch:
+        """Those of the input."""
+
+    def __len__(self) -> int: ...
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
+class Answered:
     """What a model has said of the rows, or draws, of a call.
 
     Attributes:
@@ -88,7 +105,7 @@ class Answers:
     failed: Mask | None = None
     rejected: RejectedRows | None = None
 
-    def rows(self, asked: ScoreableRows | Draws, schema: pa.Schema, kept: pa.Schema) -> pa.RecordBatch:
+    def rows(self, asked: Asked, schema: pa.Schema, kept: pa.Schema) -> pa.RecordBatch:
         """The answers that there are, as rows of a schema: `file`, `row`, the columns, and what is kept."""
         place = {"file": lambda: pa.repeat(pa.scalar(asked.file, pa.string()), len(asked)), "row": lambda: asked.rows}
         arrays = []
@@ -99,9 +116,9 @@ class Answers:
                 arrays.append(pa.array(self.columns[field.name]))
             else:
                 arrays.append(place[field.name]())
-        return self.answered(pa.RecordBatch.from_arrays(arrays, schema=schema))
+        return self.without_failed(pa.RecordBatch.from_arrays(arrays, schema=schema))
 
-    def answered(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+    def without_failed(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """Those of the rows `[B]` that have an answer."""
         return rows if self.failed is None else rows.filter(pa.array(~self.failed))
 
@@ -152,7 +169,7 @@ class RowQuestion:
         for start in range(0, len(rows), self.rows_at_a_time):
             yield rows.slice(start, self.rows_at_a_time)
 
-    def read(self, asked: ScoreableRows, outputs: Arrays) -> Answers:
+    def read(self, asked: ScoreableRows, outputs: Arrays) -> Answered:
         """The outputs `[B, ...]` of the signature as columns.
 
         A density of zero is an answer: a log_prob of minus infinity is kept. NaN and plus infinity, from finite values,
@@ -167,8 +184,8 @@ class RowQuestion:
             finite = [np.isfinite(values).reshape(len(asked), -1).all(axis=1) for values in outputs.values()]
             failed = ~np.logical_and.reduce(finite)
         if not failed.any():
-            return Answers(columns=columns)
-        return Answers(columns=columns, failed=failed, rejected=self._reject(asked, outputs, failed))
+            return Answered(columns=columns)
+        return Answered(columns=columns, failed=failed, rejected=self._reject(asked, outputs, failed))
 
     def _reject(self, asked: ScoreableRows, outputs: Arrays, failed: Mask) -> RejectedRows | None:
         if LOG_PROB in outputs:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from maf_serving.answers import LOG_PROB, NOT_FINITE, REASON, ROWS_AT_A_TIME, Answers, Reasons, split_batch
+from maf_serving.answers import LOG_PROB, NOT_FINITE, REASON, ROWS_AT_A_TIME, Answered, Reasons, split_batch
 from maf_serving.model_inputs import encode_rows
 from maf_serving.rejection import reject
 from maf_serving.row_seeds import draw_seeds
@@ -124,17 +124,17 @@ class DrawQuestion:
             kept=self.kept.names,
         )
 
-    def read(self, asked: Draws, outputs: Arrays) -> Answers:
+    def read(self, asked: Draws, outputs: Arrays) -> Answered:
         """The draws `[B]` as columns; one that is not finite is refused."""
         x, log_prob = outputs["x"], outputs[LOG_PROB]
         columns = {"draw": asked.numbers, **dict(zip(self.event_columns, x.T, strict=True)), LOG_PROB: log_prob}
         failed = ~(np.isfinite(x).all(axis=1) & np.isfinite(log_prob))
         if not failed.any():
-            return Answers(columns=columns)
+            return Answered(columns=columns)
         reasons = [f"draw {number}: {NOT_FINITE}" for number in asked.numbers[failed]]
         rows = asked.rows.filter(pa.array(failed))
         rejected = reject(asked.file, rows, reasons, {NOT_FINITE: len(reasons)})
-        return Answers(columns=columns, failed=failed, rejected=rejected)
+        return Answered(columns=columns, failed=failed, rejected=rejected)
 
     def ask(self, batch: pa.RecordBatch, run: Run, *, first_row: int = 0) -> pa.RecordBatch:
         """The draws `[B S]` for the rows `[B]` of a batch, those of a row together.

@@ -42,7 +42,7 @@ def require_spark() -> None:
         raise UsageError(f"Spark needs Java 17 or later, but {java} is no program here; install it, or set JAVA_HOME")
 
 
-def open_session(master: str | None, configuration: Mapping[str, str]) -> tuple[Any, bool]:
+def start_spark(master: str | None, configuration: Mapping[str, str]) -> tuple[Any, bool]:
     """The session that runs, or a new one; and whether it is new, to be stopped by who asked for it.
 
     Args:

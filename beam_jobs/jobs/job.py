@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pyarrow as pa
 
-from beam_jobs.errors import ChangedInputError
+from beam_jobs.errors import ChangedInputError, UsageError
 from beam_jobs.jobs.summary import Summary, Tally
 from beam_jobs.sources.input_files import (
     IDENTIFIER,
@@ -19,6 +19,7 @@ from beam_jobs.sources.input_files import (
 from beam_jobs.sources.source import FileState, ReadPlan, Source, WorkUnit, check_unchanged, look_up
 from beam_jobs.storage import open_stored
 from maf_serving.manifest import Manifest
+from maf_serving.row_seeds import RowIdentity, check_key_column, file_names, is_one_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
     from beam_jobs.model.saved_model import PlannedModel
-    from beam_jobs.options.job_options import JobOptions
+    from beam_jobs.options.job_options import JobOptions, SeededOptions
     from beam_jobs.output.staging import StagedOutput
 
+PLACE_FIELDS = (pa.field("file", pa.string(), nullable=False), pa.field("row", pa.int64(), nullable=False))
 SummaryT_co = TypeVar("SummaryT_co", bound=Summary, covariant=True)
 
 
@@ -147,6 +149,36 @@ def plan_job(
         read=read,
         manifest=manifest,
     )
+
+
+def make_identity(options: SeededOptions, sources: Iterable[Source]) -> RowIdentity:
+    """What the seeds of the rows are made of.
+
+    Raises:
+      UsageError: rows cannot be told apart by their places, and no column of keys is named; or two files are called
+        the same.
+    """
+    found_by = {each.path: str(each.found_by or each.path) for each in sources}
+    if options.key_column is not None:
+        return RowIdentity(seed=options.seed, key_column=options.key_column)
+    for each in sources:
+        if not each.has_positions:
+            raise UsageError(
+                f"--input {each.path}: rows of a table have no position that the next job finds again, so their draws "
+                "would be others; name a --key_column"
+            )
+    return RowIdentity(seed=options.seed, file_names=None if is_one_input(found_by) else file_names(found_by))
+
+
+def key_columns(options: SeededOptions) -> dict[str, str]:
+    """The column that a job reads for its keys, if any: by its name, the flag that wants it."""
+    return {} if options.key_column is None else {options.key_column: "--key_column"}
+
+
+def check_keys(options: SeededOptions, plan: JobPlan) -> None:
+    """Raises `UsageError` if the column of keys cannot hold any."""
+    if options.key_column is not None:
+        check_key_column(options.key_column, plan.read.field(options.key_column).type, asker="--key_column")
 
 
 def _paths(sources: Iterable[Source]) -> list[str]:

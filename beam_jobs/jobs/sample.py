@@ -18,10 +18,9 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.ml.inference.base import RunInference
 
-from beam_jobs.errors import JobError, UsageError
-from beam_jobs.jobs.job import JobPlan, plan_job
+from beam_jobs.errors import JobError
+from beam_jobs.jobs.job import PLACE_FIELDS, JobPlan, check_keys, key_columns, make_identity, plan_job
 from beam_jobs.jobs.running import run_job
-from beam_jobs.jobs.score import PLACE_FIELDS
 from beam_jobs.jobs.summary import Summary, Tally
 from beam_jobs.model.saved_model import SavedModelHandler, plan_model
 from beam_jobs.options.job_options import SampleOptions
@@ -30,14 +29,12 @@ from beam_jobs.output.writing import WriteRejected, WriteTable
 from beam_jobs.rows import REJECTED_TAG, TALLY_TAG, Ask, ReadTable, ToAnswers
 from beam_jobs.sources.input_files import find_sources
 from maf_serving.draws import DrawQuestion
-from maf_serving.row_seeds import RowIdentity, check_key_column, file_names, is_one_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from beam_jobs.options.job_options import SeededOptions
     from beam_jobs.output.staging import StagedOutput
     from beam_jobs.sources.source import Source
 
@@ -83,36 +80,6 @@ def plan_sample(options: SampleOptions, sources: tuple[Source, ...] | None = Non
     job = SampleJob(plan=plan, options=options, question=dataclasses.replace(question, kept=plan.kept))
     TableFormat.of(options).check(job.schema)
     return job
-
-
-def make_identity(options: SeededOptions, sources: Iterable[Source]) -> RowIdentity:
-    """What the seeds of the rows are made of.
-
-    Raises:
-      UsageError: rows cannot be told apart by their places, and no column of keys is named; or two files are called
-        the same.
-    """
-    found_by = {each.path: str(each.found_by or each.path) for each in sources}
-    if options.key_column is not None:
-        return RowIdentity(seed=options.seed, key_column=options.key_column)
-    for each in sources:
-        if not each.has_positions:
-            raise UsageError(
-                f"--input {each.path}: rows of a table have no position that the next job finds again, so their draws "
-                "would be others; name a --key_column"
-            )
-    return RowIdentity(seed=options.seed, file_names=None if is_one_input(found_by) else file_names(found_by))
-
-
-def key_columns(options: SeededOptions) -> dict[str, str]:
-    """The column that a job reads for its keys, if any: by its name, the flag that wants it."""
-    return {} if options.key_column is None else {options.key_column: "--key_column"}
-
-
-def check_keys(options: SeededOptions, plan: JobPlan) -> None:
-    """Raises `UsageError` if the column of keys cannot hold any."""
-    if options.key_column is not None:
-        check_key_column(options.key_column, plan.read.field(options.key_column).type, asker="--key_column")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from beam_jobs.options.job_options import EndpointOptions
+    from beam_jobs.options.endpoint_options import EndpointOptions
     from export.contract import Signature, TensorSpec
     from maf_serving.model_inputs import Arrays
 

@@ -6,17 +6,14 @@ import argparse
 from typing import TYPE_CHECKING
 
 from beam_jobs.errors import UsageError
+from beam_jobs.options.endpoint_options import DEFAULT_MAX_ROWS, DEFAULT_RETRIES, DEFAULT_TIMEOUT, EndpointOptions
 from beam_jobs.options.job_options import (
     COMPRESSIONS,
     DEFAULT_BATCH_SIZE,
     DEFAULT_CRPS_ROWS,
     DEFAULT_MAX_GROUPS,
-    DEFAULT_MAX_ROWS,
-    DEFAULT_RETRIES,
-    DEFAULT_TIMEOUT,
     INPUT_FORMATS,
     OUTPUT_FORMATS,
-    EndpointOptions,
     EvaluateOptions,
     SampleOptions,
     ScoreOptions,

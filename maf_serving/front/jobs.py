@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
     from beam_jobs.evaluation.results import EvaluateSummary
     from beam_jobs.jobs.sample import SampleSummary
-    from beam_jobs.jobs.score import ScoreSummary
-    from beam_jobs.jobs.summarize import SummarizeSummary
-    from beam_jobs.options.job_options import EndpointOptions
+    from beam_jobs.jobs.score import ScoreSummary, SummarizeSummary
+    from beam_jobs.options.endpoint_options import EndpointOptions
 
 
 class JobKeywords(TypedDict, total=False):
@@ -190,7 +189,7 @@ def summarize(
       UsageError: something does not fit, or the model was exported without summaries; nothing was started.
       JobError: the job failed; nothing is left at `output`.
     """
-    from beam_jobs.jobs.summarize import summarize_table  # noqa: PLC0415  # Beam: seconds
+    from beam_jobs.jobs.score import summarize_table  # noqa: PLC0415  # Beam: seconds
     from beam_jobs.options.job_options import SummarizeOptions  # noqa: PLC0415  # the packages above, when needed
 
     own: dict[str, Any] = {"seed": seed, "key_column": key_column}

@@ -20,8 +20,8 @@ import pytest
 from beam_jobs import UsageError
 from beam_jobs.errors import EndpointBusyError, EndpointError
 from beam_jobs.model.endpoint import EndpointHandler, PredictClient
+from beam_jobs.options.endpoint_options import EndpointOptions
 from beam_jobs.options.flags import parse_score_flags
-from beam_jobs.options.job_options import EndpointOptions
 from export.contract import Signature, TensorSpec
 
 REQUIRED = ["--model=m", "--input=a", "--output=o"]

@@ -21,8 +21,9 @@ import trustme
 from beam_jobs import UsageError
 from beam_jobs.errors import EndpointBusyError
 from beam_jobs.model.endpoint import PredictClient, RowRate
+from beam_jobs.options.endpoint_options import EndpointOptions
 from beam_jobs.options.flags import parse_score_flags
-from beam_jobs.options.job_options import EndpointOptions, parse_place
+from beam_jobs.options.job_options import parse_place
 from export.contract import Signature, TensorSpec
 from maf_serving.messages import message_class
 from maf_serving.tensor_proto import to_tensor_proto

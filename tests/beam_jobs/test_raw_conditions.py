@@ -23,7 +23,7 @@ from beam_jobs import (
     sample_table,
     score_table,
 )
-from beam_jobs.options.job_options import EndpointOptions
+from beam_jobs.options.endpoint_options import EndpointOptions
 from tests.beam_jobs.write_table import frame
 from tests.shop_model import BIG_STORE, log_prob, save_shop_model
 

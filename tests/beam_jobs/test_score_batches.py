@@ -15,7 +15,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
 from beam_jobs import JobError, ScoreBatches, ScoredBatches, UsageError
-from beam_jobs.options.job_options import EndpointOptions
+from beam_jobs.options.endpoint_options import EndpointOptions
 from tests.beam_jobs.conftest import NAN_AT
 
 PAGE = Path(__file__).parents[2] / "docs" / "batch_jobs.md"
