@@ -218,3 +218,19 @@ def test_what_a_model_has_not_is_said(models, server, path):
     flags = ["summarize", "--rest_url", addresses(server)[0]["rest_url"], "--model_name", "line", "--event", "y"]
     with pytest.raises(UsageError, match="levels of the model's quantiles, which a server does not know"):
         call_table(parse_call([*flags, "--condition", "c", "--input", str(path)]))
+
+
+@pytest.mark.parametrize("name", ["line", "plane"])
+def test_a_job_and_a_batch_function_say_what_the_model_says(models, name, path, tmp_path):
+    model = ms.load(models[name])
+    in_python = model.summarize(TABLE, seed=SEED)
+    ms.summarize(models[name], path, output=tmp_path / "out", seed=SEED)
+    job = pq.ParquetDataset(sorted((tmp_path / "out").glob("summaries-*"))).read().sort_by("row")
+    keyed = TABLE.append_column("key", pa.array(["d", "c", "b", "a"]))
+    ms.summarize(models[name], keyed, output=tmp_path / "keyed", seed=SEED, key_column="key")
+    by_key = pq.ParquetDataset(sorted((tmp_path / "keyed").glob("summaries-*"))).read().sort_by("row")
+    fn = model.batch_function("summarize", seed=SEED, key_column="key")
+    for column in in_python.column_names:
+        np.testing.assert_allclose(job[column], in_python[column], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(fn(keyed)[column], by_key[column], rtol=1e-5, atol=1e-5)
+    assert (by_key["y_mean"] == job["y_mean"]) == (name == "line")
