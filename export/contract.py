@@ -17,6 +17,7 @@ from maf_serving.errors import ContractError
 from maf_serving.strict_json import parse_dataclass
 
 __all__ = [
+    "BY_COLUMN",
     "CONDITION_KINDS",
     "CONTRACT_PATH",
     "DTYPES",
@@ -47,6 +48,14 @@ DTYPES = ("float32", "float64")
 SERVING_DEFAULT = "serving_default"
 ONE_COLUMN = ("cdf", "quantile", "summarize")
 SEVERAL_COLUMNS = ("conditional_cdf", "summarize")
+BY_COLUMN = {
+    "log_prob_columns": "log_prob",
+    "sample_columns": "sample_with_seed",
+    "summarize_columns": "summarize",
+    "cdf_columns": "cdf",
+    "quantile_columns": "quantile",
+}
+"""By name of a signature that takes and gives a tensor for each column, the one that does the same with vectors."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -138,6 +147,8 @@ class Contract:
         them; `conditional_columns` then names what they are encoded to. Empty: `conditional_columns` are the raw
         columns themselves, all plain numbers.
       answers: how `summarize` and its like answer; `None` for a version that was exported without them.
+      tensor_names: by event column and raw column of the condition, what the signatures of `BY_COLUMN` call its tensor:
+        as the column, where TensorFlow takes such a name. Empty for a version that was exported without them.
     """
 
     event_columns: tuple[str, ...]
@@ -149,6 +160,7 @@ class Contract:
     training: TrainingSummary | None = None
     condition_columns: tuple[ConditionColumn, ...] = ()
     answers: Answers | None = None
+    tensor_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_column_names(self.event_columns, self.conditional_columns)
@@ -185,13 +197,16 @@ class Contract:
         return self.signatures[name]
 
     def _why_not(self, name: str) -> str:
-        if name not in (*ONE_COLUMN, *SEVERAL_COLUMNS):
+        by_column, name = name in BY_COLUMN, BY_COLUMN.get(name, name)
+        if name not in (*ONE_COLUMN, *SEVERAL_COLUMNS) and not by_column:
             return f"; it has {', '.join(self.signatures)}"
-        if self.answers is None:
+        if self.answers is None or (by_column and not self.tensor_names):
             return (
                 f": version {self.toolkit_version} of maf-serving exported it, which knew no such thing; export it "
                 "again with `maf-serving export`"
             )
+        if name not in (*ONE_COLUMN, *SEVERAL_COLUMNS):
+            return f"; it has {', '.join(self.signatures)}"
         expected = "one event column" if name in ONE_COLUMN else "several event columns"
         return f": {self.answers.left_out.get(name, f'it is of {expected}, and the model has {self.event_size}')}"
 
@@ -202,6 +217,8 @@ class Contract:
             del data["condition_columns"]  # readers that know no such key read all that has no need of it
         if self.answers is None:
             del data["answers"]
+        if not self.tensor_names:
+            del data["tensor_names"]
         return json.dumps(data, indent=2, allow_nan=False) + "\n"
 
     @classmethod

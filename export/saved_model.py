@@ -18,6 +18,7 @@ from export.base_sampler import BaseSampler, make_base_sampler
 from export.check_model import check_model, check_weights
 from export.compiled.compile_density import compile_density
 from export.contract import (
+    BY_COLUMN,
     CONTRACT_PATH,
     SERVING_DEFAULT,
     ConditionColumn,
@@ -28,7 +29,14 @@ from export.contract import (
 )
 from export.errors import ExportWarning, ModelError, PublishError
 from export.publish import LocalBase, RemoteBase, open_base
-from export.raw_inputs import ConditionGraph, RawExamples, null_values
+from export.raw_inputs import (
+    TAKEN_NAMES,
+    ColumnTensors,
+    ConditionGraph,
+    RawExamples,
+    column_signatures,
+    null_values,
+)
 from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
 from export.signatures import (
     check_batch_sizes,
@@ -44,7 +52,7 @@ from export.verification.inputs import draw_inputs, typical_conditions
 from export.verification.replay import fresh_process
 from export.verification.verification import VerificationReport, verify
 from maf_serving.batching import BATCHING_PATH, BatchingParameters
-from maf_serving.columns import as_condition_columns
+from maf_serving.columns import as_condition_columns, tensor_names
 from maf_serving.command import sigterm_raises, silent
 from maf_serving.errors import one_line
 
@@ -170,13 +178,7 @@ def export_model(
         concrete_functions = trace(functions, contract.signatures)
         check_weights(captured_variables(concrete_functions))
         live = LiveModel(distribution)
-        inputs = draw_inputs(
-            live,
-            condition_size=contract.condition_size,
-            seed=0,
-            event_columns=contract.event_columns,
-            condition_columns=contract.condition_columns,
-        )
+        inputs = draw_inputs(live, contract, seed=0)
         warmup = warmup_requests(contract, inputs, options.warmup_batch_sizes)
         try:
             with sigterm_raises(), base.staging() as staged:
@@ -271,8 +273,13 @@ def _plan_answers(model: TrainedModel, options: ExportOptions) -> AnswerPlan:
 
 def _serving_functions(plan: AnswerPlan, sampler: BaseSampler | None, contract: Contract) -> ServingFunctions:
     density = compile_density(plan.distribution)
-    functions = ServingFunctions(density, sampler, _raw_examples(plan.distribution, contract))
+    raw = _raw_examples(plan.distribution, contract)
+    functions = ServingFunctions(density, sampler, raw)
     functions.more |= AnswerFunctions(plan, density.forward, functions).by_name
+    columns = ColumnTensors(contract, raw.condition if raw else None)
+    for name, vector in BY_COLUMN.items():
+        if name in contract.signatures:
+            functions.more[name] = columns.on_columns(functions.of(vector))
     return functions
 
 
@@ -300,24 +307,29 @@ def _make_contract(model: TrainedModel, sampler: BaseSampler | None, plan: Answe
     raw = () if all(column.is_plain for column in model.condition_columns) else model.condition_columns
     condition_size = len(model.conditional_columns)
     dtype = model.distribution.dtype.name
+    signatures = make_signatures(
+        event_size=len(model.event_columns),
+        condition_size=condition_size,
+        dtype=dtype,
+        sampling=sampling_signatures(condition_size) if sampler else (),
+        condition_columns=raw,
+        answering=plan.names,
+        num_quantiles=len(plan.answers.quantile_levels),
+    )
+    columns = (*model.event_columns, *(column.name for column in model.condition_columns))
+    names = tensor_names(columns, TAKEN_NAMES)
+    signatures |= column_signatures(signatures, model.event_columns, model.condition_columns, names, dtype)
     return Contract(
         event_columns=model.event_columns,
         conditional_columns=model.conditional_columns,
         dtype=dtype,
-        signatures=make_signatures(
-            event_size=len(model.event_columns),
-            condition_size=condition_size,
-            dtype=dtype,
-            sampling=sampling_signatures(condition_size) if sampler else (),
-            condition_columns=raw,
-            answering=plan.names,
-            num_quantiles=len(plan.answers.quantile_levels),
-        ),
+        signatures=signatures,
         toolkit_version=importlib.metadata.version("maf-serving"),
         tensorflow_version=tf.__version__,
         training=model.training,
         condition_columns=raw,
         answers=plan.answers,
+        tensor_names=names,
     )
 
 

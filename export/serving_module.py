@@ -101,6 +101,13 @@ class ServingFunctions:
         x, log_prob = self._draw(inputs)
         return {"x": x, "log_prob": log_prob}
 
+    def of(self, name: str) -> Function:
+        """The function of a signature."""
+        if name in self.more:
+            return self.more[name]
+        function: Function = getattr(self, name)
+        return function
+
     @property
     def tables(self) -> list[tf.lookup.StaticHashTable]:
         """Lookup tables that the functions read."""
@@ -185,10 +192,7 @@ def trace(functions: ServingFunctions, signatures: Mapping[str, Signature]) -> d
 def _function(functions: ServingFunctions, name: str, signatures: Mapping[str, Signature]) -> Function:
     if signatures[name].method_name == REGRESS_METHOD_NAME:
         return make_regress(functions.log_prob, signatures["log_prob"].inputs)
-    if name in functions.more:
-        return functions.more[name]
-    function: Function = getattr(functions, name)
-    return function
+    return functions.of(name)
 
 
 def captured_variables(concrete_functions: Mapping[str, Any]) -> list[tf.Variable]:

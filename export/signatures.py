@@ -310,9 +310,7 @@ def check_batch_sizes(batch_sizes: Sequence[int], contract: Contract, batching: 
 def warmup_requests(contract: Contract, inputs: VerificationInputs, batch_sizes: Sequence[int]) -> list[Request]:
     """One request for every batch size and signature, of typical and finite rows."""
     return [
-        Request(
-            f"warm-up of {rows} rows", name, as_sent(contract, name, typical.of(signature_features(contract, name)))
-        )
+        Request(f"warm-up of {rows} rows", name, as_sent(contract, name, typical.of_signature(contract, name)))
         for rows, typical in ((rows, inputs.typical(rows)) for rows in batch_sizes)
         for name in contract.signatures
     ]

@@ -7,12 +7,16 @@ share, of which exactly one is 1; a column where null is a state of its own brin
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import keyword
+import re
+from collections.abc import Collection, Iterable, Sequence
 
 from maf_serving.errors import ContractError
 
 CONDITION_KINDS = ("number", "string", "integer")
 OTHER = "<other>"
+NULL_TEXT = "<null>"
+NULL_INTEGER = -(2**63)
 
 _LEAST_INT64, _GREATEST_INT64 = -(2**63), 2**63 - 1
 
@@ -104,6 +108,33 @@ def as_condition_columns(columns: Iterable[str | ConditionColumn]) -> tuple[Cond
 def encoded_columns(columns: Sequence[ConditionColumn]) -> tuple[str, ...]:
     """Names of the C entries of `conditional_input`, in order."""
     return tuple(name for column in columns for name in column.encoded_names)
+
+
+def tensor_names(columns: Iterable[str], taken: Collection[str] = ()) -> dict[str, str]:
+    """What the tensors of columns are called: as the columns, wherever TensorFlow takes such a name.
+
+        >>> tensor_names(["price", "price (EUR)", "Price", "class", "2nd"])
+        {'price': 'price', 'price (EUR)': 'price__EUR_', 'Price': 'Price_2', 'class': 'class_2', '2nd': 'column_2nd'}
+
+    It takes names of Python's functions' arguments: ASCII letters, digits and `_`, no digit or `_` first, no keyword.
+    Two names that differ in capitals alone are one to it.
+
+    Args:
+      columns: names that differ.
+      taken: names that other tensors have.
+    """
+    used = {name.lower() for name in (*taken, "self")}
+    names = {}
+    for column in columns:
+        name = re.sub(r"[^A-Za-z0-9_]", "_", column)
+        name = name if name[0].isalpha() else f"column_{name.lstrip('_')}"
+        number, tried = 1, name
+        while tried.lower() in used or keyword.iskeyword(tried):
+            number += 1
+            tried = f"{name}_{number}"
+        used.add(tried.lower())
+        names[column] = tried
+    return names
 
 
 def number_entries(columns: Sequence[ConditionColumn]) -> list[int]:

@@ -30,6 +30,7 @@ Array = np.ndarray[Any, Any]
 MOST_COMPARED_DRAWS = 2048
 _TOLERANCE = 1e-3  # of the standard deviation; a draw, or a cell of an integral, may change sides by rounding
 _OTHER_BATCH = " in another batch"
+SUMMARIZE_COLUMNS = "summarize_columns"
 
 
 class ReferenceAnswers(Protocol):
@@ -158,12 +159,14 @@ class SummaryVerification:
     arrays: Mapping[str, Array]
 
     @property
-    def _inputs(self) -> dict[str, Array]:
-        """Of the rows compared: of draws, few."""
+    def rows(self) -> int:
+        """Rows compared, the first: of draws, few."""
         draws = self.contract.answers.num_draws if self.contract.answers else None
-        rows = TYPICAL_ROWS if draws is None else max(1, MOST_COMPARED_DRAWS // draws)
-        names = self.contract.signature(SUMMARIZE).inputs
-        return {name: self.arrays[name][: min(rows, TYPICAL_ROWS)] for name in names}
+        return min(TYPICAL_ROWS, TYPICAL_ROWS if draws is None else max(1, MOST_COMPARED_DRAWS // draws))
+
+    @property
+    def _inputs(self) -> dict[str, Array]:
+        return {name: self.arrays[name][: self.rows] for name in self.contract.signature(SUMMARIZE).inputs}
 
     def requests(self) -> Iterator[Request]:
         """What is to be sent: the rows, and the same last first, after one with NaN."""
@@ -197,9 +200,19 @@ class SummaryVerification:
                 elif loader != loaders[0]:
                     yield self._compare(whole[name], first, name, "loader", loader)
                 yield self._compare(other[name][1:][::-1], whole, name, "batch", loader)
+                if SUMMARIZE_COLUMNS in self.contract.signatures:
+                    by_column = replies.output(loader, SUMMARIZE_COLUMNS, name)
+                    yield self._compare(by_column, whole, name, "vectors", loader, signature=SUMMARIZE_COLUMNS)
 
     def _compare(
-        self, actual: Array, expected: Mapping[str, Array], name: str, against: str, loader: str
+        self,
+        actual: Array,
+        expected: Mapping[str, Array],
+        name: str,
+        against: str,
+        loader: str,
+        *,
+        signature: str = SUMMARIZE,
     ) -> Comparison:
         values = expected[name].reshape(len(actual), self.contract.event_size, -1)
         with np.errstate(invalid="ignore"):
@@ -210,7 +223,7 @@ class SummaryVerification:
         return compare(
             actual.reshape(values.shape),
             expectation,
-            signature=SUMMARIZE,
+            signature=signature,
             output=name,
             against=against,
             loader=loader,

@@ -58,8 +58,8 @@ class Comparison:
     """Errors of one output of one signature. Absolute errors in the output's unit; relative ones in `Expectation.unit`.
 
     Attributes:
-      against: `"model"`, `"batch"` for the same rows in another batch, or `"loader"` for them through the other
-        loader.
+      against: `"model"`, `"batch"` for the same rows in another batch, `"loader"` for them through the other loader, or
+        `"vectors"` for them in the signature that takes vectors.
       loader: `"object"` (`tf.saved_model.load`) or `"session"` (TF Serving's).
       rows: rows compared, `Expectation.rows`.
       worst: greatest error in units of what is allowed; past 1 the version is refused.

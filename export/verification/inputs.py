@@ -13,8 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
+from export.contract import BY_COLUMN, Contract
+from export.signatures import signature_features
 from maf.condition_encoder import ConditionEncoder
-from maf_serving.columns import OTHER, ConditionColumn, number_entries
+from maf_serving.columns import NULL_INTEGER, NULL_TEXT, OTHER, ConditionColumn, number_entries
 
 Array = np.ndarray[Any, Any]
 TYPICAL_ROWS = 128
@@ -31,23 +33,33 @@ class VerificationInputs:
     Attributes:
       arrays: `x` and `z` `[N, D]`, `conditional_input` `[N, C]` if there is one, `seed` and `probability` `[N]`; what
         the signatures for raw columns take, if there are any.
-      raw: the raw columns that `conditional_input` is the encoding of; `None` if they are plain numbers.
+      raw: the raw columns that `conditional_input` is the encoding of; `None` if there is none.
+      columns: by name of its tensor, each event column and raw column of the condition, `[N]`.
     """
 
     arrays: Mapping[str, Array]
     raw: RawRows | None = None
+    columns: Mapping[str, Array] = dataclasses.field(default_factory=dict)
 
     def of(self, names: Iterable[str]) -> dict[str, Array]:
-        """The inputs of a signature that has inputs `names`."""
+        """The arrays of these names."""
         return {name: self.arrays[name] for name in names}
+
+    def of_signature(self, contract: Contract, name: str) -> dict[str, Array]:
+        """What a signature takes, as features of Examples or as tensors."""
+        if name not in BY_COLUMN:
+            return self.of(signature_features(contract, name))
+        known = {**self.arrays, **self.columns}
+        return {each: known[each] for each in contract.signature(name).inputs}
 
     def typical(self, rows: int) -> VerificationInputs:
         """As many rows as wanted, near the middle of the model and finite; they repeat where there are too few."""
         of_model = self.of(name for name in _OF_MODEL if name in self.arrays)
-        columns = [value[:TYPICAL_ROWS].reshape(TYPICAL_ROWS, -1) for value in of_model.values()]
-        finite = np.all([np.isfinite(value).all(axis=1) for value in columns], axis=0)
+        matrices = [value[:TYPICAL_ROWS].reshape(TYPICAL_ROWS, -1) for value in of_model.values()]
+        finite = np.all([np.isfinite(value).all(axis=1) for value in matrices], axis=0)
         index = np.resize(np.flatnonzero(finite), rows)
-        return VerificationInputs({name: value[index] for name, value in self.arrays.items()})
+        arrays, columns = ({name: value[index] for name, value in each.items()} for each in (self.arrays, self.columns))
+        return VerificationInputs(arrays, columns=columns)
 
 
 def typical_conditions(distribution: Any, size: int, rows: int, rng: np.random.Generator) -> Array:
@@ -64,14 +76,7 @@ def typical_conditions(distribution: Any, size: int, rows: int, rng: np.random.G
     return conditions
 
 
-def draw_inputs(
-    model: Reference,
-    *,
-    condition_size: int,
-    seed: int,
-    event_columns: Sequence[str] = (),
-    condition_columns: Sequence[ConditionColumn] = (),
-) -> VerificationInputs:
+def draw_inputs(model: Reference, contract: Contract, *, seed: int) -> VerificationInputs:
     """Conditions as in training, x from the model itself at those conditions, and tails of all of them.
 
     Far rows: z 3 times as far from zero, x 10 times as far from its median, conditions 3 times as far from their mean.
@@ -83,19 +88,24 @@ def draw_inputs(
     arrays = {"z": model.base_draws(rows, seed), "seed": rng.integers(-(2**63), 2**63 - 1, size=rows)}
     arrays["probability"] = _probabilities(far, seed).astype(model.dtype)
     raw = None
-    if condition_size:
-        conditions = model.typical_conditions(condition_size, rows, rng)
+    if contract.condition_size:
+        conditions = model.typical_conditions(contract.condition_size, rows, rng)
         conditions = _pushed(conditions, far, 3.0, conditions.mean(axis=0)).astype(model.dtype)
-        if condition_columns:
-            raw = draw_raw_rows(condition_columns, conditions, rng)
-            conditions = raw.encode(model.null_values(condition_columns))
-        arrays["conditional_input"] = conditions
+        raw = draw_raw_rows(contract.raw_condition_columns, conditions, rng)
+        arrays["conditional_input"] = raw.encode(model.null_values(contract.raw_condition_columns))
     x = model.functions["forward"]({name: arrays[name] for name in ("z", "conditional_input") if name in arrays})["x"]
     arrays["x"] = _pushed(x, far, 10.0, np.median(x[~far], axis=0)).astype(model.dtype)
     arrays["z"] = _pushed(arrays["z"], far, 3.0, np.zeros(1)).astype(model.dtype)
-    if raw is not None:
-        arrays |= {**raw.inputs, "examples": raw.examples(event_columns, arrays["x"])}
-    return VerificationInputs(arrays, raw)
+    if raw is not None and contract.condition_columns:
+        arrays |= {**raw.inputs, "examples": raw.examples(contract.event_columns, arrays["x"])}
+    return VerificationInputs(arrays, raw, column_tensors(contract, raw, arrays["x"]) if contract.tensor_names else {})
+
+
+def column_tensors(contract: Contract, raw: RawRows | None, x: Array) -> dict[str, Array]:
+    """By name of its tensor, each column of x `[N, D]` and of raw conditions, `[N]`."""
+    names = contract.tensor_names
+    event = {names[name]: x[:, place].astype(np.float64) for place, name in enumerate(contract.event_columns)}
+    return event | ({names[name]: value for name, value in raw.tensors.items()} if raw is not None else {})
 
 
 def _probabilities(far: Array, seed: int) -> Array:
@@ -139,6 +149,19 @@ class RawRows:
     def inputs(self) -> dict[str, Array]:
         """All that `encode_condition` could take; its signature says which of them it does."""
         return {"numbers": self.numbers, "categories": self.categories, "null_categories": self.null_categories}
+
+    @property
+    def tensors(self) -> dict[str, Array]:
+        """By name of the column, `[N]` as the signatures by column take it."""
+        tensors: dict[str, Array] = {}
+        for column, values, null in self._each():
+            if column.kind == "number":
+                tensors[column.name] = values.astype(np.float64)
+            elif column.kind == "string":
+                tensors[column.name] = np.where(null, NULL_TEXT.encode(), values).astype(object)
+            else:
+                tensors[column.name] = np.where(null, NULL_INTEGER, values.astype(np.int64))
+        return tensors
 
     def encode(self, null_values: Array) -> Array:
         """`conditional_input` `[N, C]`, of rows without a null where none may be; a null number is `null_values`."""

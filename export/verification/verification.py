@@ -1,35 +1,33 @@
 """Compares an exported version, reloaded by a fresh process, with the model it came from.
 
-The signatures that take raw columns of the condition are compared with what NumPy makes of the same columns.
+Signatures that take raw columns are compared in `raw_columns.py`, `summarize` and its like in `answers.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from export.contract import SERVING_DEFAULT, Contract, Signature, read_contract
+from export.contract import BY_COLUMN, SERVING_DEFAULT, Contract, Signature, read_contract
 from export.errors import VerificationError
 from export.signatures import (
-    ENCODE_CONDITION,
-    LOG_PROB_EXAMPLES,
     RAW,
     REGRESS,
     SUMMARIZE,
     Request,
     as_sent,
     check_signature_defs,
-    signature_features,
 )
 from export.verification.answers import ReferenceAnswers, SummaryVerification, reference_answers
 from export.verification.comparison import Comparison, Expectation, compare, expect
-from export.verification.inputs import TYPICAL_ROWS, Function, RawRows, Reference, VerificationInputs
+from export.verification.inputs import TYPICAL_ROWS, Function, Reference, VerificationInputs
+from export.verification.raw_columns import ColumnVerification, RawVerification
 from export.verification.replay import LOADERS, Replay, Replies, fresh_process
 
 Array = np.ndarray[Any, Any]
@@ -42,8 +40,6 @@ _OTHER_BATCHES = {_OTHER_BATCH: (-4, 1), _LARGE_BATCH: (-2, 7)}
 _IN_LARGE_BATCHES = ("inverse", "forward", _SEEDED)  # the others are these, and each costs a loader a second
 _AGAIN = " again"
 _LEAST_SHARE = 0.75
-_BROKEN = " that cannot be scored"
-_OTHER_ROWS = slice(None, None, -2)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,12 +83,16 @@ def verify(
             return verify(model, version_dir, inputs, begun)
     contract = read_contract(version_dir)
     check_signature_defs(version_dir, contract)
-    raw = RawVerification(contract=contract, raw=inputs.raw, x=inputs.arrays["x"]) if inputs.raw else None
+    raw = None
+    if inputs.raw is not None and contract.condition_columns:
+        raw = RawVerification(contract=contract, raw=inputs.raw, x=inputs.arrays["x"])
     summary = SummaryVerification(contract=contract, arrays=inputs.arrays) if SUMMARIZE in contract.signatures else None
+    columns = ColumnVerification(contract=contract, inputs=inputs, summary_rows=summary.rows if summary else 0)
     requests = [
         *_requests(contract, inputs),
         *(raw.requests() if raw else ()),
         *(summary.requests() if summary else ()),
+        *columns.requests(),
     ]
     with ThreadPoolExecutor(max_workers=1) as background:  # loading takes about as long as the model's own values
         replying = background.submit(replay, version_dir, requests)
@@ -110,6 +110,7 @@ def verify(
         comparisons += _with_model(replies, expected | draws, loader)
         comparisons += _with_other_batch(replies, contract, expected | draws, loader)
         comparisons += _with_first_loader(replies, contract, draws, loader)
+        comparisons += columns.comparisons(expected | draws, replies, loader)
     if raw is not None:
         comparisons += raw.comparisons(model, replies, LOADERS)
     if summary is not None:
@@ -135,7 +136,7 @@ def _expectations(
     _check_comparable(expected["log_prob"]["log_prob"])
     expected[SERVING_DEFAULT] = expected["log_prob"]
     if REGRESS in contract.signatures:
-        features = _in_float32(inputs.of(signature_features(contract, REGRESS)))
+        features = _in_float32(inputs.of_signature(contract, REGRESS))
         expected[REGRESS] = expect(_regress(model), features, rng, model.rounded_weights)
     return expected
 
@@ -170,13 +171,14 @@ def _check_comparable(log_prob: Expectation) -> None:
 
 
 def _with_conditions(contract: Contract) -> dict[str, Signature]:
-    """The signatures but those that `RawVerification` and `SummaryVerification` check."""
-    return {name: signature for name, signature in contract.signatures.items() if name not in (*RAW, SUMMARIZE)}
+    """The signatures but those that have a verification of their own."""
+    others = (*RAW, *BY_COLUMN, SUMMARIZE)
+    return {name: signature for name, signature in contract.signatures.items() if name not in others}
 
 
 def _requests(contract: Contract, inputs: VerificationInputs) -> Iterator[Request]:
     for name in _with_conditions(contract):
-        arrays = inputs.of(signature_features(contract, name))
+        arrays = inputs.of_signature(contract, name)
         yield Request(name, name, as_sent(contract, name, arrays))
         if name == "sample":
             yield Request(name + _AGAIN, name, arrays)
@@ -291,110 +293,3 @@ def _check_nan_rows(replies: Replies, contract: Contract) -> None:
                     raise VerificationError(
                         f"signature {name!r} ({loader} loader): {output} of a row with NaN is {row}; expected NaN"
                     )
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RawVerification:
-    """Requests to `encode_condition` and `log_prob_examples`, and what their replies have to be.
-
-    Among the rows are categories that no vocabulary has, and nulls where they may be. What they are encoded to must be
-    what NumPy makes of them, to the last bit, and their log-density that of the model. A row that lacks a value it
-    cannot do without must be NaN.
-
-    Attributes:
-      contract: of the version.
-      raw: rows of raw columns.
-      x: `[N, D]`, x of these rows.
-    """
-
-    contract: Contract
-    raw: RawRows
-    x: Array
-
-    def requests(self) -> Iterator[Request]:
-        """What is to be sent."""
-        for suffix, rows in (("", slice(None)), (_OTHER_BATCH, _OTHER_ROWS)):
-            yield self._encode_request(suffix, self.raw.take(rows))
-            yield self._examples_request(suffix, self.raw.take(rows), self.x[rows])
-        yield self._examples_request(_BROKEN, *_broken(self.raw, self.x, self._breaks(LOG_PROB_EXAMPLES)))
-        if self._breaks(ENCODE_CONDITION):
-            yield self._encode_request(_BROKEN, _broken(self.raw, self.x, self._breaks(ENCODE_CONDITION))[0])
-
-    def _encode_request(self, suffix: str, raw: RawRows) -> Request:
-        names = self.contract.signature(ENCODE_CONDITION).inputs
-        return Request(ENCODE_CONDITION + suffix, ENCODE_CONDITION, {name: raw.inputs[name] for name in names})
-
-    def _examples_request(self, suffix: str, raw: RawRows, x: Array) -> Request:
-        examples = raw.examples(self.contract.event_columns, x)
-        return Request(LOG_PROB_EXAMPLES + suffix, LOG_PROB_EXAMPLES, {"examples": examples})
-
-    def _breaks(self, name: str) -> list[tuple[str, int, Any]]:
-        """Array, place and value of what makes a row one that the signature cannot answer."""
-        numbers = [column for column in self.raw.columns if not column.is_category]
-        categories = [column for column in self.raw.columns if column.is_category]
-        breaks: list[tuple[str, int, Any]] = [("numbers", place, np.inf) for place in range(len(numbers))]
-        breaks += [("numbers", place, np.nan) for place, column in enumerate(numbers) if not column.nullable]
-        breaks += [("null_categories", place, True) for place, column in enumerate(categories) if not column.nullable]
-        if name == LOG_PROB_EXAMPLES:
-            return [*breaks, *(("x", place, np.nan) for place in range(self.contract.event_size))]
-        return [each for each in breaks if each[0] in self.contract.signature(name).inputs]
-
-    def comparisons(self, model: Reference, replies: Replies, loaders: Sequence[str]) -> Iterator[Comparison]:
-        """Errors of the log-densities.
-
-        Raises:
-          VerificationError: for an encoding, or the answer to a row that cannot be scored, that is not as it must be.
-        """
-        null_values = model.null_values(self.raw.columns)
-        features = {
-            "x": self.x.astype(np.float32).astype(self.x.dtype),
-            "conditional_input": self.raw.in_float32().encode(null_values),
-        }
-        rng = np.random.default_rng(0)
-        expected = expect(model.functions["log_prob"], features, rng, model.rounded_weights)["log_prob"]
-        for loader in loaders:
-            self._check_encoding(replies, loader, self.raw.encode(null_values))
-            self._check_broken(replies, loader)
-            whole = replies.output(loader, LOG_PROB_EXAMPLES, "log_prob")
-            part = replies.output(loader, LOG_PROB_EXAMPLES + _OTHER_BATCH, "log_prob")
-            yield _compare(whole, expected, "model", loader)
-            in_whole = dataclasses.replace(expected, values=whole).take(_OTHER_ROWS)
-            yield _compare(part, in_whole, "batch", loader)
-
-    def _check_encoding(self, replies: Replies, loader: str, expected: Array) -> None:
-        for suffix, rows in (("", expected), (_OTHER_BATCH, expected[_OTHER_ROWS])):
-            came = replies.output(loader, ENCODE_CONDITION + suffix, "conditional_input")
-            wrong = np.argwhere(~np.equal(came, rows)) if came.shape == rows.shape else [(0, 0)]
-            for row, column in wrong[:1]:
-                raise VerificationError(
-                    f"signature {ENCODE_CONDITION!r} ({loader} loader): {self.contract.conditional_columns[column]} is "
-                    f"{came[row, column]} in row {row} of shape {list(came.shape)}; expected {rows[row, column]}"
-                )
-
-    def _check_broken(self, replies: Replies, loader: str) -> None:
-        for name, output in ((ENCODE_CONDITION, "conditional_input"), (LOG_PROB_EXAMPLES, "log_prob")):
-            for index, (array, place, value) in enumerate(self._breaks(name)):
-                came = replies.output(loader, name + _BROKEN, output)[index]
-                if not np.isnan(came).all():
-                    raise VerificationError(
-                        f"signature {name!r} ({loader} loader): {output} of a row with {array}[{place}] = {value} is "
-                        f"{came}; expected NaN"
-                    )
-
-
-def _broken(raw: RawRows, x: Array, breaks: Sequence[tuple[str, int, Any]]) -> tuple[RawRows, Array]:
-    """A copy of the first row for each of `breaks`, with nothing else null in it."""
-    rows = [0] * len(breaks)
-    arrays = {
-        "numbers": np.nan_to_num(raw.numbers[rows]),
-        "null_categories": np.zeros_like(raw.null_categories[rows]),
-        "x": x[rows],
-    }
-    for row, (array, place, value) in enumerate(breaks):
-        arrays[array][row, place] = value
-    broken = dataclasses.replace(raw.take(rows), numbers=arrays["numbers"], null_categories=arrays["null_categories"])
-    return broken, arrays["x"]
-
-
-def _compare(actual: Array, expected: Expectation, against: str, loader: str) -> Comparison:
-    return compare(actual, expected, signature=LOG_PROB_EXAMPLES, output="log_prob", against=against, loader=loader)

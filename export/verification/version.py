@@ -41,13 +41,7 @@ def verify_version(version_dir: Path, *, run: Path | None = None, seed: int = 0)
     check_signature_defs(version_dir, contract)
     with fresh_process() as replay:
         model = _reference(version_dir, run, contract)
-        inputs = draw_inputs(
-            model,
-            condition_size=contract.condition_size,
-            seed=seed,
-            event_columns=contract.event_columns,
-            condition_columns=contract.condition_columns,
-        )
+        inputs = draw_inputs(model, contract, seed=seed)
         return verify(model, version_dir, inputs, replay)
 
 
@@ -79,20 +73,22 @@ def _column(column: ConditionColumn) -> str:
 
 
 def format_report(report: VerificationReport) -> str:
-    """A table: a line per output compared with the model (a seed's draw: between loaders), one for all batches."""
+    """A table: a line per output compared with the model (a seed's draw: between loaders), one for all of the rest."""
     rows = [
         (c.signature, c.output, c.loader, str(c.rows), *_numbers(c.max_relative_error, c.p99_relative_error, c.worst))
         for c in report.comparisons
-        if c.against != "batch"
+        if c.against not in _TOGETHER
     ]
-    batch = [c for c in report.comparisons if c.against == "batch"]
-    if batch:
-        figures = (max(getattr(c, name) for c in batch) for name in _FIGURES)
-        rows.append(("in other batches", "all", "both", str(min(c.rows for c in batch)), *_numbers(*figures)))
+    for against, name in _TOGETHER.items():
+        compared = [c for c in report.comparisons if c.against == against]
+        if compared:
+            figures = (max(getattr(c, figure) for c in compared) for figure in _FIGURES)
+            rows.append((name, "all", "both", str(min(c.rows for c in compared)), *_numbers(*figures)))
     widths = [max(map(len, column)) for column in zip(_HEADER, *rows, strict=True)]
     return "\n".join(_line(row, widths) for row in (_HEADER, *rows))
 
 
+_TOGETHER = {"batch": "in other batches", "vectors": "by column"}
 _FIGURES = ("max_relative_error", "p99_relative_error", "worst")
 
 

@@ -16,14 +16,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+import tf_keras
 
-from export import ExportWarning, saved_model
+from export import ExportOptions, ExportWarning, TrainedModel, export_model, saved_model
 from export.verification import verification, version
 from export.verification.comparison import LiveModel
 from export.verification.replay import Replay, Replies, answer_object
 from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, build_flow, create_named_maf
 from maf.run_directory import RunDirectory, RunSummary, variables_to_arrays, write_arrays
 from maf.standardization import Standardization
+from tests.export.raw_rows import COLUMNS, EVENT
+from tests.export.raw_rows import make_flow as make_raw_flow
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -234,6 +237,29 @@ def export_here(make_flow: Callable[..., tfd.Distribution], tmp_path_factory: py
 def exported(request: pytest.FixtureRequest, export_here: Callable[[str], Exported]) -> Exported:
     """Every flow in turn."""
     return export_here(request.param)
+
+
+@pytest.fixture(scope="session")
+def raw_flow() -> tfd.Distribution:
+    """A flow with categories and nulls among its conditions: the exported one, in every process that runs tests."""
+    tf_keras.utils.set_random_seed(0)
+    return make_raw_flow()
+
+
+@pytest.fixture(scope="session")
+def raw_version(raw_flow: tfd.Distribution, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """It as a version, verified in a fresh process as any export is."""
+    base = shared_directory(tmp_path_factory) / "exported-raw"
+    with once_for_all_workers(base):
+        if (base / "1").exists():
+            return base / "1"
+        exported = export_model(
+            TrainedModel(distribution=raw_flow, event_columns=EVENT, condition_columns=COLUMNS),
+            base,
+            ExportOptions(warmup_batch_sizes=(1, 3)),
+        )
+    assert {c.signature for c in exported.report.comparisons} >= {"log_prob_examples", "log_prob", "sample_columns"}
+    return Path(exported.version_dir)
 
 
 @pytest.fixture

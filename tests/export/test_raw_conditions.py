@@ -7,19 +7,15 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from export import (
     ConditionColumn,
     ContractError,
-    ExportOptions,
     TrainedModel,
     VerificationError,
-    export_model,
     export_saved_model,
     read_contract,
 )
-from export.contract import encoded_columns
 from export.signatures import Request, read_warmup
 from export.verification import verification
 from export.verification.comparison import LiveModel
@@ -27,102 +23,19 @@ from export.verification.inputs import draw_inputs
 from export.verification.replay import Replies, answer_object, answer_session
 from export.verification.verification import verify
 from export.verification.version import verify_version
-from maf import create_named_maf
 from maf_serving.columns import as_condition_columns
 from tests.export.conftest import replay_by
-
-tfb = tfp.bijectors
-tfd = tfp.distributions
-
-COLUMNS = (
-    ConditionColumn(name="age"),
-    ConditionColumn(name="region", kind="string", vocabulary=("north", "größe=1", "")),
-    ConditionColumn(name="income", nullable=True),
-    ConditionColumn(name="store", kind="integer", vocabulary=(7, -3), nullable=True),
-)
-NAMES = encoded_columns(COLUMNS)
-EVENT = ("x0", "x1")
-
-
-def make_flow(columns=COLUMNS, dtype="float32"):
-    size = len(encoded_columns(columns))
-    layers = [
-        create_named_maf(f"maf_{i}", [16], event_size=2, condition_size=size, dtype=dtype, activation="tanh")
-        for i in range(2)
-    ]
-    base = tfd.MultivariateNormalDiag(tf.zeros(2, dtype))
-    return tfd.TransformedDistribution(base, tfb.Chain(layers))
-
-
-@pytest.fixture(scope="module")
-def flow():
-    return make_flow()
-
-
-@pytest.fixture(scope="module")
-def version(flow, tmp_path_factory):
-    """Verified in a fresh process, as any export is."""
-    exported = export_model(
-        TrainedModel(distribution=flow, event_columns=EVENT, condition_columns=COLUMNS),
-        tmp_path_factory.mktemp("raw"),
-        ExportOptions(warmup_batch_sizes=(1, 3)),
-    )
-    assert {c.signature for c in exported.report.comparisons} >= {"log_prob_examples", "log_prob"}
-    return exported.version_dir
-
-
-RAW = {
-    "numbers": np.array([[1.5, np.nan], [2.0, 3.0], [0.0, -1.0], [1.0, 1.0], [1.0, 2.0]], np.float32),
-    "categories": np.array(
-        [[b"north", b"7"], ["größe=1".encode(), b"8"], [b"south", b""], [b"", b"-3"], [b"north", b"07"]], object
-    ),
-    "null_categories": np.array([[0, 0], [0, 0], [0, 1], [0, 0], [0, 0]], bool),
-}
-ENCODED = (
-    {"age": 1.5, "region=north": 1, "income is null": 1, "store=7": 1},
-    {"age": 2, "region=größe=1": 1, "income": 3, "store=<other>": 1},
-    {"region=<other>": 1, "income": -1, "store is null": 1},
-    {"age": 1, "region=": 1, "income": 1, "store=-3": 1},
-    {"age": 1, "region=north": 1, "income": 2, "store=<other>": 1},
-)
-X = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
-
-
-def feature(value):
-    if isinstance(value, float):
-        return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
-    if isinstance(value, int):
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-
-def example(**features):
-    of = {name: value if isinstance(value, tf.train.Feature) else feature(value) for name, value in features.items()}
-    return tf.train.Example(features=tf.train.Features(feature=of)).SerializeToString()
-
-
-def examples():
-    """The rows of `RAW` with `X`."""
-    made = []
-    for row, x in enumerate(X.tolist()):
-        (age, income), (region, store) = RAW["numbers"][row].tolist(), RAW["categories"][row]
-        features = {"x0": x[0], "x1": x[1], "age": age, "region": region}
-        if not np.isnan(income):
-            features["income"] = income
-        if not RAW["null_categories"][row, 1]:
-            features["store"] = int(store) if store != b"07" else 70
-        made.append(example(**features))
-    return np.array(made, object)
+from tests.export.raw_rows import COLUMNS, ENCODED, EVENT, NAMES, RAW, X, example, examples, make_flow
 
 
 @pytest.fixture(scope="module", params=["object", "session"])
-def ask(request, version):
+def ask(request, raw_version):
     """Both loaders."""
     answer = {"object": answer_object, "session": answer_session}[request.param]
 
     def of(name, **inputs):
-        replies = Replies(answer(str(version), [Request("one", name, inputs)]))
-        (output,) = read_contract(version).signature(name).outputs
+        replies = Replies(answer(str(raw_version), [Request("one", name, inputs)]))
+        (output,) = read_contract(raw_version).signature(name).outputs
         return replies.output(request.param, "one", output)
 
     return of
@@ -177,25 +90,25 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_no_row_fails_the_request(version, case):
+def test_what_is_no_row_fails_the_request(raw_version, case):
     features, message = REFUSED[case]
     row = example(**{"x0": 0.5, "x1": 1.0, "age": 2.0, "region": b"north"} | features)
-    signature = tf.saved_model.load(str(version)).signatures["log_prob_examples"]
+    signature = tf.saved_model.load(str(raw_version)).signatures["log_prob_examples"]
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         signature(examples=tf.constant([row]))
 
 
-def test_warm_up_asks_every_signature(version):
-    contract = read_contract(version)
-    requests = read_warmup(version)
+def test_warm_up_asks_every_signature(raw_version):
+    contract = read_contract(raw_version)
+    requests = read_warmup(raw_version)
     assert {request.signature for request in requests} == set(contract.signatures)
-    replies = answer_object(str(version), requests)
+    replies = answer_object(str(raw_version), requests)
     assert all(np.isfinite(value).all() for value in replies.values())
 
 
 @pytest.mark.usefixtures("replay_here")
-def test_a_version_is_verified_again_with_itself(version):
-    verify_version(version).require_agreement()
+def test_a_version_is_verified_again_with_itself(raw_version):
+    verify_version(raw_version).require_agreement()
 
 
 WRONG = {
@@ -204,6 +117,9 @@ WRONG = {
         np.nextafter(v, np.float32(9)) if key == "session|encode_condition in another batch|conditional_input" else v
     ),
     "a density": lambda key, v: v + 0.01 if key == "session|log_prob_examples|log_prob" else v,
+    "a density by column": lambda key, v: v + 0.01 if key == "session|log_prob_columns|log_prob" else v,
+    "draws by column": lambda key, v: v[::-1] if key == "object|sample_columns|x1" else v,
+    "a summary by column": lambda key, v: v + 0.1 if key == "session|summarize_columns|mean" else v,
     "an answer to a null": lambda key, v: np.nan_to_num(v) if "that cannot be scored" in key else v,
 }
 
@@ -222,22 +138,20 @@ def replay_here(monkeypatch):
 
 
 @pytest.mark.parametrize("change", WRONG)
-def test_wrong_answers_are_found(flow, version, answers, monkeypatch, change):
+def test_wrong_answers_are_found(raw_flow, raw_version, answers, monkeypatch, change):
     def changed(path, requests):
         if not answers:
             answers.update(answer_object(str(path), requests) | answer_session(str(path), requests))
         return Replies({key: WRONG[change](key, value) for key, value in answers.items()})
 
     replay_by(monkeypatch, changed)
-    inputs = draw_inputs(
-        LiveModel(flow), condition_size=len(NAMES), seed=1, event_columns=EVENT, condition_columns=COLUMNS
-    )
-    with pytest.raises(VerificationError, match=r"encode_condition|log_prob_examples"):
-        verify(LiveModel(flow), version, inputs).require_agreement()
+    inputs = draw_inputs(LiveModel(raw_flow), read_contract(raw_version), seed=1)
+    with pytest.raises(VerificationError, match=r"encode_condition|log_prob_examples|_columns"):
+        verify(LiveModel(raw_flow), raw_version, inputs).require_agreement()
 
 
-def test_the_contract_says_what_the_columns_are(version):
-    contract = read_contract(version)
+def test_the_contract_says_what_the_columns_are(raw_version):
+    contract = read_contract(raw_version)
     assert contract.condition_columns == COLUMNS
     assert contract.conditional_columns == NAMES
     inputs = {name: (spec.dtype, spec.shape) for name, spec in contract.signature("encode_condition").inputs.items()}

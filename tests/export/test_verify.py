@@ -26,7 +26,7 @@ tfd = tfp.distributions
 
 def verify_version(distribution, version_dir, *, seed=0):
     model = LiveModel(distribution)
-    inputs = draw_inputs(model, condition_size=read_contract(version_dir).condition_size, seed=seed)
+    inputs = draw_inputs(model, read_contract(version_dir), seed=seed)
     return verification.verify(model, version_dir, inputs)
 
 

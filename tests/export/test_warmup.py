@@ -66,7 +66,7 @@ def test_both_loaders_answer_every_record_with_finite_values(exported):
 def test_batch_sizes_and_round_trip(export_here, version):
     exported = export_here("nested_chain")
     contract = read_contract(version)
-    inputs = draw_inputs(LiveModel(exported.distribution), condition_size=2, seed=1)
+    inputs = draw_inputs(LiveModel(exported.distribution), contract, seed=1)
     requests = warmup_requests(contract, inputs, (3, 200))
     write_warmup(version, contract, requests)
     read = read_warmup(version)
