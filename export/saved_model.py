@@ -274,7 +274,7 @@ def _plan_answers(model: TrainedModel, options: ExportOptions) -> AnswerPlan:
 def _serving_functions(plan: AnswerPlan, sampler: BaseSampler | None, contract: Contract) -> ServingFunctions:
     density = compile_density(plan.distribution)
     raw = _raw_examples(plan.distribution, contract)
-    functions = ServingFunctions(density, sampler, raw)
+    functions = ServingFunctions(density, sampler, raw, widths=plan.widths)
     functions.more |= AnswerFunctions(plan, density.forward, functions).by_name
     columns = ColumnTensors(contract, raw.condition if raw else None)
     for name, vector in BY_COLUMN.items():

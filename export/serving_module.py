@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from export.compiled.rows import NOT_INLINED, ChunkedFunction
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from export.base_sampler import BaseSampler
     from export.raw_inputs import RawExamples
 
+Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, tf.Tensor]
 Function = Callable[[Tensors], Tensors]
 RowFunction = Callable[[Tensors], Sequence[tf.Tensor]]
@@ -33,7 +35,12 @@ class ServingFunctions:
     """
 
     def __init__(
-        self, density: Density, base_sampler: BaseSampler | None, raw_examples: RawExamples | None = None
+        self,
+        density: Density,
+        base_sampler: BaseSampler | None,
+        raw_examples: RawExamples | None = None,
+        *,
+        widths: Sequence[float] = (),
     ) -> None:
         """Functions of a model.
 
@@ -41,7 +48,9 @@ class ServingFunctions:
           density: the model.
           base_sampler: draws z; `None` if no signature samples.
           raw_examples: reads raw columns; `None` if no signature takes them.
+          widths: `[D]`, what the columns of draws are rounded to multiples of, 0 for nothing.
         """
+        self._widths = np.array(widths) if any(widths) else None
         self.more: dict[str, Function] = {}
         self._base_sampler = base_sampler
         self._raw_examples = raw_examples
@@ -97,9 +106,13 @@ class ServingFunctions:
         return self.sample_with_seed({**inputs, "seed": seed})
 
     def sample_with_seed(self, inputs: Tensors) -> Tensors:
-        """One draw per row, a function of the row's `conditional_input` and `seed`."""
+        """One draw per row, a function of the row's `conditional_input` and `seed`, and the draw's own log-density."""
         x, log_prob = self._draw(inputs)
-        return {"x": x, "log_prob": log_prob}
+        if self._widths is None:
+            return {"x": x, "log_prob": log_prob}
+        x = rounded_to(x, self._widths)
+        rest = {name: value for name, value in inputs.items() if name != "seed"}
+        return {"x": x, **self.log_prob({"x": x, **rest})}
 
     def of(self, name: str) -> Function:
         """The function of a signature."""
@@ -163,6 +176,13 @@ class FewOrMany:
         for count in others:
             few = tf.logical_and(few, tf.equal(count, first))
         return list(tf.cond(few, lambda: list(self._few(inputs)), lambda: list(self._many(inputs))))
+
+
+def rounded_to(x: tf.Tensor, widths: Array) -> tf.Tensor:
+    """`x` `[B, D]`, columns with a width `[D]` rounded to the nearest multiple of it, others as they are."""
+    wide = widths > 0
+    step = tf.constant(np.where(wide, widths, 1), x.dtype)
+    return tf.where(wide, tf.round(x / step) * step, x)
 
 
 def guarded_rows(inputs: Tensors) -> GuardedRows:

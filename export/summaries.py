@@ -27,6 +27,7 @@ import tensorflow as tf
 
 from export.compiled.rows import ChunkedFunction
 from export.errors import ModelError
+from export.serving_module import rounded_to
 from maf.event_scales import least_positive
 from maf.routing import is_kind, make_bijector_kwargs
 
@@ -253,10 +254,3 @@ class DrawnSummary:
             tf.sqrt(tf.maximum(variance, 0)),
             tf.gather(ordered, self._ranks, axis=-1),
         ]
-
-
-def rounded_to(x: tf.Tensor, widths: Array) -> tf.Tensor:
-    """`x` `[B, D]`, columns with a width `[D]` rounded to the nearest multiple of it, others as they are."""
-    wide = widths > 0
-    step = tf.constant(np.where(wide, widths, 1), x.dtype)
-    return tf.where(wide, tf.round(x / step) * step, x)

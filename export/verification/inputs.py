@@ -92,7 +92,9 @@ def draw_inputs(model: Reference, contract: Contract, *, seed: int) -> Verificat
         conditions = model.typical_conditions(contract.condition_size, rows, rng)
         conditions = _pushed(conditions, far, 3.0, conditions.mean(axis=0)).astype(model.dtype)
         raw = draw_raw_rows(contract.raw_condition_columns, conditions, rng)
-        arrays["conditional_input"] = raw.encode(model.null_values(contract.raw_condition_columns))
+        if contract.condition_columns:
+            conditions = raw.encode(model.null_values(contract.condition_columns))
+        arrays["conditional_input"] = conditions
     x = model.functions["forward"]({name: arrays[name] for name in ("z", "conditional_input") if name in arrays})["x"]
     arrays["x"] = _pushed(x, far, 10.0, np.median(x[~far], axis=0)).astype(model.dtype)
     arrays["z"] = _pushed(arrays["z"], far, 3.0, np.zeros(1)).astype(model.dtype)

@@ -189,6 +189,20 @@ def test_a_column_with_noise_is_answered_in_its_steps():
     np.testing.assert_allclose(summary["stddev"], math.sqrt(16 - 1 / 12), rtol=1e-3)
 
 
+def test_draws_of_a_column_with_noise_are_whole_steps_with_their_own_density():
+    """Each of two columns by its own width; none for the third."""
+    training = types.SimpleNamespace(dequantization={"x": 1.0, "z": 0.25})
+    _, run = made(normal(3), tfb.Scale([4.0, 1.0, 2.0]), conditions=0, training=training)
+    draws = run("sample_with_seed", {"seed": np.arange(100)})
+    x = draws["x"]
+    np.testing.assert_array_equal(x[:, [0, 2]], np.round(x[:, [0, 2]] * [1, 4]) / [1, 4])
+    assert not (x[:, 1] == np.round(x[:, 1] * 4) / 4).any()
+    assert x.std(axis=0) == pytest.approx([4, 1, 2], rel=0.3)
+    np.testing.assert_array_equal(draws["log_prob"], run("log_prob", {"x": x})["log_prob"])
+    columns = run("sample_columns", {"seed": np.arange(100)})
+    np.testing.assert_array_equal(np.stack([columns[name] for name in "xyz"], axis=1), x)
+
+
 @pytest.fixture(scope="module")
 def correlated():
     """x, y = L z + a shift: correlated normals."""

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import ContractError, ExportOptions, TrainedModel, export_model, read_contract
+from export import ContractError, ExportOptions, TrainedModel, TrainingSummary, export_model, read_contract
 from export.contract import BY_COLUMN, Contract
-from export.verification.replay import Replies, answer_session
+from export.verification.replay import Replies, answer_object, answer_session
 from maf_serving.columns import ConditionColumn, as_condition_columns, tensor_names
 from serving_config.local_server.model_config import ModelConfig
 from tests.export.conftest import replay_by
@@ -156,6 +156,22 @@ def test_names_that_tensorflow_does_not_take_become_others(tmp_path, monkeypatch
     x = signatures["quantile_columns"](probability=tf.constant([0.9]), **given)["log_prob_2"]
     cdf = signatures["cdf_columns"](log_prob_2=tf.cast(x, tf.float64), **given)["cdf"]
     np.testing.assert_allclose(cdf, [0.9], atol=1e-5)
+
+
+def test_draws_that_repeat_because_they_are_rounded_pass_verification(tmp_path, monkeypatch):
+    """A count and a fraction; the count alone."""
+    replay_by(monkeypatch, lambda path, requests: Replies(answer_object(str(path), requests)))
+    monkeypatch.setattr("export.verification.verification.LOADERS", ("object",))
+    for event, widths in ((("x0", "x1"), {"x0": 2.0}), (("x0",), {"x0": 5.0})):
+        training = TrainingSummary(10, 1, 1, 1, 1.0, dequantization=widths)
+        flow = make_flow(as_condition_columns(["c"]), event_size=len(event))
+        model = TrainedModel(
+            distribution=flow, event_columns=event, condition_columns=as_condition_columns(["c"]), training=training
+        )
+        version = export_model(model, tmp_path / str(len(event)), ExportOptions(warmup_batch_sizes=())).version_dir
+        draw = tf.saved_model.load(str(version)).signatures["sample_columns"]
+        x0 = draw(c=tf.zeros(50, tf.float64), seed=tf.range(50, dtype=tf.int64))["x0"]
+        np.testing.assert_array_equal(x0, np.round(x0 / widths["x0"]) * widths["x0"])
 
 
 def test_tensor_names_are_different_and_stable():
