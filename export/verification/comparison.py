@@ -77,24 +77,37 @@ class Comparison:
     worst: float
 
 
+RoundedWeights = Callable[[np.random.Generator], AbstractContextManager[None]]
+Asked = tuple[Function, Mapping[str, Array]]
+"""A function and what it is asked with."""
+
+
 def expect(
-    function: Function,
-    inputs: Mapping[str, Array],
-    rng: np.random.Generator,
-    rounded_weights: Callable[[np.random.Generator], AbstractContextManager[None]],
+    function: Function, inputs: Mapping[str, Array], rng: np.random.Generator, rounded_weights: RoundedWeights
 ) -> dict[str, Expectation]:
-    """The outputs of `function`, with tolerances from its own sensitivity.
+    """The outputs of one function, as `expect_all` gives them."""
+    return expect_all({"": (function, inputs)}, rng, rounded_weights)[""]
+
+
+def expect_all(
+    asked: Mapping[str, Asked], rng: np.random.Generator, rounded_weights: RoundedWeights
+) -> dict[str, dict[str, Expectation]]:
+    """The outputs of functions, by the names they are asked under, with tolerances from their own sensitivity.
 
     A row's tolerance is relative, 1e-4 (float32) or 1e-5 (float64), plus ten times what changes when inputs move by two
     units of rounding and weights, inside `rounded_weights`, by one: where the model itself magnifies rounding, in far
     tails and steep splines, an equal computation in another order does too. A computed result is the exact one of
     slightly other inputs and weights. Wrong columns or wrong weights are off by far more.
     """
-    values = function(inputs)
+    values = {name: function(inputs) for name, (function, inputs) in asked.items()}
     moved = []
     for _ in range(_PERTURBATIONS):
         with rounded_weights(rng):
-            moved.append(function(_perturbed(inputs, rng)))
+            moved.append({name: function(_perturbed(inputs, rng)) for name, (function, inputs) in asked.items()})
+    return {name: _expectations(value, [other[name] for other in moved]) for name, value in values.items()}
+
+
+def _expectations(values: Mapping[str, Array], moved: Sequence[Mapping[str, Array]]) -> dict[str, Expectation]:
     with np.errstate(invalid="ignore"):  # infinite on both sides: they are compared as they are
         spreads = {
             name: np.max([np.abs(other[name] - value) for other in moved], axis=0) for name, value in values.items()
@@ -168,11 +181,11 @@ class LiveModel:
     def __init__(self, distribution: Any) -> None:
         self.distribution = distribution
         self.dtype = np.dtype(distribution.dtype.as_numpy_dtype)
-        log_prob, inverse, forward = map(_on_arrays, (self._log_prob, self._inverse, self._forward))
+        inverse = _on_arrays(self._inverse)
         self.functions: dict[str, Function] = {
-            "log_prob": log_prob,
-            "inverse": lambda inputs: {**inverse(inputs), **log_prob(inputs)},
-            "forward": forward,
+            "log_prob": lambda inputs: {"log_prob": inverse(inputs)["log_prob"]},
+            "inverse": inverse,
+            "forward": _on_arrays(self._forward),
         }
 
     def base_draws(self, rows: int, seed: int) -> Array:
@@ -191,11 +204,11 @@ class LiveModel:
         """`[Kn]`, what stands in `conditional_input` for a null of each number among the raw columns."""
         return raw_inputs.null_values(self.distribution, columns)
 
-    def _log_prob(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {"log_prob": self.distribution.log_prob(inputs["x"], bijector_kwargs=self._kwargs(inputs))}
-
     def _inverse(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {"z": self.distribution.bijector.inverse(tf.identity(inputs["x"]), **self._kwargs(inputs))}
+        """Of one tensor x, of which TFP makes z once."""
+        x, kwargs = tf.identity(inputs["x"]), self._kwargs(inputs)
+        z = self.distribution.bijector.inverse(x, **kwargs)
+        return {"z": z, "log_prob": self.distribution.log_prob(x, bijector_kwargs=kwargs)}
 
     def _forward(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {"x": self.distribution.bijector.forward(inputs["z"], **self._kwargs(inputs))}

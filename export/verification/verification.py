@@ -25,7 +25,7 @@ from export.signatures import (
     check_signature_defs,
 )
 from export.verification.answers import ReferenceAnswers, SummaryVerification, reference_answers
-from export.verification.comparison import Comparison, Expectation, compare, expect
+from export.verification.comparison import Asked, Comparison, Expectation, compare, expect_all
 from export.verification.inputs import TYPICAL_ROWS, Function, Reference, VerificationInputs
 from export.verification.raw_columns import ColumnVerification, RawVerification
 from export.verification.replay import LOADERS, Replay, Replies, fresh_process
@@ -39,6 +39,7 @@ _OTHER_BATCHES = {_OTHER_BATCH: (-4, 1), _LARGE_BATCH: (-2, 7)}
 """Rows taken in steps, and how often: few rows and many are computed in different ways, and both are compared."""
 _IN_LARGE_BATCHES = ("inverse", "forward", _SEEDED)  # the others are these, and each costs a loader a second
 _AGAIN = " again"
+_PLACE = "where seeds lead"
 _LEAST_SHARE = 0.75
 
 
@@ -102,11 +103,9 @@ def verify(
     _check_freshness(replies, contract)
     _check_nan_rows(replies, contract)
     comparisons: list[Comparison] = []
-    places = _place_expectations(model, contract, inputs, replies)
+    of_draws = _draw_expectations(model, contract, inputs, replies)
     for loader in LOADERS:
-        draws = _draw_expectations(model, contract, inputs, replies, loader)
-        for name, place in places.items():
-            draws[name] |= place
+        draws = of_draws[loader]
         comparisons += _with_model(replies, expected | draws, loader)
         comparisons += _with_other_batch(replies, contract, expected | draws, loader)
         comparisons += _with_first_loader(replies, contract, draws, loader)
@@ -125,18 +124,17 @@ def _expectations(
     rng = np.random.default_rng(0)
     functions = {name: model.functions[name] for name in ("log_prob", "inverse", "forward")}
     functions |= answers.by_name if answers else {}
-    expected = {
-        name: expect(function, inputs.of(contract.signature(name).inputs), rng, model.rounded_weights)
-        for name, function in functions.items()
+    asked: dict[str, Asked] = {
+        name: (function, inputs.of(contract.signature(name).inputs)) for name, function in functions.items()
     }
+    if REGRESS in contract.signatures:
+        asked[REGRESS] = (_regress(model), _in_float32(inputs.of_signature(contract, REGRESS)))
+    expected = expect_all(asked, rng, model.rounded_weights)
     if "quantile" in expected:
         x = expected["quantile"]["x"]
         expected["quantile"]["x"] = dataclasses.replace(x, allowed=x.allowed + _steps(contract))
     _check_comparable(expected["log_prob"]["log_prob"])
     expected[SERVING_DEFAULT] = expected["log_prob"]
-    if REGRESS in contract.signatures:
-        features = _in_float32(inputs.of_signature(contract, REGRESS))
-        expected[REGRESS] = expect(_regress(model), features, rng, model.rounded_weights)
     return expected
 
 
@@ -214,29 +212,27 @@ def _not_finite(value: Array) -> Array:
 
 
 def _draw_expectations(
-    model: Reference, contract: Contract, inputs: VerificationInputs, replies: Replies, loader: str
-) -> dict[str, dict[str, Expectation]]:
-    """What the model says about the x of draws: their log-density."""
-    condition = {name: value for name, value in inputs.arrays.items() if name == "conditional_input"}
-    expected = {}
-    for name in _DRAWS:
-        if name in contract.signatures:
-            x = {"x": replies.output(loader, name, "x"), **condition}
-            expected[name] = expect(model.functions["log_prob"], x, np.random.default_rng(0), model.rounded_weights)
-    return expected
-
-
-def _place_expectations(
     model: Reference, contract: Contract, inputs: VerificationInputs, replies: Replies
-) -> dict[str, dict[str, Expectation]]:
-    """How far rounding moves the x that the same seeds give in another batch or loader; a draw is dear in TFP."""
-    if _SEEDED not in contract.signatures:
-        return {}
+) -> dict[str, dict[str, dict[str, Expectation]]]:
+    """By loader and signature, the log-density that the model gives the x of draws.
+
+    Of seeded ones also how far rounding moves the x that the same seeds give in another batch or loader: a draw is dear
+    in TFP, so that is asked of the z that the draws of one loader come of.
+    """
     condition = {name: value for name, value in inputs.arrays.items() if name == "conditional_input"}
-    x = {"x": replies.output(LOADERS[0], _SEEDED, "x"), **condition}
-    z = {"z": model.functions["inverse"](x)["z"], **condition}
-    place = expect(model.functions["forward"], z, np.random.default_rng(0), model.rounded_weights)["x"]
-    return {_SEEDED: {"x": dataclasses.replace(place, allowed=place.allowed + _steps(contract))}}
+    names = [name for name in _DRAWS if name in contract.signatures]
+    x = {(loader, name): {"x": replies.output(loader, name, "x"), **condition} for loader in LOADERS for name in names}
+    asked: dict[str, Asked] = {"|".join(key): (model.functions["log_prob"], drawn) for key, drawn in x.items()}
+    if _SEEDED in names:
+        z = {"z": model.functions["inverse"](x[LOADERS[0], _SEEDED])["z"], **condition}
+        asked[_PLACE] = (model.functions["forward"], z)
+    expected = expect_all(asked, np.random.default_rng(0), model.rounded_weights)
+    of_draws = {loader: {name: expected[f"{loader}|{name}"] for name in names} for loader in LOADERS}
+    if _SEEDED in names:
+        place = expected[_PLACE]["x"]
+        for by_name in of_draws.values():
+            by_name[_SEEDED]["x"] = dataclasses.replace(place, allowed=place.allowed + _steps(contract))
+    return of_draws
 
 
 def _with_model(
