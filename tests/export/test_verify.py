@@ -66,7 +66,7 @@ def test_a_right_version_passes_in_a_fresh_process(export_here):
         (name, loader) for name in read_contract(exported.version_dir).signatures for loader in ("object", "session")
     }
     for comparison in report.comparisons:
-        assert comparison.rows >= (1 if comparison.signature == "summarize" else 45)
+        assert comparison.rows >= (1 if comparison.signature.startswith("summarize") else 45)
         assert comparison.p99_error <= comparison.max_error
         assert comparison.worst < 0.5
     table = format_report(report)
