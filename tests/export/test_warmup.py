@@ -123,13 +123,13 @@ def test_no_sizes_make_no_file(export_here, tmp_path):
     [
         ((1, 0), "warmup_batch_sizes is 1, 0; expected different numbers of rows, each at least 1"),
         ((2, 2), "warmup_batch_sizes is 2, 2; expected different"),
-        (tuple(range(1, 113)), "112 sizes for 9 signatures, which makes 1008 records; TF Serving takes 1000: name 111"),
+        (tuple(range(1, 85)), "84 sizes for 12 signatures, which makes 1008 records; TF Serving takes 1000: name 83"),
     ],
 )
 def test_refused_sizes(export_here, make_flow, tmp_path, sizes, message):
     """Before anything is traced or written."""
     contract = read_contract(export_here("nested_chain").version_dir)
-    check_batch_sizes(tuple(range(1, 112)), contract, None)
+    check_batch_sizes(tuple(range(1, 84)), contract, None)
     with pytest.raises(OptionError, match=message):
         check_batch_sizes(sizes, contract, None)
     with pytest.raises(OptionError, match=message):
