@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from export.contract import BY_COLUMN, Signature, TensorSpec
 from maf.condition_encoder import ConditionEncoder
-from maf_serving.columns import NULL_INTEGER, NULL_TEXT, number_entries
+from maf_serving.columns import NULL_INTEGER, NULL_TEXT, number_entries, numbers_dtype
 
 if TYPE_CHECKING:
     from export.contract import Contract
@@ -27,6 +27,8 @@ _FEATURE_DTYPES = {"number": tf.float32, "string": tf.string, "integer": tf.int6
 
 class ConditionGraph(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     """Encodes rows of raw columns: `numbers` `[B, Kn]`, `categories` `[B, Kc]` and `null_categories` `[B, Kc]`.
+
+    Numbers are of the type that `numbers_dtype` says, of which an offset is taken off before it becomes the model's.
 
     A category's place in its vocabulary comes from a static hash table, which a SavedModel holds and every loader
     initialises. Integers are looked up as decimal text.
@@ -56,6 +58,9 @@ class ConditionGraph(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
                 categories += 1
             else:
                 value = inputs["numbers"][:, numbers]
+                if column.offset:
+                    value -= tf.constant(column.offset, tf.float64)
+                value = tf.cast(value, self._dtype)
                 null = tf.math.is_nan(value)
                 broken.append(tf.math.is_inf(value))
                 usual = tf.constant(self._null_values[numbers], self._dtype)
@@ -98,6 +103,7 @@ class RawExamples:
     def __init__(self, event_columns: Sequence[str], condition: ConditionGraph, dtype: Any) -> None:
         self.condition = condition
         self._event = tuple(event_columns)
+        self._numbers_dtype = numbers_dtype(condition.columns, tf.as_dtype(dtype).name)
         self._dtype = tf.as_dtype(dtype)
 
     def parse(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -107,7 +113,9 @@ class RawExamples:
         features = {name: tf.io.RaggedFeature(_FEATURE_DTYPES[kind]) for name, kind in kinds.items()}
         parsed = tf.io.parse_example(examples, features)
         raw = {}
-        numbers = [self._number(column.name, parsed) for column in columns if not column.is_category]
+        numbers = [
+            self._number(column.name, parsed, self._numbers_dtype) for column in columns if not column.is_category
+        ]
         categories = [column for column in columns if column.is_category]
         if numbers:
             raw["numbers"] = tf.stack(numbers, axis=1)
@@ -115,12 +123,12 @@ class RawExamples:
             raw["categories"] = tf.stack([_text(column, parsed) for column in categories], axis=1)
             nulls = [tf.equal(parsed[column.name].row_lengths(), 0) for column in categories]
             raw["null_categories"] = tf.stack(nulls, axis=1)
-        x = tf.stack([self._number(name, parsed) for name in self._event], axis=1)
+        x = tf.stack([self._number(name, parsed, self._dtype) for name in self._event], axis=1)
         return {"x": x, "conditional_input": self.condition(raw)}
 
-    def _number(self, name: str, parsed: Parsed) -> tf.Tensor:
+    def _number(self, name: str, parsed: Parsed, dtype: Any) -> tf.Tensor:
         """`[B]`, NaN for null."""
-        return tf.cast(_one_value(name, parsed[name], float("nan")), self._dtype)
+        return tf.cast(_one_value(name, parsed[name], float("nan")), dtype)
 
 
 def _text(column: ConditionColumn, parsed: Parsed) -> tf.Tensor:
@@ -205,8 +213,8 @@ class ColumnTensors:
         return of_column_tensors
 
     def _encode(self, inputs: Tensors) -> tf.Tensor:
-        dtype, names = tf.as_dtype(self._contract.dtype), self._contract.tensor_names
-        columns = self._contract.raw_condition_columns
+        columns, names = self._contract.raw_condition_columns, self._contract.tensor_names
+        dtype = numbers_dtype(columns, self._contract.dtype)
         numbers = [tf.cast(inputs[names[column.name]], dtype) for column in columns if not column.is_category]
         if self._condition is None:
             return tf.stack(numbers, axis=1)

@@ -24,6 +24,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, regression_
 
 from export.contract import REGRESS_METHOD_NAME, SERVING_DEFAULT, ConditionColumn, Contract, Signature, TensorSpec
 from export.errors import OptionError, VerificationError
+from maf_serving.columns import numbers_dtype
 
 if TYPE_CHECKING:
     from export.verification.inputs import VerificationInputs
@@ -104,7 +105,7 @@ def _raw_signatures(
     categories = [column for column in columns if column.is_category]
     raw = {}
     if len(categories) < len(columns):
-        raw["numbers"] = TensorSpec(dtype, (None, len(columns) - len(categories)))
+        raw["numbers"] = TensorSpec(numbers_dtype(columns, dtype), (None, len(columns) - len(categories)))
     if categories:
         raw["categories"] = TensorSpec("string", (None, len(categories)))
     if any(column.nullable for column in categories):

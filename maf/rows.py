@@ -17,7 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from maf.errors import DataError
-from maf.settling import SPLITS, SettledRows, SplitWriter, settle_rows
+from maf.settling import SettledRows, settle_rows
+from maf.split_writer import SPLITS, SplitWriter
 from maf.standardization import Standardization, noise_widths
 from maf.table import INTEGER, NULL_CODE, NUMBER, STRING, CategoryCodes, Table, has_type, open_files
 from maf_serving.columns import ConditionColumn, number_entries
@@ -32,7 +33,7 @@ SPLIT_STREAM = 0x5B117
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RowEncoder:
-    """Encodes rows `[B, K]`: numbers, NaN for null, and categories as places in their vocabularies.
+    """Encodes rows `[B, K]`: numbers without their offsets, NaN for null, and categories as places in vocabularies.
 
     The place after the last is that of all other values; a null category is `NULL_CODE`.
 
@@ -102,6 +103,8 @@ class RowEncoder:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rows:
     """Split rows, each `[N, D + K]`: event columns first, then raw columns of the condition as in `RowEncoder`.
+
+    The offsets of numbers are taken off.
 
     Attributes:
       training, validation, test: the splits, mapped from files.

@@ -5,15 +5,16 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from maf.errors import DataError, RunError
-from maf.standardization import Standardization, dequantized, noise_widths
+from maf.split_writer import FINE_STEPS, SPLITS, SplitWriter, type_step
+from maf.standardization import Standardization
 from maf.table import NULL_CODE, CategoryCodes
 from maf_serving.columns import ConditionColumn, encoded_columns, number_entries
 from maf_serving.moments import Moments
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 CHUNK_ROWS = 65_536
 FEWEST_NULLS = 20  # training rows from which a null can be learnt as a state of its own
-SPLITS = ("training", "validation", "test")
 FINEST_STEPS = 100  # of the model's type in a column's deviation, from which it is known well enough
 
 
@@ -34,17 +34,18 @@ def settle_rows(
 ) -> SettledRows:
     """The rows of `writer` as they are to be trained on.
 
-    Categories get their places in the vocabularies, rows with a null that is no state of its own are dropped. The files
-    are gone through once more if there is any of this in them.
+    Categories get their places in the vocabularies, rows with a null that is no state of its own are dropped, numbers
+    get their offsets. The files are gone through once more if there is any of this in them.
 
     Raises:
       DataError: if there are no rows, too many with missing values, too few for the split, an event column that is
         constant, or a conditional column without values.
     """
     columns, places = _decide(writer, config, codes, kinds)
+    columns = _with_offsets(writer, columns)
     _check_names(config.event, columns)
     written = sum(writer.counts.values())
-    if places or writer.complete < written:
+    if places or writer.complete < written or writer.is_wide:
         counts, moments = _rewrite(writer, columns, places)
     else:
         counts, moments = writer.counts, [writer.moments]
@@ -57,7 +58,7 @@ def settle_rows(
         scale=tuple(np.concatenate([each.scale for each in moments]).tolist()),
         constant=tuple(np.concatenate([each.constant for each in moments]).tolist()),
         columns=columns,
-        findings=(*_findings(writer, config, columns, places), *_coarse(writer, config, moments)),
+        findings=(*_findings(writer, config, columns, places), *_coarse(writer, config, columns, moments)),
     )
     _check(settled, writer.read, minimum, config)
     return settled
@@ -87,6 +88,24 @@ def _decide(
     return tuple(columns), places
 
 
+def _with_offsets(writer: SplitWriter, columns: tuple[ConditionColumn, ...]) -> tuple[ConditionColumn, ...]:
+    """The columns, those of them with an offset that the model's type cannot tell apart without one.
+
+    An offset is the mean, rounded to the decimal place of the deviation: a number that people can read.
+    """
+    if not writer.is_wide:
+        return columns
+    chosen = []
+    for index, (column, moments) in enumerate(zip(columns, writer.numbers, strict=True)):
+        deviation = float(moments.scale[0])
+        farthest = max(-float(moments.minimum[0]), float(moments.maximum[0]))
+        if writer.is_rounded[index] and 0 < deviation < FINE_STEPS * type_step(farthest, writer.model_dtype):
+            offset = round(float(moments.mean[0]), -math.floor(math.log10(deviation)))
+            column = dataclasses.replace(column, offset=offset)  # noqa: PLW2901
+        chosen.append(column)
+    return tuple(chosen)
+
+
 def _check_names(event: Sequence[str], columns: Sequence[ConditionColumn]) -> None:
     names = collections.Counter([*event, *encoded_columns(columns)])
     for name in (name for name, count in names.items() if count > 1):
@@ -106,7 +125,7 @@ def _rewrite(
         settled = path.with_name(f"{split}.settled")
         with settled.open("wb") as file:
             for chunk in _chunks(writer, split):
-                rows = _settled(chunk, writer.event_size, columns, places)
+                rows = _settled(chunk, writer, columns, places)
                 file.write(rows.tobytes())
                 counts[split] += len(rows)
                 for column, each in enumerate(moments if split == "training" else ()):
@@ -118,20 +137,29 @@ def _rewrite(
 
 def _chunks(writer: SplitWriter, split: str) -> Iterator[Array]:
     shape = (writer.counts[split], writer.event_size + writer.nulls.size)
+    dtype = np.dtype(np.float64) if writer.is_wide else writer.model_dtype
     if shape[0]:
-        rows = np.memmap(writer.directory / f"{split}.rows", writer.dtype, mode="r", shape=shape)
+        rows = np.memmap(writer.directory / f"{split}.rows", dtype, mode="r", shape=shape)
         for start in range(0, len(rows), CHUNK_ROWS):
             yield np.array(rows[start : start + CHUNK_ROWS])
 
 
-def _settled(rows: Array, event_size: int, columns: tuple[ConditionColumn, ...], places: Mapping[int, Array]) -> Array:
-    """`rows` `[n, D + K]` with places for codes, without those that have a null that is no state."""
+def _settled(
+    rows: Array, writer: SplitWriter, columns: tuple[ConditionColumn, ...], places: Mapping[int, Array]
+) -> Array:
+    """`rows` `[n, D + K]` with places for codes, without offsets, and without those that have a null that is no state.
+
+    In the model's type.
+    """
+    event_size = writer.event_size
+    if writer.is_wide:
+        rows[:, event_size:] -= [column.offset for column in columns]
     null = np.isnan(rows[:, event_size:])
     kept = ~(null & ~np.array([column.nullable for column in columns])).any(axis=1)
     for index, table in places.items():
         codes = np.where(null[:, index], 0, rows[:, event_size + index]).astype(np.int64)
         rows[:, event_size + index] = np.where(null[:, index], NULL_CODE, table[codes])
-    left: Array = rows[kept]
+    left: Array = rows[kept].astype(writer.model_dtype, copy=False)
     return left
 
 
@@ -186,25 +214,32 @@ def _findings(
             yield f"column {column.name!r}: {_share(nulls, rows)} are null, and left out{advice}"
 
 
-def _coarse(writer: SplitWriter, config: DataConfig, moments: Sequence[Moments]) -> Iterator[str]:
+def _coarse(
+    writer: SplitWriter, config: DataConfig, columns: Sequence[ConditionColumn], moments: Sequence[Moments]
+) -> Iterator[str]:
     """Columns of numbers that the type of the model cannot tell apart, such as seconds since 1970 in float32.
 
-    A column is standardised from its raw values in that type: what is lost there is lost to the model, in training and
-    in every answer.
+    An event column, or a conditional one that some rows have far from all others, is standardised from its raw values
+    in that type: what is lost there is lost to the model, in training and in every answer.
     """
     scale = np.concatenate([each.scale for each in moments])
     constant = np.concatenate([each.constant for each in moments])
     categories = {index + writer.event_size for index in writer.code_counts}
-    farthest = np.maximum(np.abs(writer.lowest), np.abs(writer.highest))
-    with np.errstate(over="ignore"):
-        steps = np.spacing(farthest.astype(writer.dtype)).astype(np.float64)
-    for index, name in enumerate((*config.event, *config.condition)):
+    offsets = [0.0] * writer.event_size + [column.offset for column in columns]
+    for index, (name, offset) in enumerate(zip((*config.event, *config.condition), offsets, strict=True)):
+        farthest = max(abs(writer.lowest[index]), abs(writer.highest[index]))
+        if index in categories or not np.isfinite(farthest):
+            continue
+        step = type_step(farthest, writer.model_dtype)
         spread = writer.highest[index] - writer.lowest[index] if constant[index] else scale[index]
-        if index not in categories and np.isfinite(farthest[index]) and 0 < spread < FINEST_STEPS * steps[index]:
+        what = f"values up to {farthest:g}, where {writer.model_dtype} has steps of {step:g}"
+        if offset:
+            yield f"column {name!r}: {what}; {offset:.15g} is taken off in float64 first, by the exported model too"
+        elif 0 < spread < FINEST_STEPS * step:
             yield (
-                f"warning: column {name!r} has values up to {farthest[index]:g}, where {writer.dtype} has steps of "
-                f"{steps[index]:g}, and they differ by {spread:.3g}: the model cannot tell them apart; subtract "
-                "a constant from the column, here and wherever the model is asked, or use --dtype float64"
+                f"warning: column {name!r} has {what}, and they differ by {spread:.3g}: the model cannot tell them "
+                "apart; subtract a constant from the column, here and wherever the model is asked, or use "
+                "--dtype float64"
             )
 
 
@@ -257,79 +292,3 @@ class SettledRows:
         loc[entries] = mean[numbers]
         deviation[entries] = np.where(self.constant, 1.0, scale)[numbers]
         return Standardization(mean[:d], event_scale, loc, deviation)
-
-
-class SplitWriter:
-    """Three open files, and what has gone through them.
-
-    Missing values in conditional columns are written as NaN: what becomes of them is decided when all rows are known.
-
-    Attributes:
-      directory: of the files, `training.rows` and so on.
-      dtype: of the rows.
-      event_size: D.
-      read, dropped: rows that came, and those of them not written because of a missing or an infinite value.
-      counts: rows written, by split.
-      complete: rows written that have no missing value.
-      moments: of the training rows without a missing value, `[D + K]`.
-      lowest, highest: values of the training rows as they were read, in float64, `[D + K]`.
-      nulls: missing values in training rows, by conditional column.
-      code_counts: training rows with each code, by index of the conditional column; of categories alone.
-    """
-
-    def __init__(self, directory: Path, config: DataConfig, dtype: str, seed: int, categories: tuple[int, ...]) -> None:
-        """`categories` are the indices of the conditional columns that hold codes."""
-        num_columns = len(config.event) + len(config.condition)
-        self.directory = directory
-        self.dtype = np.dtype(dtype)
-        self.event_size = len(config.event)
-        self.read = self.dropped = self.complete = 0
-        self.counts = dict.fromkeys(SPLITS, 0)
-        self.moments = Moments(num_columns)
-        self.lowest = np.full(num_columns, np.inf)
-        self.highest = np.full(num_columns, -np.inf)
-        self.nulls = np.zeros(len(config.condition), np.int64)
-        self.code_counts = {index: np.zeros(0, np.int64) for index in categories}
-        self._noise_widths = noise_widths(config)
-        self._seed = seed
-        self._files: dict[str, IO[bytes]] = {}
-        self._stack = ExitStack()
-
-    def __enter__(self) -> SplitWriter:
-        for split in SPLITS:
-            self._files[split] = self._stack.enter_context((self.directory / f"{split}.rows").open("wb"))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def write(self, batch: Array, split: Array) -> None:
-        """Appends the usable rows of `batch` `[n, D + K]` to the splits that `split` `[n]` says."""
-        with np.errstate(over="ignore"):
-            rows = batch.astype(self.dtype)
-        x, c = rows[:, : self.event_size], rows[:, self.event_size :]
-        usable = np.isfinite(x).all(axis=1) & ~np.isinf(c).any(axis=1)
-        self.read += len(rows)
-        self.dropped += int(len(rows) - usable.sum())
-        for index, name in enumerate(SPLITS):
-            chosen = rows[usable & (split == index)]
-            if name != "training":  # training rows get new noise at each step
-                chosen = dequantized(chosen, self._noise_widths, seed=(self._seed, index, self.read))
-            self._files[name].write(chosen.tobytes())
-            self.counts[name] += len(chosen)
-            complete = ~np.isnan(chosen).any(axis=1)
-            self.complete += int(complete.sum())
-            if name == "training":
-                self.moments.add(chosen[complete].astype(np.float64))
-                exact = batch[usable & (split == index)]
-                self.lowest = np.fmin(self.lowest, np.fmin.reduce(exact, axis=0, initial=np.inf))
-                self.highest = np.fmax(self.highest, np.fmax.reduce(exact, axis=0, initial=-np.inf))
-                self._count(chosen[:, self.event_size :])
-
-    def _count(self, c: Array) -> None:
-        self.nulls += np.isnan(c).sum(axis=0)
-        for index, counts in self.code_counts.items():
-            codes = c[:, index]
-            came = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=len(counts))
-            came[: len(counts)] += counts
-            self.code_counts[index] = came

@@ -1,13 +1,15 @@
 """The raw columns of a condition, and the entries of `conditional_input` that they become.
 
-A number enters as it is; a category as one entry for every value of its vocabulary, and one that all other values
-share, of which exactly one is 1; a column where null is a state of its own brings one more entry, which is 1 there.
+A number enters as it is, or as its distance from an offset where it is large beside its deviation; a category as one
+entry for every value of its vocabulary, and one that all other values share, of which exactly one is 1; a column where
+null is a state of its own brings one more entry, which is 1 there.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import keyword
+import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 
@@ -27,6 +29,8 @@ class ConditionColumn:
 
         >>> ConditionColumn(name="region", kind="string", vocabulary=("north", "south"), nullable=True).encoded_names
         ('region=north', 'region=south', 'region=<other>', 'region is null')
+        >>> ConditionColumn(name="when", offset=1_700_040_000.0).encoded_names
+        ('when - 1700040000',)
 
     Attributes:
       name: of the column.
@@ -34,15 +38,18 @@ class ConditionColumn:
       vocabulary: of a category, the values that have an entry of their own, in encoded order; any other value shares
         one entry.
       nullable: whether null is a state of its own, with an indicator; otherwise a row with a null has no density.
+      offset: of a number, what is taken off in float64 before it becomes one of the model's type: seconds since 1970
+        cannot be told apart in float32, seconds since some day of the training rows can.
 
     Raises:
-      ContractError: if kind and vocabulary do not go together.
+      ContractError: if kind and vocabulary, or kind and offset, do not go together.
     """
 
     name: str
     kind: str = "number"
     vocabulary: tuple[str, ...] | tuple[int, ...] = ()
     nullable: bool = False
+    offset: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -55,6 +62,11 @@ class ConditionColumn:
             raise ContractError(
                 f"condition column {self.name!r} is a {self.kind} with a vocabulary of {len(self.vocabulary)} values; "
                 "expected at least one for a category, none for a number"
+            )
+        if not math.isfinite(self.offset) or (self.offset and self.is_category):
+            raise ContractError(
+                f"condition column {self.name!r} is a {self.kind} with the offset {self.offset}; expected a finite "
+                "one, of numbers alone"
             )
         for value in self.vocabulary:
             self._check_value(value)
@@ -69,12 +81,23 @@ class ConditionColumn:
     @property
     def is_plain(self) -> bool:
         """Whether the column is its own encoding."""
-        return not self.is_category and not self.nullable
+        return not self.is_category and not self.nullable and not self.offset
+
+    @property
+    def measured_name(self) -> str:
+        """What a value is of, once the offset is taken off."""
+        if not self.offset:
+            return self.name
+        return f"{self.name} {'-' if self.offset > 0 else '+'} {abs(self.offset):.15g}"
 
     @property
     def encoded_names(self) -> tuple[str, ...]:
         """Names of the column's entries of `conditional_input`, in order."""
-        values = [f"{self.name}={value}" for value in (*self.vocabulary, OTHER)] if self.is_category else [self.name]
+        values = (
+            [f"{self.name}={value}" for value in (*self.vocabulary, OTHER)]
+            if self.is_category
+            else [self.measured_name]
+        )
         return (*values, *([f"{self.name} is null"] if self.nullable else []))
 
     def _check_value(self, value: object) -> None:
@@ -144,3 +167,8 @@ def number_entries(columns: Sequence[ConditionColumn]) -> list[int]:
         entries += [] if column.is_category else [place]
         place += len(column.encoded_names)
     return entries
+
+
+def numbers_dtype(columns: Iterable[ConditionColumn], dtype: str) -> str:
+    """The type of the numbers that `encode_condition` takes: the model's, or float64 if one has an offset."""
+    return "float64" if any(column.offset for column in columns) else dtype

@@ -32,6 +32,7 @@ from maf_serving.arrow_columns import (
     to_categories,
     to_floats,
 )
+from maf_serving.columns import numbers_dtype
 from maf_serving.errors import UsageError, did_you_mean
 from maf_serving.model_inputs import RawColumn, RawCondition
 from maf_serving.rejection import RejectedRows, reject
@@ -260,7 +261,10 @@ class _ReadCondition:
 
 
 def _read_condition(batch: pa.RecordBatch, columns: Sequence[RawColumn], dtype: str) -> _ReadCondition:
-    """Reads the columns of a batch; `dtype` is the model's. Cost: a pass over each column, no loop over rows."""
+    """Reads the columns of a batch; `dtype` is the model's. Cost: a pass over each column, no loop over rows.
+
+    Numbers with an offset are checked without it, and left as they are: the model takes it off.
+    """
     faults: dict[str, Faults] = {}
     unknown: dict[str, Mask] = {}
     numbers: list[Floats] = []
@@ -279,7 +283,7 @@ def _read_condition(batch: pa.RecordBatch, columns: Sequence[RawColumn], dtype: 
             faults[raw.name] = found
     inputs: dict[str, npt.NDArray[Any]] = {}
     if numbers:
-        inputs["numbers"] = np.stack(numbers, axis=1)
+        inputs["numbers"] = np.stack(numbers, axis=1, dtype=numbers_dtype((raw.column for raw in columns), dtype))
     if categories:
         inputs["categories"] = np.stack(categories, axis=1)
     if any(raw.column.is_category and raw.column.nullable for raw in columns):
@@ -291,12 +295,15 @@ def _read_numbers(column: pa.Array, raw: RawColumn, dtype: str) -> tuple[Floats,
     floats = to_floats(column)
     # A number too large for float32 becomes infinite, and is rejected for it.
     with np.errstate(over="ignore"):
-        converted: Floats = floats.astype(dtype)
+        if raw.column.offset:
+            floats = floats.astype(np.float64)
+        converted: Floats = (floats - raw.column.offset).astype(dtype)
+    values = floats if raw.column.offset else converted
     if np.isfinite(converted).all():
-        return converted, {}
+        return values, {}
     faults = find_faults(column, floats, converted)
     states = {Fault.NULL, Fault.NAN} if raw.column.nullable else set()
-    return converted, {fault: mask for fault, mask in faults.items() if fault not in states and mask.any()}
+    return values, {fault: mask for fault, mask in faults.items() if fault not in states and mask.any()}
 
 
 def _read_categories(column: pa.Array, raw: RawColumn) -> tuple[npt.NDArray[Any], Mask, Mask, Faults]:

@@ -16,7 +16,7 @@ import tensorflow as tf
 from export.contract import BY_COLUMN, Contract
 from export.signatures import signature_features
 from maf.condition_encoder import ConditionEncoder
-from maf_serving.columns import NULL_INTEGER, NULL_TEXT, OTHER, ConditionColumn, number_entries
+from maf_serving.columns import NULL_INTEGER, NULL_TEXT, OTHER, ConditionColumn, number_entries, numbers_dtype
 
 Array = np.ndarray[Any, Any]
 TYPICAL_ROWS = 128
@@ -128,12 +128,14 @@ class RawRows:
 
     Attributes:
       columns: the raw columns, in order.
-      numbers: `[N, Kn]` of the model's dtype, NaN for null.
+      numbers: `[N, Kn]` of the dtype that `encode_condition` takes, NaN for null.
       categories: `[N, Kc]` of `bytes` objects, integers as decimal text; anything for null.
       null_categories: `[N, Kc]`, which are null.
+      dtype: of the model.
     """
 
     columns: Sequence[ConditionColumn]
+    dtype: Any
     numbers: Array
     categories: Array
     null_categories: Array
@@ -144,7 +146,7 @@ class RawRows:
         return dataclasses.replace(self, **values)
 
     def in_float32(self) -> RawRows:
-        """The numbers as a `tf.Example` holds them, in the model's dtype."""
+        """The numbers as a `tf.Example` holds them, in the dtype that they have here."""
         return dataclasses.replace(self, numbers=self.numbers.astype(np.float32).astype(self.numbers.dtype))
 
     @property
@@ -176,10 +178,11 @@ class RawRows:
                 one_hot = places[:, np.newaxis] == np.arange(len(known) + 1)
                 pieces.append(one_hot & ~null[:, np.newaxis])
             else:
-                pieces.append(np.where(null, next(usual), values)[:, np.newaxis])
+                numbers = (values - column.offset).astype(self.dtype)
+                pieces.append(np.where(null, next(usual), numbers)[:, np.newaxis])
             if column.nullable:
                 pieces.append(null[:, np.newaxis])
-        return np.concatenate(pieces, axis=1).astype(self.numbers.dtype)
+        return np.concatenate(pieces, axis=1).astype(self.dtype)
 
     def examples(self, event_columns: Sequence[str], x: Array) -> Array:
         """`[N]` serialized `tf.Example`s of these rows and x `[N, D]`, floats rounded to float32; null is absent."""
@@ -205,7 +208,8 @@ class RawRows:
 def draw_raw_rows(columns: Sequence[ConditionColumn], conditions: Array, rng: np.random.Generator) -> RawRows:
     """Raw rows with the numbers of `conditions` `[N, C]`; categories, known and unknown, and nulls at random."""
     rows = len(conditions)
-    numbers = conditions[:, number_entries(columns)].copy()
+    numbers = conditions[:, number_entries(columns)].astype(numbers_dtype(columns, conditions.dtype.name))
+    numbers += np.array([column.offset for column in columns if not column.is_category], numbers.dtype)
     nullable = [column.nullable for column in columns if not column.is_category]
     numbers[(rng.random(numbers.shape) < _NULL_SHARE) & np.array(nullable, bool)] = np.nan
     categories = [column for column in columns if column.is_category]
@@ -215,7 +219,7 @@ def draw_raw_rows(columns: Sequence[ConditionColumn], conditions: Array, rng: np
         values[:, place] = [known[draw] for draw in rng.integers(len(known), size=rows)]
     nullable = [column.nullable for column in categories]
     null = (rng.random(values.shape) < _NULL_SHARE) & np.array(nullable, bool)
-    return RawRows(columns=columns, numbers=numbers, categories=values, null_categories=null)
+    return RawRows(columns=columns, dtype=conditions.dtype, numbers=numbers, categories=values, null_categories=null)
 
 
 def null_numbers(columns: Sequence[ConditionColumn], dtype: Any) -> RawRows:
@@ -224,7 +228,8 @@ def null_numbers(columns: Sequence[ConditionColumn], dtype: Any) -> RawRows:
     categories = [str(unknown(column)).encode() for column in columns if column.is_category]
     return RawRows(
         columns=columns,
-        numbers=np.where(np.array([nullable], bool), np.nan, 0).astype(dtype),
+        dtype=dtype,
+        numbers=np.where(np.array([nullable], bool), np.nan, 0).astype(numbers_dtype(columns, np.dtype(dtype).name)),
         categories=np.array([categories], object),
         null_categories=np.zeros((1, len(categories)), bool),
     )

@@ -42,6 +42,22 @@ def test_plain_numbers_leave_the_contract_as_it_was():
     assert contract.raw_condition_columns == (ConditionColumn(name="c0"),)
 
 
+@pytest.mark.parametrize(("offset", "name"), [(1.7e9, "when - 1700000000"), (-0.25, "when + 0.25"), (0.0, "when")])
+def test_an_offset_is_in_the_name_of_the_entry(offset, name):
+    column = ConditionColumn(name="when", offset=offset)
+    assert column.encoded_names == (name,)
+    assert column.is_plain == (not offset)
+
+
+def test_a_contract_tells_offsets_where_there_are_some_alone():
+    """So that who knows none reads all that has none."""
+    columns = (*COLUMNS, ConditionColumn(name="when", offset=1.7e9))
+    contract = make_contract(conditional_columns=(*ENCODED, "when - 1700000000"), condition_columns=columns)
+    assert Contract.from_json(contract.to_json()) == contract
+    told = json.loads(contract.to_json())["condition_columns"]
+    assert [column.get("offset") for column in told] == [None, None, None, None, 1.7e9]
+
+
 REFUSED = {
     "a kind": ({"kind": "text"}, "condition column 'a' is of kind 'text'; expected one of number, string, integer"),
     "a number with a vocabulary": ({"vocabulary": ("x",)}, "is a number with a vocabulary of 1 values"),
@@ -51,6 +67,11 @@ REFUSED = {
     "a large integer": ({"kind": "integer", "vocabulary": (2**63,)}, "expected a 64-bit integer"),
     "a value twice": ({"kind": "integer", "vocabulary": (1, 1)}, "repeats values"),
     "the name of the rest": ({"kind": "string", "vocabulary": ("<other>",)}, "'<other>' in its vocabulary; that names"),
+    "a category with an offset": (
+        {"kind": "string", "vocabulary": ("x",), "offset": 1.0},
+        "is a string with the offset 1.0; expected a finite one, of numbers alone",
+    ),
+    "no offset at all": ({"offset": float("nan")}, "with the offset nan; expected a finite one"),
     "no name": ({"name": ""}, "column name '' is not a name"),
 }
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -121,14 +123,89 @@ def test_moments_over_batches_equal_moments_of_all_rows():
 
 @pytest.mark.parametrize(
     ("spread", "dtype", "told"),
-    [(3_600, "float32", True), (30, "float32", True), (3_600, "float64", False), (3e7, "float32", False)],
+    [(3_600, "float32", True), (30, "float32", False), (3_600, "float64", False), (3e7, "float32", False)],
 )
-def test_seconds_since_1970_that_float32_cannot_tell_apart_are_said(tmp_path, spread, dtype, told):
+def test_events_that_float32_cannot_tell_apart_are_said(tmp_path, spread, dtype, told):
     rng = np.random.default_rng(0)
     when = 1.7e9 + rng.uniform(0, spread, 2_000)
-    rows = split(tmp_path, config(write(tmp_path / "a.parquet", rng.normal(size=2_000), when)), dtype=dtype)
-    lines = [line for line in rows.findings if "cannot tell them apart" in line]
+    data = config(write(tmp_path / "a.parquet", when, rng.normal(size=2_000)))
+    if spread == 30:
+        with pytest.raises(
+            DataError, match=r"event column 'y' is constant, 1\.7e\+09 in every training row; leave it out"
+        ):
+            split(tmp_path, data, dtype=dtype)
+        return
+    lines = [line for line in split(tmp_path, data, dtype=dtype).findings if "cannot tell them apart" in line]
     assert len(lines) == told
     if told:
-        assert lines[0].startswith("warning: column 'c' has values up to 1.7e+09, where float32 has steps of 128, and")
+        assert lines[0].startswith("warning: column 'y' has values up to 1.7e+09, where float32 has steps of 128, and")
         assert lines[0].endswith("or use --dtype float64")
+
+
+@pytest.mark.parametrize(
+    ("spread", "dtype", "offset"),
+    [
+        (30, "float32", 1_700_000_015),
+        (86_400, "float32", 1_700_040_000),
+        (86_400, "float64", 0),
+        (3e7, "float32", 0),
+    ],
+)
+def test_seconds_since_1970_get_an_offset_where_float32_needs_one(tmp_path, spread, dtype, offset):
+    rng = np.random.default_rng(0)
+    when, y = 1.7e9 + rng.uniform(0, spread, 2_000), np.arange(2_000.0)
+    data = config(write(tmp_path / "a.parquet", y, when))
+    rows = split(tmp_path, data, dtype=dtype)
+    (column,) = rows.columns
+    assert column.offset == offset
+    together = np.concatenate([rows.training, rows.validation, rows.test])
+    assert together.dtype == dtype
+    together = together[together[:, 0].argsort()]
+    np.testing.assert_array_equal(together[:, 1], (when - offset).astype(dtype))
+    np.testing.assert_allclose(rows.standardization.condition_loc, rows.training[:, 1].mean(dtype=np.float64))
+    assert rows.constant == ()
+    said = [line for line in rows.findings if "is taken off in float64 first" in line]
+    assert len(said) == bool(offset)
+    # a run's offset is kept when its rows are read again, whatever they are
+    known = dataclasses.replace(data, condition_columns=rows.columns)
+    again = split_table(known, tmp_path / "again", dtype=dtype, seed=0)
+    np.testing.assert_array_equal(again.training, rows.training)
+    assert again.columns == rows.columns
+
+
+def test_offsets_go_with_nulls_categories_and_rows_that_are_left_out(tmp_path):
+    rng = np.random.default_rng(0)
+    when, kind = 1.7e9 + rng.uniform(0, 600, 3_000), rng.choice(["a", "b"], 3_000)
+    y = np.arange(3_000.0)
+    y[5] = np.nan
+    columns = {"y": y, "when": pa.array(when, mask=rng.random(3_000) < 0.2), "kind": kind}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    data = DataConfig(data=(str(tmp_path / "a.parquet"),), event=("y",), condition=("kind", "when"))
+    rows = split(tmp_path, data, dtype="float32")
+    assert [column.offset for column in rows.columns] == [0, pytest.approx(1_700_000_300, abs=100)]
+    assert rows.columns[1].nullable
+    assert rows.dropped == 1
+    known = ~np.isnan(rows.training[:, 2])
+    wanted = (when - rows.columns[1].offset).astype(np.float32)[rows.training[known, 0].astype(int)]
+    np.testing.assert_array_equal(rows.training[known, 2], wanted)
+    assert set(np.unique(rows.training[:, 1])) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [16_000_000 + np.arange(500) % 7, np.full(500, 0.1), 2000 + np.arange(500) % 24, np.full(500, np.pi * 1e9)],
+)
+def test_numbers_that_float32_holds_or_that_never_change_get_no_offset(tmp_path, values):
+    rows = split(tmp_path, config(write(tmp_path / "a.parquet", np.arange(500.0), values)), dtype="float32")
+    assert rows.columns[0].offset == 0
+    np.testing.assert_array_equal(np.sort(rows.training[:, 1]), np.sort(rows.training[:, 1].astype(np.float32)))
+
+
+def test_a_file_a_day_gets_the_offset_of_all_days(tmp_path):
+    """The first rows alone, which are equal, do not say how far the others are."""
+    files = []
+    for day in range(4):
+        when = np.full(300, 1.7e9 + 300.5 * day)
+        files.append(write(tmp_path / f"{day}.parquet", np.arange(300.0), when))
+    (column,) = split(tmp_path, config(*files), dtype="float32").columns
+    assert column.offset == pytest.approx(1_700_000_450, abs=100)

@@ -103,3 +103,26 @@ def test_plain_conditions_and_points_of_base_space_are_stacked():
 def test_columns_that_cannot_serve_are_refused(schema, message):
     with pytest.raises(UsageError, match=message):
         check_columns(pa.schema(schema), inputs(), where="the table")
+
+
+def test_a_number_with_an_offset_stays_as_it_is_and_is_checked_without():
+    when = ConditionColumn(name="when", offset=3.402823e38)
+    columns = {
+        "price": [1.0, 2.0, 3.0],
+        "when": [3.402824e38, -3.4e38, None],
+        "age": [30.5, 0.1, 1.0],
+        "region": [None] * 3,
+    }
+    good, reasons = split(columns, inputs(condition=(when, AGE, REGION)))
+    numbers = good.condition.inputs["numbers"]
+    assert numbers.dtype == np.float64
+    np.testing.assert_array_equal(numbers, [[3.402824e38, 30.5]])
+    assert reasons == {11: "when: overflow: -3.4e+38 does not fit float32", 12: "when: null"}
+
+
+def test_a_column_of_float32_has_its_offset_taken_off_in_float64():
+    when = ConditionColumn(name="when", offset=1_700_040_000.0)
+    columns = {"price": [1.0], "when": pa.array([1.70004e9], pa.float32()), "age": [1.0], "region": ["north"]}
+    good, reasons = split(columns, inputs(condition=(when, AGE, REGION)))
+    assert not reasons
+    assert good.condition.inputs["numbers"][0, 0] == np.float32(1.70004e9)

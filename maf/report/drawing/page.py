@@ -69,7 +69,7 @@ def _number(report: Report, name: str, where: str, index: int, null_share: float
 
 
 def _name(column: ConditionColumn, null_share: float) -> str:
-    return f"{column.name} (null in {percent(null_share)})" if column.nullable else column.name
+    return f"{column.measured_name} (null in {percent(null_share)})" if column.nullable else column.measured_name
 
 
 def _categories(report: Report) -> list[Element]:
@@ -162,9 +162,10 @@ def _encoding_command(report: Report, name: str) -> dict[str, str]:
     if report.rows.condition is None:
         return {}
     columns, values = report.rows.condition.columns, report.rows.c[0].tolist()
-    numbers = [value for column, value in zip(columns, values, strict=True) if not column.is_category]
+    raw = _rounded(values)
+    numbers = [value + each.offset for each, value in zip(columns, raw, strict=True) if not each.is_category]
     categories = [(column, int(value)) for column, value in zip(columns, values, strict=True) if column.is_category]
-    instance: dict[str, list[Any]] = {"numbers": _rounded(numbers)} if numbers else {}
+    instance: dict[str, list[Any]] = {"numbers": numbers} if numbers else {}
     if categories:
         instance["categories"] = [str((*column.vocabulary, OTHER)[place]) for column, place in categories]
     if any(column.nullable for column, _ in categories):

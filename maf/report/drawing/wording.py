@@ -37,8 +37,8 @@ def values_of(column: ConditionColumn, values: Array, middle: float) -> str:
     """The range of `values` `[n]`; of a category, how many of them are as in the middle."""
     if column.is_category or np.isnan(middle):
         alike = np.isnan(values) if np.isnan(middle) else values == middle
-        return f"{column.name} {value_of(column, middle)} in {percent(float(alike.mean()))}"
-    return f"{column.name} from {number(float(np.nanmin(values)), 3)} to {number(float(np.nanmax(values)), 3)}"
+        return f"{column.measured_name} {value_of(column, middle)} in {percent(float(alike.mean()))}"
+    return f"{column.measured_name} from {number(float(np.nanmin(values)), 3)} to {number(float(np.nanmax(values)), 3)}"
 
 
 def categories_of(column: ConditionColumn, shares: Array) -> str:
