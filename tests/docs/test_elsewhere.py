@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import subprocess
 import tarfile
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from maf_serving.model_spec import VersionPolicy
 from serving_config.local_server.model_config import ModelConfig
@@ -39,9 +41,47 @@ def test_the_requests_are_answered_with_a_number_for_each_row(server):
 
 @pytest.mark.parametrize("language", ["go", "java"])
 def test_the_programs_send_the_request_of_the_page(language):
-    (program,) = blocks(language)
+    program = blocks(language)[0]
     assert blocks("json")[1].strip() in program
     assert '"http://localhost:8501/v1/models/demo:predict"' in program
+
+
+CLIENTS = ROOT / "examples" / "clients"
+PROGRAMS = {
+    "go": (CLIENTS / "go" / "main.go", r'predict\("(\w+)", map\[string\]\*tfs.TensorProto\{(.*?)\}\)'),
+    "java": (CLIENTS / "java/src/main/java/Forecast.java", r'predict\(channel, "(\w+)", Map.of\((.*?)\)\);'),
+}
+
+
+@pytest.mark.parametrize("language", PROGRAMS)
+def test_the_grpc_programs_ask_what_an_export_answers(language):
+    """Of one event column, price, and one number, season; those of a raw column have 64 bits."""
+    path, calls = PROGRAMS[language]
+    program = path.read_text(encoding="utf-8").replace('predict("log_prob_columns", raw)', "")
+    found = {signature: set(re.findall(r'"(\w+)"', inputs)) for signature, inputs in re.findall(calls, program)}
+    if language == "go":
+        (raw,) = re.findall(r"raw := map\[string\]\*tfs.TensorProto\{(.*?)\}\n", program)
+        found["log_prob_columns"] = set(re.findall(r'"(\w+)"', raw))
+    assert found == {
+        "log_prob": {"x", "conditional_input"},
+        "sample_with_seed": {"conditional_input", "seed"},
+        "quantile": {"probability", "conditional_input"},
+        "summarize": {"conditional_input", "seed"},
+        "log_prob_columns": {"price", "season"},
+    }
+    excerpt = blocks(language)[1].strip()
+    assert excerpt in program
+    assert "DT_DOUBLE" in program
+    assert '"localhost:8500"' in program
+
+
+def test_the_messages_of_a_call_are_those_of_six_files(tmp_path, capsys):
+    runpy.run_path(str(CLIENTS / "protos.py"))["main"](str(tmp_path / "protos.pb"))
+    names = capsys.readouterr().out.split()
+    assert len(names) == 6
+    assert names[-1] == "tensorflow_serving/apis/predict.proto"
+    files = FileDescriptorSet.FromString((tmp_path / "protos.pb").read_bytes())
+    assert [file.name for file in files.file if not file.name.startswith("google/")] == names
 
 
 def test_the_archive_holds_the_directory_of_the_model_with_its_versions(tmp_path):

@@ -117,6 +117,9 @@ def test_a_quantile_is_the_same_at_every_door(models, server, path):
     instances = [{"probability": 0.9, "conditional_input": row} for row in ENCODED.tolist()]
     told = post(server, "line", {"signature_name": "quantile", "instances": instances})
     answers["REST"] = np.array(told["predictions"])[:, 0]
+    named = [{"c": c, "region": region or "<null>", "probability": 0.9} for c, region in zip(C, REGION, strict=True)]
+    told = post(server, "line", {"signature_name": "quantile_columns", "instances": named})
+    answers["REST by names"] = np.array(told["predictions"])
     for address in addresses(server):
         with Client("line", **address, rows_per_request=3) as client:
             raw = {"c": C, "region": REGION}
@@ -148,6 +151,9 @@ def test_a_summary_is_the_same_at_every_door(models, server, path, name):
         np.testing.assert_allclose(flat(outputs, size), expected, atol=1e-5)
     body = {key: value.tolist() for key, value in inputs.items()}
     told = post(server, name, {"signature_name": "summarize", "inputs": body})["outputs"]
+    np.testing.assert_allclose(flat(told, size), expected, atol=1e-5)
+    by_name = {"c": C.tolist(), "region": [region or "<null>" for region in REGION], "seed": body["seed"]}
+    told = post(server, name, {"signature_name": "summarize_columns", "inputs": by_name})["outputs"]
     np.testing.assert_allclose(flat(told, size), expected, atol=1e-5)
     for address in addresses(server):
         with Client(name, **address, rows_per_request=3) as client:
