@@ -7,12 +7,13 @@ They come from the package `tensorflow-serving-api`; its sources are in github.c
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from tensorflow_serving.apis import predict_pb2
 
 
-def add_file(files: FileDescriptorSet, descriptor) -> None:
+def add_file(files: FileDescriptorSet, descriptor: Any) -> None:
     """Adds what a file imports, and then the file, each once."""
     if descriptor.name in [file.name for file in files.file]:
         return
