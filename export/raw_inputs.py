@@ -20,7 +20,6 @@ Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, tf.Tensor]
 Function = Callable[[Tensors], Tensors]
 Parsed = Mapping[str, Any]
-TAKEN_NAMES = ("seed", "probability", "log_prob", "cdf")  # what signatures by column call other tensors
 _COLUMN_DTYPES = {"number": "float64", "string": "string", "integer": "int64"}
 _FEATURE_DTYPES = {"number": tf.float32, "string": tf.string, "integer": tf.int64}
 

@@ -30,7 +30,6 @@ from export.contract import (
 from export.errors import ExportWarning, ModelError, PublishError
 from export.publish import LocalBase, RemoteBase, open_base
 from export.raw_inputs import (
-    TAKEN_NAMES,
     ColumnTensors,
     ConditionGraph,
     RawExamples,
@@ -52,7 +51,7 @@ from export.verification.inputs import draw_inputs, typical_conditions
 from export.verification.replay import fresh_process
 from export.verification.verification import VerificationReport, verify
 from maf_serving.batching import BATCHING_PATH, BatchingParameters
-from maf_serving.columns import as_condition_columns, tensor_names
+from maf_serving.columns import TAKEN_NAMES, as_condition_columns, tensor_names
 from maf_serving.command import sigterm_raises, silent
 from maf_serving.errors import one_line
 

@@ -19,6 +19,7 @@ CONDITION_KINDS = ("number", "string", "integer")
 OTHER = "<other>"
 NULL_TEXT = "<null>"
 NULL_INTEGER = -(2**63)
+TAKEN_NAMES = ("seed", "probability", "log_prob", "cdf")  # what signatures by column call other tensors
 
 _LEAST_INT64, _GREATEST_INT64 = -(2**63), 2**63 - 1
 

@@ -171,12 +171,13 @@ def _parser() -> argparse.ArgumentParser:
     model("--model_name", required=True, metavar="NAME", help="the server's name of the model")
     model("--version", type=int, metavar="N", help="by default the newest that the server has")
     model("--version_label", metavar="LABEL", help="such as stable, instead of --version")
-    columns = parser.add_argument_group("columns (a server does not know their names)").add_argument
+    columns = parser.add_argument_group("columns").add_argument
     columns(
         "--model",
         type=Path,
         metavar="DIR",
-        help="exported version or directory of versions, whose contract names them; default: models/MODEL_NAME",
+        help="exported version or directory of versions, whose contract names them; default: models/MODEL_NAME if it "
+        "is there, else what the server says, of a model that takes columns by name",
     )
     columns("--contract", type=Path, metavar="JSON", help="a contract.json")
     columns(

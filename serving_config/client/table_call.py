@@ -111,7 +111,7 @@ def open_client(options: CallOptions) -> Client:
 
 def _plan(options: CallOptions, table: TableFile, client: Client) -> _Call:
     """Which columns are read, and how. Raises `UsageError` if they do not fit."""
-    columns = resolve_columns(options, table.schema.names, note=say)
+    columns = resolve_columns(options, table.schema.names, note=say, ask=client.metadata)
     questions = row_questions(options, columns, lambda *names: _dtype(client, *names))
     inputs = questions[0].inputs
     untyped = () if table.is_typed else table.schema.names
@@ -237,10 +237,10 @@ class _Call:
         inputs: dict[str, Any] = dict(rows.inputs)
         for name, value in question.constants.items():
             inputs[name] = np.full(len(rows), value, question.inputs.dtype)
-        if question.signature_name != "summarize":
+        if self.options.operation != "summarize":
             return self.client.predict(question.signature_name, inputs)
         inputs["seed"] = draw_seeds(self._keys(rows), np.zeros(len(rows), np.int64))
-        return self.client.predict("summarize", inputs, rows_per_request=ROWS_PER_SUMMARY)
+        return self.client.predict(question.signature_name, inputs, rows_per_request=ROWS_PER_SUMMARY)
 
     def _draw(self, rows: ScoreableRows, output: TableOutput) -> None:
         """The draws of a batch: all of the first row, then all of the second."""
@@ -255,8 +255,9 @@ class _Call:
         if asked:
             (draws,) = asked
             inputs, numbers, columns, places = dict(draws.inputs), draws.numbers, draws.columns, draws.rows
-        drawn = self.client.predict("sample_with_seed", inputs)
-        x, log_prob = drawn["x"], drawn["log_prob"]
+        drawn = self.client.predict(self.questions[0].signature_name, inputs)
+        served = self.columns.served
+        x, log_prob = drawn["x"] if served is None else served.points(drawn), drawn["log_prob"]
         finite = np.isfinite(x).all(axis=1) & np.isfinite(log_prob)
         if not finite.all():
             reasons = [f"draw {number}: {NOT_FINITE}" for number in numbers[~finite]]
@@ -278,6 +279,8 @@ class _Call:
         return row_keys_of_values(self.options.seed, values.to_pylist())
 
     def _encoded(self, rows: ScoreableRows) -> ScoreableRows:
+        if self.columns.served is not None:
+            return self.columns.served.rows(rows)
         return encode_rows(rows, self.client.predict)
 
     def _join(self, columns: pa.RecordBatch, values: dict[str, Any]) -> pa.RecordBatch:

@@ -1,6 +1,6 @@
 """Which columns of a table go into a model, and what becomes of its answers.
 
-A server knows how many there are, and not their names: a contract or the caller says that.
+A contract or the caller says their names, or the server, of a model that takes a tensor for each column.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from export.contract import (
 from maf_serving.answers import LOG_PROB, RowQuestion, level_name
 from maf_serving.columns import ConditionColumn
 from maf_serving.model_inputs import CONDITIONAL_INPUT, make_inputs, renamed_columns
+from serving_config.client.served_columns import ServedColumns
 from serving_config.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from serving_config.client.options import CallOptions
+    from serving_config.client.transport import ModelMetadata
 
 _INPUTS = {
     "log_prob": ("x", CONDITIONAL_INPUT),
@@ -52,6 +54,7 @@ class Columns:
       raw_condition: the columns that those are made of, where they are others.
       dtype: of the model, where a contract says it.
       contract: the contract, if there is one.
+      served: what the server says of them, if nobody else does.
     """
 
     event: tuple[str, ...]
@@ -59,6 +62,7 @@ class Columns:
     raw_condition: tuple[ConditionColumn, ...] = ()
     dtype: str | None = None
     contract: Contract | None = None
+    served: ServedColumns | None = None
 
     @property
     def base(self) -> tuple[str, ...]:
@@ -66,23 +70,28 @@ class Columns:
         return tuple(f"z_{name}" for name in self.event)
 
 
-def resolve_columns(options: CallOptions, in_file: Sequence[str], *, note: Callable[[str], None]) -> Columns:
+def resolve_columns(
+    options: CallOptions,
+    in_file: Sequence[str],
+    *,
+    note: Callable[[str], None],
+    ask: Callable[[], ModelMetadata],
+) -> Columns:
     """The columns that the contract or the flags name.
 
-    Without either, `models/<model_name>` is the model if it is there, and `note` is told so.
+    Without either, `models/<model_name>` is the model if it is there, else the server is asked with `ask`; `note` is
+    told so.
 
     Raises:
-      UsageError: neither names them, both do, or the contract cannot be read.
+      UsageError: nothing names them, or too much does, or the contract cannot be read.
     """
     named = bool(options.event_columns or options.conditional_columns)
     given = (options.model is not None) + (options.contract is not None) + named
     usual = MODELS_DIR / options.model_spec.name
-    if given > 1 or (not given and not usual.is_dir()):
-        raise UsageError(
-            f"which columns of {options.input_path} ({', '.join(in_file)}) go into the model? A server does not know "
-            "names; say --model DIR (an exported version), or --contract FILE, or --event COLUMNS "
-            f"--condition COLUMNS; {'more than one' if given else 'none'} of them came"
-        )
+    if given > 1:
+        raise _which(options, in_file, "They were named more than once", "more than one")
+    if not given and not usual.is_dir():
+        return _ask_server(options, in_file, ask(), note)
     try:
         if named:
             check_column_names(options.event_columns, options.conditional_columns)
@@ -102,6 +111,25 @@ def resolve_columns(options: CallOptions, in_file: Sequence[str], *, note: Calla
         names = f"{', '.join(columns.event)} | {', '.join(raw)}"
         note(f"columns {names}: from {source}; --model names another")
     return columns
+
+
+def _ask_server(
+    options: CallOptions, in_file: Sequence[str], metadata: ModelMetadata, note: Callable[[str], None]
+) -> Columns:
+    served = ServedColumns.of(metadata, in_file, options.rename)
+    model = f"version {metadata.version} of model {metadata.name}"
+    if served is None:
+        raise _which(options, in_file, f"The server knows no names: {model} has no log_prob_columns", "none")
+    condition = tuple(column.name for column in served.condition)
+    note(f"columns {', '.join(served.event)} | {', '.join(condition)}: as the server has them, of {model}")
+    return Columns(served.event, condition, served.condition, "float64", served=served)
+
+
+def _which(options: CallOptions, in_file: Sequence[str], why: str, came: str) -> UsageError:
+    return UsageError(
+        f"which columns of {options.input_path} ({', '.join(in_file)}) go into the model? {why}; say --model DIR (an "
+        f"exported version), or --contract FILE, or --event COLUMNS --condition COLUMNS; {came} of them came"
+    )
 
 
 def row_questions(options: CallOptions, columns: Columns, dtype: Callable[[str, str], str]) -> list[RowQuestion]:
@@ -125,6 +153,8 @@ def row_questions(options: CallOptions, columns: Columns, dtype: Callable[[str, 
             "the model has no conditional columns, so there is nothing to read from --input; ask from Python with "
             "Client.sample(num_samples=...), Client.summarize() or Client.quantile(0.9)"
         )
+    if columns.served is not None and signature_name != "summarize":
+        columns.served.signature_name(signature_name)  # which says that there is none
     if columns.contract is not None and signature_name in {*ONE_COLUMN, *SEVERAL_COLUMNS}:
         columns.contract.signature(signature_name)  # which says why there is none
     inputs = make_inputs(
@@ -134,6 +164,8 @@ def row_questions(options: CallOptions, columns: Columns, dtype: Callable[[str, 
         encodes=bool(columns.raw_condition),
         dtype=columns.dtype or dtype(signature_name, needed[0]),
     )
+    if columns.served is not None and signature_name != "summarize":
+        return columns.served.questions(signature_name, inputs, options.levels)
     outputs: dict[str, dict[str, tuple[str, ...]]] = {
         "log_prob": {LOG_PROB: (LOG_PROB,)},
         "inverse": {"z": columns.base, LOG_PROB: (LOG_PROB,)},

@@ -193,6 +193,58 @@ def test_probabilities_are_the_same_at_every_door(models, server, path, name):
         np.testing.assert_allclose(as_matrix(table, names), in_python, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["line", "plane"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("log_prob",),
+        ("sample", "--num_samples", "3", "--seed", "7"),
+        ("summarize", "--seed", "7"),
+        ("quantile", "--levels", "0.05,0.9"),
+        ("cdf",),
+    ],
+    ids=lambda more: more[0],
+)
+def test_a_server_tells_the_columns_of_its_model(models, server, path, name, more, monkeypatch, capsys):
+    monkeypatch.chdir(path.parent)  # where there is no models/line
+    for address in addresses(server):
+        ((flag, value),) = address.items()
+        told = [f"--{flag}", value, "--model_name", name, "--input", str(path), "--rows_per_request", "3"]
+        asked = [more[0], *told, "--output", "told.parquet", "--overwrite", *more[1:]]
+        if more[0] == "summarize" or (name == "plane" and more[0] in {"quantile", "cdf"}):
+            which = (
+                "summarize needs the levels" if more[0] == "summarize" else "does not take .* by the names of columns"
+            )
+            with pytest.raises(UsageError, match=f"{which}.*; say --model DIR"):
+                call_table(parse_call(asked))
+            continue
+        call_table(parse_call(asked))
+        event = {"line": "y", "plane": "y, y2"}[name]
+        said = f"columns {event} | c, region: as the server has them, of version 1 of model {name}\n"
+        assert capsys.readouterr().err == said
+        expected = by_command(more[0], models[name], address, path, *more[1:])
+        answers = pq.read_table("told.parquet")
+        assert answers.column_names == expected.column_names
+        names = answers.column_names
+        np.testing.assert_allclose(as_matrix(answers, names), as_matrix(expected, names), rtol=1e-5, atol=1e-5)
+
+
+def test_a_server_tells_columns_of_other_names_and_rejects_what_the_model_cannot_take(models, server, tmp_path):
+    names = {"c": [0.0, None, 1.0, np.inf], "where": ["north", None, None, None], "Y": ["0.3", "1", "cheap", "1"]}
+    pq.write_table(pa.table(names), tmp_path / "rows.parquet")
+    output = tmp_path / "out.parquet"
+    flags = ["--rest_url", server.rest, "--model_name", "line", "--input", str(tmp_path / "rows.parquet")]
+    more = ["--rename", "region=where,y=Y", "--output", str(output)]
+    result = call_table(parse_call(["log_prob", *flags, *more]))
+    assert (result.rows, result.rejected) == (4, 3)
+    assert pq.read_table(output).column("row").to_pylist() == [0]
+    rejected = pq.read_table(tmp_path / "out.rejected.parquet")
+    reasons = dict(zip(rejected.column("row").to_pylist(), rejected.column("reason").to_pylist(), strict=True))
+    assert reasons == {1: "log_prob: NaN", 2: "Y: not a number: 'cheap'", 3: "c: infinite"}
+    with pytest.raises(UsageError, match="--rename has 'z', which is no column of the model; it has: "):
+        call_table(parse_call(["log_prob", *flags, "--rename", "z=c"]))
+
+
 def test_the_commands_of_the_guide_answer(models, server, path, monkeypatch):
     monkeypatch.chdir(path.parent)
     found = [command for command in commands("maf-serving client") if "--model_name sales" in command]
