@@ -10,7 +10,7 @@ READY := $(VENV)/ready
 export MPLCONFIGDIR := $(abspath $(VENV))/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help run train report search export score sample evaluate serve docs test test-faults test-flink test-prism \
+.PHONY: help run train report search export score sample evaluate serve docs test test-faults test-flink test-spark test-prism \
     test-older-tensorflow test-mlflow dataflow-template bench bench-quick bench-latency bench-quality check format clean
 
 help: ## Show the targets
@@ -76,6 +76,9 @@ test-faults: $(READY) ## Kills, full disks, damaged files, hostile traffic: ten 
 
 test-flink: $(READY) ## Score on a local Flink; needs Java and Beam's job server (FLINK_JOB_SERVER_JAR)
 	$(RUN) -m pytest --timeout 900 -m flink tests/beam_jobs/portable
+
+test-spark: $(READY) ## Score 200,000 rows on a Spark of two executors, one of which is killed; needs Java 17
+	SPARK_ROWS=200000 $(RUN) -m pytest --timeout 900 -m spark tests/beam_jobs/test_spark.py
 
 export PRISM ?= $(abspath $(VENV))/prism/prism
 BEAM_VERSION = $(shell sed -n 's/^apache-beam==//p' requirements.lock)

@@ -15,6 +15,7 @@ import threading
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from beam_jobs.errors import SubmittedError, UsageError
+from beam_jobs.options.job_options import RowOptions
 from maf_serving import command
 from maf_serving.errors import MafServingError
 from maf_serving.quiet_tensorflow import LEVEL_VARIABLE, NOTHING
@@ -35,7 +36,7 @@ def run_job_command(
     *,
     parse: Callable[[Sequence[str]], tuple[Options, list[str]]],
     flags: Callable[[], JobFlags],
-    plan: Callable[[Options], Job[Any]],
+    plan: Callable[..., Job[Any]],
 ) -> int:
     """Runs a command and returns its exit status: 0, 1 for a failed job, 2 for usage.
 
@@ -57,15 +58,20 @@ def run_job_command(
     return command.run_command(run)
 
 
-def _run(
-    options: Options, beam_flags: Sequence[str], own_flags: Sequence[str], plan: Callable[[Options], Job[Any]]
-) -> str:
+def _run(options: Options, beam_flags: Sequence[str], own_flags: Sequence[str], plan: Callable[..., Job[Any]]) -> str:
     """Runs the job and returns what to print."""
     configure_logs(_log_level(beam_flags))
-    from beam_jobs.jobs.running import prepare_job, publish_job, run_staged  # noqa: PLC0415
+    from beam_jobs.jobs.running import prepare_job, publish_job, run_on_spark, run_staged  # noqa: PLC0415
     from beam_jobs.runner.options import parse_beam_flags  # noqa: PLC0415  # Beam and Arrow: see the module's docstring
     from beam_jobs.runner.submission import Submission  # noqa: PLC0415
 
+    if isinstance(options, RowOptions) and options.engine == "spark":
+        if beam_flags:
+            raise UsageError(
+                f"unexpected argument {beam_flags[0]!r}; --engine spark has no options of Beam: expected flags of this "
+                "command (see --help), and --conf for settings of Spark"
+            )
+        return str(run_on_spark(plan, options).to_text(options.output).rstrip("\n"))
     pipeline_options = parse_beam_flags(beam_flags, own_flags=own_flags)
     job, staged = prepare_job(plan, options, pipeline_options)
     submission = Submission()

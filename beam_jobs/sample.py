@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from beam_jobs.jobs.sample import SampleJob
     from beam_jobs.options.job_options import SampleOptions
+    from beam_jobs.sources.source import Source
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,10 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_job_command(arguments, parse=parse_sample_flags, flags=sample_flags, plan=_plan)
 
 
-def _plan(options: SampleOptions) -> SampleJob:
+def _plan(options: SampleOptions, sources: tuple[Source, ...] | None = None) -> SampleJob:
     from beam_jobs.jobs.sample import plan_sample  # noqa: PLC0415  # Beam and Arrow: see `run_job_command`
 
-    return plan_sample(options)
+    return plan_sample(options, sources)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from beam_jobs.jobs.score import ScoreJob
     from beam_jobs.options.job_options import ScoreOptions
+    from beam_jobs.sources.source import Source
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,10 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_job_command(arguments, parse=parse_score_flags, flags=score_flags, plan=_plan)
 
 
-def _plan(options: ScoreOptions) -> ScoreJob:
+def _plan(options: ScoreOptions, sources: tuple[Source, ...] | None = None) -> ScoreJob:
     from beam_jobs.jobs.score import plan_score  # noqa: PLC0415  # Beam and Arrow: see `run_job_command`
 
-    return plan_score(options)
+    return plan_score(options, sources)
 
 
 if __name__ == "__main__":

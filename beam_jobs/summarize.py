@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from beam_jobs.jobs.score import SummarizeJob
     from beam_jobs.options.job_options import SummarizeOptions
+    from beam_jobs.sources.source import Source
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,10 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_job_command(arguments, parse=parse_summarize_flags, flags=summarize_flags, plan=_plan)
 
 
-def _plan(options: SummarizeOptions) -> SummarizeJob:
+def _plan(options: SummarizeOptions, sources: tuple[Source, ...] | None = None) -> SummarizeJob:
     from beam_jobs.jobs.score import plan_summarize  # noqa: PLC0415  # Beam and Arrow: see `run_job_command`
 
-    return plan_summarize(options)
+    return plan_summarize(options, sources)
 
 
 if __name__ == "__main__":

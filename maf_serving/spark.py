@@ -5,19 +5,23 @@ PySpark is imported when one of these is called.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
-import zlib
+import threading
+import uuid
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maf_serving.errors import JobError, UsageError, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
 
@@ -65,16 +69,29 @@ def start_spark(master: str | None, configuration: Mapping[str, str]) -> tuple[A
                 "leave out --master"
             )
         return active, False
+    earlier = signal.getsignal(signal.SIGINT)
     # Workers of this machine are this Python, not the first one of PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     settings = SparkConf()
     for name, value in {"spark.ui.showConsoleProgress": "false", "spark.log.level": "OFF", **configuration}.items():
         settings = settings.set(name, value)
     where = master or settings.get("spark.master", "local[*]")
-    try:
-        return SparkSession.builder.master(where).appName("maf-serving").config(conf=settings).getOrCreate(), True
-    except Exception as error:  # of Py4J, or of Java
-        raise UsageError(f"Spark does not start on {where}: {spark_reason(error)}") from error
+    with quiet():
+        try:
+            session = SparkSession.builder.master(where).appName("maf-serving").config(conf=settings).getOrCreate()
+        except Exception as error:  # of Py4J, or of Java
+            raise UsageError(f"Spark does not start on {where}: {spark_reason(error)}") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, earlier)  # PySpark has put its own there
+    return session, True
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """While the block runs, PySpark does not say that this pandas is newer than it knows: none of it is used here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")
+        yield
 
 
 def to_spark_schema(schema: pa.Schema) -> Any:
@@ -93,13 +110,14 @@ def to_arrow_schema(schema: Any) -> pa.Schema:
     """Spark's `StructType`, or that of a DataFrame of Spark, as an Arrow schema."""
     from pyspark.sql.pandas.types import to_arrow_schema as convert  # noqa: PLC0415  # an extra
 
-    return convert(getattr(schema, "schema", schema))
+    with quiet():
+        return convert(getattr(schema, "schema", schema))
 
 
 def send_directory(session: Any, directory: str) -> str:
     """Sends a directory to all workers of a session, also those that come later; returns its name there."""
     path = Path(directory).absolute()
-    name = f"maf-serving-{path.name}-{zlib.crc32(str(path).encode()):08x}"
+    name = f"maf-serving-{path.name}-{uuid.uuid4().hex[:8]}"
     context = session.sparkContext
     place = tempfile.mkdtemp(prefix="sent-", dir=context._temp_dir)  # workers fetch it until the session ends
     archive = shutil.make_archive(str(Path(place) / name), "zip", path)

@@ -158,7 +158,7 @@ def make_identity(options: SeededOptions, sources: Iterable[Source]) -> RowIdent
       UsageError: rows cannot be told apart by their places, and no column of keys is named; or two files are called
         the same.
     """
-    found_by = {each.path: str(each.found_by or each.path) for each in sources}
+    found_by = {each.path: each.pattern_text for each in sources}
     if options.key_column is not None:
         return RowIdentity(seed=options.seed, key_column=options.key_column)
     for each in sources:

@@ -15,7 +15,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs.errors import ChangedInputError, JobError
 from beam_jobs.jobs.summary import AddTallies, Summary, Tally, progress_bar
-from beam_jobs.options.job_options import JobOptions
+from beam_jobs.options.job_options import JobOptions, RowOptions
 from beam_jobs.output.bigquery_load import check_table, load_table
 from beam_jobs.output.staging import StagedOutput, stage_output
 from beam_jobs.output.table_format import TableFormat
@@ -29,6 +29,7 @@ from beam_jobs.runner.options import (
     tensorflow_threads,
 )
 from beam_jobs.runner.submission import Submission
+from maf_serving.command import unwinding, when_interrupted
 from maf_serving.rejection import REJECTED_SCHEMA
 
 if TYPE_CHECKING:
@@ -52,16 +53,47 @@ def run_job(
       UsageError: something does not fit, or the output may not be written, or the runner lacks an option it needs.
       JobError: the job failed.
     """
+    if isinstance(options, RowOptions) and options.engine == "spark":
+        summary: SummaryT = run_on_spark(plan, options)
+        return summary
     pipeline_options = pipeline_options or parse_beam_flags([])
     job, staged = prepare_job(plan, options, pipeline_options)
     submission = Submission()
     try:
-        summary = run_staged(job, staged, pipeline_options, submission)
-        publish_job(summary, staged, job.plan.options)
+        result = run_staged(job, staged, pipeline_options, submission)
+        publish_job(result, staged, job.plan.options)
     except BaseException:
         if not submission.goes_on:
             staged.discard()
         raise
+    return result
+
+
+def run_on_spark(plan: Callable[..., Any], options: RowOptions) -> Any:
+    """Plans a job of rows and runs it on Spark; see `run_job`.
+
+    A command that is interrupted deletes what is written.
+    """
+    from beam_jobs.runner.spark import start_engine  # noqa: PLC0415  # of Spark alone
+
+    start = time.time()
+    with start_engine(options) as engine:
+        job = plan(options, engine.sources)
+        staged = stage_output(options.output, existing=options.existing_output)
+
+        def clean_up(_number: int) -> None:
+            engine.cancel()
+            staged.discard()
+
+        try:
+            with when_interrupted(clean_up):
+                tally = engine.run(job, staged.directory)
+                summary = finish_job(job, staged, tally, known_rows=None, start=start)
+            with unwinding(f"{options.output} is whole, as it was or as it is to be"):
+                publish_job(summary, staged, options)
+        except BaseException:
+            staged.discard()
+            raise
     return summary
 
 

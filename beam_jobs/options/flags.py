@@ -55,7 +55,7 @@ class JobFlags(CommandParser):
 
 
 def add_row_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds `--keep`, `--num_shards` and `--output_table`, for jobs that write rows."""
+    """Adds `--keep`, `--num_shards` and `--output_table`, for jobs that write rows, and those of Spark."""
     parser.add_argument(
         "--keep",
         default=(),
@@ -73,6 +73,21 @@ def add_row_flags(parser: argparse.ArgumentParser) -> None:
         "--output_table",
         metavar="TABLE",
         help="bigquery:project.dataset.table, to load the result files into when all is done; needs --output gs://...",
+    )
+    group = parser.add_argument_group(
+        "Apache Spark instead of Beam",
+        "Spark reads --input: Parquet, or a table of its catalogue as table:NAME. Needs the extra spark, and Java.",
+    )
+    group.add_argument("--engine", choices=("beam", "spark"), default="beam", help="what runs the job (%(default)s)")
+    group.add_argument("--master", metavar="URL", help="as of spark-submit: spark://host:7077, yarn, local[4], ...")
+    group.add_argument(
+        "--conf",
+        dest="spark_conf",
+        action=Extend,
+        type=pairs,
+        default=(),
+        metavar="NAME=VALUE",
+        help="a setting of Spark, by its name there; several times, or comma separated",
     )
 
 

@@ -37,6 +37,7 @@ ExistingOutput = Literal["refuse", "replace"]
 OnBadFile = Literal["fail", "reject"]
 OptionsT = TypeVar("OptionsT", bound="JobOptions")
 ScoreSignature = Literal["log_prob", "inverse"]
+Engine = Literal["beam", "spark"]
 DEFAULT_MAX_GROUPS = 100
 DEFAULT_CRPS_ROWS = 4096
 
@@ -257,23 +258,44 @@ class JobOptions:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreOptions(JobOptions):
-    """What to score; see `JobOptions` for the rest.
+class RowOptions(JobOptions):
+    """Of jobs that write rows; see `JobOptions` for the rest.
 
     Attributes:
-      keep: input columns to carry through to the scored rows, unchanged in type; `("*",)` is all of them.
+      keep: input columns to carry through, unchanged in type; `("*",)` is all of them.
+      engine: what runs the job: Beam, or Spark, which reads Parquet and tables of its catalogue, `table:NAME`.
+      master: of Spark, as of `spark-submit --master`.
+      spark_conf: pairs of a name that Spark has for a setting, and the value.
+    """
+
+    keep: tuple[str, ...] = ()
+    engine: Engine = "beam"
+    master: str | None = None
+    spark_conf: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        # `super()` without arguments looks for the class from before `slots` made another.
+        super(RowOptions, self).__post_init__()
+        check_keep(self.keep)
+        check_choice("--engine", self.engine, ("beam", "spark"))
+        if self.engine == "beam" and (self.master or self.spark_conf):
+            raise UsageError("--master or --conf came without --engine spark; expected them with it")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreOptions(RowOptions):
+    """What to score; see `RowOptions` for the rest.
+
+    Attributes:
       signature_name: the signature to run: `log_prob`, or `inverse`, which gives the base-space values as well.
       endpoint: a model server to run it, instead of workers that load the model; `model` is read for its contract.
     """
 
-    keep: tuple[str, ...] = ()
     signature_name: ScoreSignature = "log_prob"
     endpoint: EndpointOptions | None = None
 
     def __post_init__(self) -> None:
-        # `super()` without arguments looks for the class from before `slots` made another.
-        super(ScoreOptions, self).__post_init__()
-        check_keep(self.keep)
+        super(ScoreOptions, self).__post_init__()  # see `RowOptions`
         check_choice("signature_name", self.signature_name, ("log_prob", "inverse"))
 
     def places(self) -> list[tuple[str, Place]]:
@@ -295,26 +317,23 @@ class ScoreOptions(JobOptions):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SeededOptions(JobOptions):
-    """What to ask with a seed for each row; see `JobOptions` for the rest.
+class SeededOptions(RowOptions):
+    """What to ask with a seed for each row; see `RowOptions` for the rest.
 
     Attributes:
       seed: of the whole table: the same seed and the same rows give the same draws.
       key_column: the input column that says which row is which; without it, the row number does, and among several
         files, or ones that a glob finds, the name of the file too.
-      keep: input columns to carry through, unchanged in type; `("*",)` is all of them.
     """
 
     seed: int
     key_column: str | None = None
-    keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        super(SeededOptions, self).__post_init__()  # see `ScoreOptions`
+        super(SeededOptions, self).__post_init__()  # see `RowOptions`
         from maf_serving.row_seeds import check_seed  # noqa: PLC0415  # numpy: --help must not wait for it
 
         check_seed(self.seed)
-        check_keep(self.keep)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,6 +377,6 @@ class EvaluateOptions(JobOptions):
     crps_rows: int = DEFAULT_CRPS_ROWS
 
     def __post_init__(self) -> None:
-        super(EvaluateOptions, self).__post_init__()  # see `ScoreOptions`
+        super(EvaluateOptions, self).__post_init__()  # see `RowOptions`
         check_at_least("--max_groups", self.max_groups, 1)
         check_at_least("--crps_rows", self.crps_rows, 0)

@@ -139,6 +139,11 @@ class Source(abc.ABC):
     has_positions: ClassVar[bool] = True
     holds_vectors: ClassVar[bool] = False
 
+    @property
+    def pattern_text(self) -> str:
+        """What it was found by, or its path: what its rows' seeds take its name from."""
+        return str(self.found_by or self.path)
+
     @abc.abstractmethod
     def inspect(self) -> InputFile:
         """Columns and work units. Raises `UnreadableFileError` if it is no table of this format."""

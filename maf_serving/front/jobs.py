@@ -57,6 +57,8 @@ def score(
     output_table: str | None = None,
     with_inverse: bool = False,
     endpoint: EndpointOptions | None = None,
+    engine: Literal["beam", "spark"] = "beam",
+    master: str | None = None,
     beam_flags: Sequence[str] = (),
     **options: Unpack[JobKeywords],
 ) -> ScoreSummary:
@@ -79,6 +81,9 @@ def score(
       output_table: a table of BigQuery to load the result into, `bigquery:project.dataset.table`.
       with_inverse: writes the row in base space, columns `z_<event column>`, too.
       endpoint: a model server that scores, instead of workers that load the model.
+      engine: what runs the job: Beam, or Spark (extra `spark`, and Java), which reads Parquet, or a table of its
+        catalogue as `"table:NAME"`. It is the session of Spark that there is, or a new one.
+      master: of a new session of Spark, as of `spark-submit --master`; by default all cores of this machine.
       beam_flags: options of Beam as its commands take them, as in `["--runner=FlinkRunner"]`; by default the job runs
         on threads of this process.
       **options: see `JobKeywords`.
@@ -95,8 +100,9 @@ def score(
 
     own: dict[str, Any] = {"signature_name": "inverse" if with_inverse else "log_prob", "endpoint": endpoint}
     own |= {"keep": column_names(keep), "num_shards": num_shards, "output_table": output_table}
+    own |= {"engine": engine, "master": master}
     with _job(ScoreOptions, model, table, output, own, options, others=()) as job_options:
-        return score_table(job_options, _beam(beam_flags))
+        return score_table(job_options, _beam(beam_flags, engine))
 
 
 def sample(
@@ -110,6 +116,8 @@ def sample(
     keep: Sequence[str] | str = (),
     num_shards: int | None = None,
     output_table: str | None = None,
+    engine: Literal["beam", "spark"] = "beam",
+    master: str | None = None,
     beam_flags: Sequence[str] = (),
     **options: Unpack[JobKeywords],
 ) -> SampleSummary:
@@ -129,6 +137,8 @@ def sample(
       keep: columns to carry through to each draw; `"*"` for all.
       num_shards: as of `ms.score`.
       output_table: as of `ms.score`.
+      engine: as of `ms.score`.
+      master: as of `ms.score`.
       beam_flags: as of `ms.score`.
       **options: see `JobKeywords`.
 
@@ -144,8 +154,9 @@ def sample(
 
     own: dict[str, Any] = {"num_samples": num_samples, "seed": seed, "key_column": key_column}
     own |= {"keep": column_names(keep), "num_shards": num_shards, "output_table": output_table}
+    own |= {"engine": engine, "master": master}
     with _job(SampleOptions, model, table, output, own, options, others=(key_column,)) as job_options:
-        return sample_table(job_options, _beam(beam_flags))
+        return sample_table(job_options, _beam(beam_flags, engine))
 
 
 def summarize(
@@ -158,6 +169,8 @@ def summarize(
     keep: Sequence[str] | str = (),
     num_shards: int | None = None,
     output_table: str | None = None,
+    engine: Literal["beam", "spark"] = "beam",
+    master: str | None = None,
     beam_flags: Sequence[str] = (),
     **options: Unpack[JobKeywords],
 ) -> SummarizeSummary:
@@ -179,6 +192,8 @@ def summarize(
       keep: columns to carry through; `"*"` for all.
       num_shards: as of `ms.score`.
       output_table: as of `ms.score`.
+      engine: as of `ms.score`.
+      master: as of `ms.score`.
       beam_flags: as of `ms.score`.
       **options: see `JobKeywords`.
 
@@ -194,8 +209,9 @@ def summarize(
 
     own: dict[str, Any] = {"seed": seed, "key_column": key_column}
     own |= {"keep": column_names(keep), "num_shards": num_shards, "output_table": output_table}
+    own |= {"engine": engine, "master": master}
     with _job(SummarizeOptions, model, table, output, own, options, others=(key_column,)) as job_options:
-        return summarize_table(job_options, _beam(beam_flags))
+        return summarize_table(job_options, _beam(beam_flags, engine))
 
 
 def evaluate(
@@ -306,7 +322,9 @@ def _columns(options: Any, names: Sequence[str], others: Sequence[str]) -> list[
     return list(dict.fromkeys([*used, *kept, *others])) or list(names[:1])
 
 
-def _beam(flags: Sequence[str]) -> Any:
+def _beam(flags: Sequence[str], engine: str = "beam") -> Any:
+    if engine != "beam" and flags:
+        raise UsageError(f"beam_flags came with engine={engine!r}: {', '.join(flags)}; expected them with Beam alone")
     from beam_jobs.runner.options import parse_beam_flags  # noqa: PLC0415  # Beam: seconds
 
     return parse_beam_flags(list(flags))
