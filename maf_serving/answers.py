@@ -28,7 +28,7 @@ from maf_serving.row_seeds import draw_seeds
 from maf_serving.validation import ScoreableRows, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -228,16 +228,36 @@ def row_question(contract: ContractProtocol, signature_name: str, *, inputs: Mod
       signature_name: of the signature.
       inputs: the columns that it is asked with; `None` where the table has the model's own names.
     """
-    event = contract.event_columns
-    outputs: dict[str, dict[str, tuple[str, ...]]] = {
+    inputs = inputs or model_inputs(contract, signature_name)
+    outputs = answer_columns(signature_name, contract.event_columns)
+    return RowQuestion(signature_name=signature_name, inputs=inputs, outputs=outputs)
+
+
+def answer_columns(
+    signature_name: str, event: tuple[str, ...], levels: Sequence[float] = ()
+) -> Mapping[str, tuple[str, ...]]:
+    """By name of an output of a signature, what its columns are called.
+
+    Args:
+      signature_name: of the signature.
+      event: names of the event columns.
+      levels: of the quantiles that are asked for, by `quantile` or `summarize`.
+    """
+    quantiles = tuple(f"{name}_{level_name(level)}" for name in event for level in levels)
+    columns: dict[str, dict[str, tuple[str, ...]]] = {
         "log_prob": {LOG_PROB: (LOG_PROB,)},
         "inverse": {LOG_PROB: (LOG_PROB,), "z": tuple(f"{Z_PREFIX}{name}" for name in event)},
         "forward": {"x": event},
         "cdf": {"cdf": ("cdf",)},
         "conditional_cdf": {"conditional_cdf": tuple(f"cdf_{name}" for name in event)},
+        "quantile": {"x": quantiles},
+        SUMMARIZE: {
+            "mean": tuple(f"{name}_mean" for name in event),
+            "stddev": tuple(f"{name}_stddev" for name in event),
+            "quantiles": quantiles,
+        },
     }
-    inputs = inputs or model_inputs(contract, signature_name)
-    return RowQuestion(signature_name=signature_name, inputs=inputs, outputs=outputs[signature_name])
+    return columns[signature_name]
 
 
 def summary_question(
@@ -262,11 +282,7 @@ def summary_question(
     return RowQuestion(
         signature_name=SUMMARIZE,
         inputs=inputs,
-        outputs={
-            "mean": tuple(f"{name}_mean" for name in event),
-            "stddev": tuple(f"{name}_stddev" for name in event),
-            "quantiles": tuple(f"{name}_{level_name(level)}" for name in event for level in levels),
-        },
+        outputs=answer_columns(SUMMARIZE, event, levels),
         identity=identity,
         # an exact summary is some 400 points a row
         rows_at_a_time=max(1, 4 * ROWS_AT_A_TIME // num_draws) if num_draws else ROWS_AT_A_TIME // 16,
@@ -276,8 +292,7 @@ def summary_question(
 def quantile_question(contract: ContractProtocol, level: float) -> RowQuestion:
     """The question that `quantile` answers for one level: the column `price_q90`. Raises as `summary_question` does."""
     inputs = model_inputs(contract, "quantile")  # of one event column
-    (event,) = contract.event_columns
-    outputs = {"x": (f"{event}_{level_name(level)}",)}
+    outputs = answer_columns("quantile", contract.event_columns, [level])
     constants = {"probability": level}
     return RowQuestion(signature_name="quantile", inputs=inputs, outputs=outputs, constants=constants)
 

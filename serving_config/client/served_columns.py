@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.contract import BY_COLUMN
-from maf_serving.answers import LOG_PROB, RowQuestion, level_name
+from maf_serving.answers import RowQuestion, level_name
 from maf_serving.columns import NULL_INTEGER, NULL_TEXT, TAKEN_NAMES, ConditionColumn, tensor_names
 from serving_config.errors import UsageError
 
@@ -94,8 +94,6 @@ class ServedColumns:
                 )
                 for level in levels
             ]
-        if vector_name == "sample_with_seed":
-            outputs = {**{self.tensors[column]: (column,) for column in self.event}, LOG_PROB: (LOG_PROB,)}
         return [RowQuestion(signature_name=name, inputs=inputs, outputs=outputs)]
 
     def signature_name(self, vector_name: str) -> str:
@@ -117,10 +115,7 @@ class ServedColumns:
         categories = iter(np.transpose(raw.get("categories", ())))
         nulls = iter(np.transpose(raw.get("null_categories", ())))
         for column in self.condition:
-            if rows.condition is None:  # no rows at all
-                empty = {"string": object, "integer": np.int64}.get(column.kind, np.float64)
-                tensors[self.tensors[column.name]] = np.empty(len(rows), empty)
-            elif not column.is_category:
+            if not column.is_category:
                 tensors[self.tensors[column.name]] = next(numbers)
             else:
                 tensors[self.tensors[column.name]] = _category(column.kind, next(categories), next(nulls))

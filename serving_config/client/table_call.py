@@ -20,32 +20,30 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from maf_serving.answers import LOG_PROB, NOT_FINITE, RowQuestion, is_failed, reject_failed
+from maf_serving.answers import LOG_PROB, NOT_FINITE, SUMMARIZE, Answered, RowQuestion, split_rows
 from maf_serving.arrow_columns import carry_through
 from maf_serving.command import say, when_interrupted
-from maf_serving.draws import ask_for_draws
-from maf_serving.model_inputs import CONDITIONAL_INPUT, ModelInputs, encode_rows
+from maf_serving.draws import DrawQuestion, Draws
+from maf_serving.model_inputs import ModelInputs, encode_rows
 from maf_serving.rejection import RejectedRows, reject
-from maf_serving.row_seeds import Words, draw_seeds, row_keys, row_keys_of_values
+from maf_serving.row_seeds import RowIdentity
 from maf_serving.table_files import TableFile
 from maf_serving.table_formats import Damage
-from maf_serving.validation import ScoreableRows, check_columns, validate
+from maf_serving.validation import ScoreableRows, check_columns
 from serving_config.client.client import ROWS_PER_SUMMARY, Client
 from serving_config.client.options import ALL_COLUMNS, CallOptions
 from serving_config.client.retry import RetryPolicy
-from serving_config.client.table_columns import Columns, resolve_columns, row_questions
+from serving_config.client.table_columns import find_inputs, resolve_columns, row_questions
 from serving_config.client.table_output import TableOutput, open_output
 from serving_config.errors import JobError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from maf_serving.arrow_columns import Mask
-    from serving_config.client.transport import Arrays
+    from serving_config.client.served_columns import ServedColumns
 
 _REQUESTS_PER_BATCH = 4  # of each connection, so that none waits long for the others at the end of a batch
 ROW = "row"
-NULL_KEY = "null key"
 
 
 def call_table(options: CallOptions) -> CallResult:
@@ -60,8 +58,8 @@ def call_table(options: CallOptions) -> CallResult:
         raise UsageError("--input is missing; expected a Parquet or CSV file")
     table = TableFile(options.input_path, options.csv)
     with open_client(options) as client:
-        call = _plan(options, table, client)
         batch_rows = max(1, options.rows_per_request * options.concurrency * _REQUESTS_PER_BATCH // options.num_samples)
+        call = _plan(options, table, client, batch_rows)
         with (
             open_output(options.output_path) as output,
             when_interrupted(lambda _: output.discard()),
@@ -109,11 +107,10 @@ def open_client(options: CallOptions) -> Client:
     )
 
 
-def _plan(options: CallOptions, table: TableFile, client: Client) -> _Call:
-    """Which columns are read, and how. Raises `UsageError` if they do not fit."""
+def _plan(options: CallOptions, table: TableFile, client: Client, batch_rows: int) -> _Call:
+    """Which columns are read, and how, so many rows at a time. Raises `UsageError` if they do not fit."""
     columns = resolve_columns(options, table.schema.names, note=say, ask=client.metadata)
-    questions = row_questions(options, columns, lambda *names: _dtype(client, *names))
-    inputs = questions[0].inputs
+    inputs = find_inputs(options, columns, lambda *names: _dtype(client, *names))
     untyped = () if table.is_typed else table.schema.names
     check_columns(table.schema, inputs, where=str(table.path), untyped=untyped, lookalikes=table.lookalikes)
     names = table.schema.names if options.keep == ALL_COLUMNS else list(options.keep)
@@ -123,16 +120,39 @@ def _plan(options: CallOptions, table: TableFile, client: Client) -> _Call:
         raise UsageError(
             f"{table.path} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.schema.names)}"
         )
-    draw = ["draw"] if options.operation == "sample" else []
-    added = [ROW, *draw, *(name for question in questions for group in question.outputs.values() for name in group)]
-    both = [name for name in names if name in added]
-    if both:
-        raise UsageError(f"--keep names {', '.join(both)}, which {options.operation} writes itself; leave it out")
     as_text = options.output_path is None or options.output_path.suffix.lower() == ".csv"
     kept = pa.schema([(name, _kept_type(table, name, inputs, as_text=as_text)) for name in names])
-    return _Call(
-        options=options, table=table, client=client, columns=columns, inputs=inputs, questions=questions, kept=kept
+    seed = options.seed
+    if seed is None:
+        seed = secrets.randbits(63) if options.operation == "sample" else 0
+    identity = RowIdentity(seed=seed, key_column=options.key_column)
+    questions: Sequence[RowQuestion | DrawQuestion]
+    if options.operation == "sample":
+        draws = DrawQuestion(
+            inputs=inputs,
+            event_columns=columns.event,
+            num_samples=options.num_samples,
+            identity=identity,
+            kept=kept,
+            draws_at_a_time=batch_rows * options.num_samples,
+        )
+        questions = [draws]
+    else:
+        questions = row_questions(options, columns, inputs, identity, batch_rows)
+    call = _Call(
+        options=options,
+        table=table,
+        client=client,
+        inputs=inputs,
+        served=columns.served,
+        questions=questions,
+        identity=identity,
+        kept=kept,
     )
+    both = [name for name in names if name in call.added.names]
+    if both:
+        raise UsageError(f"--keep names {', '.join(both)}, which {options.operation} writes itself; leave it out")
+    return call
 
 
 def _dtype(client: Client, signature_name: str, input_name: str) -> str:
@@ -154,9 +174,10 @@ class _Call:
     options: CallOptions
     table: TableFile
     client: Client
-    columns: Columns
     inputs: ModelInputs
-    questions: list[RowQuestion]
+    served: ServedColumns | None
+    questions: Sequence[RowQuestion | DrawQuestion]
+    identity: RowIdentity
     kept: pa.Schema
     rows: int = 0
     rejected: int = 0
@@ -175,9 +196,10 @@ class _Call:
             if isinstance(part, RejectedRows):
                 yield part
                 continue
-            good, bad = validate(part.columns, rows=part.rows, file=part.file, inputs=self.inputs)
-            if bad is not None:
-                yield bad
+            good, bad = split_rows(
+                part.columns, rows=part.rows, file=part.file, inputs=self.inputs, identity=self.identity
+            )
+            yield from bad
             if good is not None:
                 yield good
 
@@ -187,31 +209,44 @@ class _Call:
         self.kinds.update(rejected.kinds)
         output.write_rejected(rejected.table)
 
+    @property
+    def added(self) -> pa.Schema:
+        """What a row of answers holds beside the columns that are kept."""
+        own = [field for question in self.questions for field in question.answer_schema]
+        return pa.schema([(ROW, pa.int64()), *((field.name, field.type) for field in own if field not in self.kept)])
+
     def answer(self, rows: ScoreableRows, output: TableOutput) -> None:
-        """Asks the server about rows, and writes what it says."""
-        key = self.options.key_column
-        if key is not None and rows.columns.column(key).null_count:
-            null = rows.columns.column(key).is_null()
-            count = null.true_count
-            reasons = [f"{key}: {NULL_KEY}"] * count
-            self.reject(reject(rows.file, rows.rows.filter(null), reasons, {NULL_KEY: count}), output)
-            rows = rows.filter(~null.to_numpy(zero_copy_only=False))
-        if self.options.operation == "sample":
-            self._draw(rows, output)
-        else:
-            self._compute(rows, output)
+        """Asks the server about rows, and writes what it says: of draws, all of the first row, then of the second."""
+        encoded = self.served.rows(rows) if self.served is not None else encode_rows(rows, self.client.predict)
+        told = [self._ask(question, encoded) for question in self.questions]
+        asked = told[0][0]
+        answers = _merged(asked, [each for _, each in told])
+        if answers.rejected is not None:
+            if isinstance(asked, ScoreableRows):
+                self.reject(answers.rejected, output)
+            else:  # a row whose draws are rejected has been answered
+                self.kinds.update(answers.rejected.kinds)
+                output.write_rejected(answers.rejected.table)
+        carried = [carry_through(asked.columns.column(field.name), field.type) for field in self.kept]
+        values = (answers.columns[name] for name in self.added.names[1:])
+        added = [asked.rows, *(pa.array(np.ascontiguousarray(value)) for value in values)]
+        names = [*self.kept.names, *self.added.names]
+        output.write(answers.without_failed(pa.RecordBatch.from_arrays([*carried, *added], names=names)))
+
+    def _ask(self, question: Any, rows: ScoreableRows) -> tuple[ScoreableRows | Draws, Answered]:
+        """What is asked of encoded rows, all at once, and what the server says."""
+        (asked,) = question.asked(rows)
+        name = question.signature_name
+        most = ROWS_PER_SUMMARY if name == SUMMARIZE else None
+        if self.served is None or not isinstance(question, DrawQuestion):
+            return asked, question.read(asked, self.client.predict(name, asked.inputs, rows_per_request=most))
+        drawn = self.client.predict(self.served.signature_name(name), asked.inputs)
+        return asked, question.read(asked, {"x": self.served.points(drawn), LOG_PROB: drawn[LOG_PROB]})
 
     def finish(self, output: TableOutput) -> None:
         """Writes an empty table if nothing was written. Raises `JobError` if too many rows were rejected."""
         if not output.begun:
-            names = list(dict.fromkeys([*self.kept.names, *self.inputs.names]))
-            types = [(name, self.kept.field(name).type if name in self.kept.names else pa.null()) for name in names]
-            arrays = {name: np.empty((0, len(group))) for name, group in self.inputs.columns.items()}
-            if self.inputs.condition:
-                arrays[CONDITIONAL_INPUT] = np.empty((0, len(self.columns.conditional)))
-            nothing = pa.RecordBatch.from_pylist([], pa.schema(types))
-            rows = ScoreableRows(file="", rows=pa.array([], pa.int64()), inputs=arrays, columns=nothing)
-            self._draw(rows, output) if self.options.operation == "sample" else self._compute(rows, output)
+            output.write(pa.RecordBatch.from_pylist([], pa.schema([*self.kept, *self.added])))
         if self.rejected > self.options.max_rejected * self.rows:
             output.keep_rejected_alone()
             raise JobError(
@@ -219,87 +254,19 @@ class _Call:
                 f"--max_rejected allows {self.options.max_rejected:.2%}{output.left}"
             )
 
-    def _compute(self, rows: ScoreableRows, output: TableOutput) -> None:
-        encoded = self._encoded(rows)
-        named: Arrays = {}
-        for question in self.questions:
-            outputs = self._ask(question, encoded)
-            for name, group in question.outputs.items():
-                named |= dict(zip(group, outputs[name].reshape(len(rows), len(group)).T, strict=True))
-        failed, rejected = _find_failed(rows, named)
-        if rejected is not None:
-            self.reject(rejected, output)
-            rows, named = rows.filter(~failed), {name: values[~failed] for name, values in named.items()}
-        output.write(self._join(rows.columns, {ROW: rows.rows, **named}))
 
-    def _ask(self, question: RowQuestion, rows: ScoreableRows) -> Arrays:
-        """The outputs of the question's signature for encoded rows."""
-        inputs: dict[str, Any] = dict(rows.inputs)
-        for name, value in question.constants.items():
-            inputs[name] = np.full(len(rows), value, question.inputs.dtype)
-        if self.options.operation != "summarize":
-            return self.client.predict(question.signature_name, inputs)
-        inputs["seed"] = draw_seeds(self._keys(rows), np.zeros(len(rows), np.int64))
-        return self.client.predict(question.signature_name, inputs, rows_per_request=ROWS_PER_SUMMARY)
-
-    def _draw(self, rows: ScoreableRows, output: TableOutput) -> None:
-        """The draws of a batch: all of the first row, then all of the second."""
-        keys = self._keys(rows)
-        count = max(1, len(rows) * self.options.num_samples)
-        encoded = self._encoded(rows)
-        asked = list(
-            ask_for_draws(encoded, keys, num_samples=self.options.num_samples, max_draws=count, kept=self.kept.names)
-        )
-        inputs: dict[str, Any] = {**encoded.inputs, "seed": np.empty(0, np.int64)}
-        numbers, columns, places = np.empty(0, np.int64), encoded.columns, rows.rows
-        if asked:
-            (draws,) = asked
-            inputs, numbers, columns, places = dict(draws.inputs), draws.numbers, draws.columns, draws.rows
-        drawn = self.client.predict(self.questions[0].signature_name, inputs)
-        served = self.columns.served
-        x, log_prob = drawn["x"] if served is None else served.points(drawn), drawn["log_prob"]
-        finite = np.isfinite(x).all(axis=1) & np.isfinite(log_prob)
-        if not finite.all():
-            reasons = [f"draw {number}: {NOT_FINITE}" for number in numbers[~finite]]
-            self.kinds[NOT_FINITE] += len(reasons)
-            output.write_rejected(
-                reject(rows.file, places.filter(pa.array(~finite)), reasons, {NOT_FINITE: len(reasons)}).table
-            )
-        event = dict(zip(self.columns.event, x.T, strict=True))
-        joined = self._join(columns, {ROW: places, "draw": numbers, **event, "log_prob": log_prob})
-        output.write(joined.filter(pa.array(finite)))
-
-    def _keys(self, rows: ScoreableRows) -> Words:
-        if self.options.seed is None:
-            seed = secrets.randbits(63) if self.options.operation == "sample" else 0
-            return row_keys(seed, rows.rows.to_numpy())
-        if self.options.key_column is None:
-            return row_keys(self.options.seed, rows.rows.to_numpy())
-        values = rows.columns.column(self.options.key_column).cast(pa.string())
-        return row_keys_of_values(self.options.seed, values.to_pylist())
-
-    def _encoded(self, rows: ScoreableRows) -> ScoreableRows:
-        if self.columns.served is not None:
-            return self.columns.served.rows(rows)
-        return encode_rows(rows, self.client.predict)
-
-    def _join(self, columns: pa.RecordBatch, values: dict[str, Any]) -> pa.RecordBatch:
-        carried = [carry_through(columns.column(field.name), field.type) for field in self.kept]
-        added = [
-            value if isinstance(value, pa.Array) else pa.array(np.ascontiguousarray(value)) for value in values.values()
-        ]
-        return pa.RecordBatch.from_arrays([*carried, *added], names=[*self.kept.names, *values])
-
-
-def _find_failed(rows: ScoreableRows, named: Arrays) -> tuple[Mask, RejectedRows | None]:
-    """Where the model has given no number, a mask `[B]`, and these rows with their reasons if there are any."""
-    if LOG_PROB in named:
-        return is_failed(named[LOG_PROB]), reject_failed(rows.file, rows.rows, named[LOG_PROB])
-    failed = ~np.logical_and.reduce([np.isfinite(values) for values in named.values()])
-    count = int(failed.sum())
-    if not count:
-        return failed, None
-    return failed, reject(rows.file, rows.rows.filter(pa.array(failed)), [NOT_FINITE] * count, {NOT_FINITE: count})
+def _merged(asked: ScoreableRows | Draws, answers: Sequence[Answered]) -> Answered:
+    """The answers to several questions about the same rows; a row that lacks one of them has none."""
+    if len(answers) == 1:
+        return answers[0]
+    columns = {name: values for each in answers for name, values in each.columns.items()}
+    masks = [each.failed for each in answers if each.failed is not None]
+    if not masks:
+        return Answered(columns=columns)
+    failed = np.logical_or.reduce(masks)
+    rows = asked.rows.filter(pa.array(failed))
+    rejected = reject(asked.file, rows, [NOT_FINITE] * len(rows), {NOT_FINITE: len(rows)})
+    return Answered(columns=columns, failed=failed, rejected=rejected)
 
 
 def say_rejected(options: CallOptions, result: CallResult) -> None:

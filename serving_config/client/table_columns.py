@@ -18,15 +18,17 @@ from export.contract import (
     find_version,
     read_contract,
 )
-from maf_serving.answers import LOG_PROB, RowQuestion, level_name
+from maf_serving.answers import LOG_PROB, SUMMARIZE, RowQuestion, answer_columns
 from maf_serving.columns import ConditionColumn
 from maf_serving.model_inputs import CONDITIONAL_INPUT, make_inputs, renamed_columns
 from serving_config.client.served_columns import ServedColumns
 from serving_config.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from maf_serving.model_inputs import ModelInputs
+    from maf_serving.row_seeds import Identity
     from serving_config.client.options import CallOptions
     from serving_config.client.transport import ModelMetadata
 
@@ -63,11 +65,6 @@ class Columns:
     dtype: str | None = None
     contract: Contract | None = None
     served: ServedColumns | None = None
-
-    @property
-    def base(self) -> tuple[str, ...]:
-        """Names of the columns of a point in base space."""
-        return tuple(f"z_{name}" for name in self.event)
 
 
 def resolve_columns(
@@ -132,8 +129,8 @@ def _which(options: CallOptions, in_file: Sequence[str], why: str, came: str) ->
     )
 
 
-def row_questions(options: CallOptions, columns: Columns, dtype: Callable[[str, str], str]) -> list[RowQuestion]:
-    """What is asked about each row: one question, or one for each level of `quantile`; of draws, the inputs alone.
+def find_inputs(options: CallOptions, columns: Columns, dtype: Callable[[str, str], str]) -> ModelInputs:
+    """What is made of the table's columns for the signature that is asked.
 
     Args:
       options: what is wanted.
@@ -143,66 +140,76 @@ def row_questions(options: CallOptions, columns: Columns, dtype: Callable[[str, 
     Raises:
       UsageError: the model cannot answer that, or its columns cannot be had from the table.
     """
-    event = columns.event
-    signature_name = _SIGNATURES.get(options.operation, options.operation)
-    if options.operation == "cdf" and len(event) > 1:
-        signature_name = "conditional_cdf"
+    signature_name = _signature_name(options, columns)
     needed = [name for name in _INPUTS[signature_name] if name != CONDITIONAL_INPUT or columns.conditional]
     if not needed:
         raise UsageError(
             "the model has no conditional columns, so there is nothing to read from --input; ask from Python with "
             "Client.sample(num_samples=...), Client.summarize() or Client.quantile(0.9)"
         )
-    if columns.served is not None and signature_name != "summarize":
+    if columns.served is not None and signature_name != SUMMARIZE:
         columns.served.signature_name(signature_name)  # which says that there is none
     if columns.contract is not None and signature_name in {*ONE_COLUMN, *SEVERAL_COLUMNS}:
         columns.contract.signature(signature_name)  # which says why there is none
-    inputs = make_inputs(
+    return make_inputs(
         needed,
-        event=event,
+        event=columns.event,
         condition=columns.raw_condition or [ConditionColumn(name=name) for name in columns.conditional],
         encodes=bool(columns.raw_condition),
         dtype=columns.dtype or dtype(signature_name, needed[0]),
     )
-    if columns.served is not None and signature_name != "summarize":
-        return columns.served.questions(signature_name, inputs, options.levels)
-    outputs: dict[str, dict[str, tuple[str, ...]]] = {
-        "log_prob": {LOG_PROB: (LOG_PROB,)},
-        "inverse": {"z": columns.base, LOG_PROB: (LOG_PROB,)},
-        "forward": {"x": event},
-        "cdf": {"cdf": ("cdf",)},
-        "conditional_cdf": {"conditional_cdf": tuple(f"cdf_{name}" for name in event)},
-        "sample_with_seed": {"x": event, LOG_PROB: (LOG_PROB,)},
-    }
-    if signature_name == "summarize":
-        outputs["summarize"] = _summary_columns(columns)
-    if signature_name != "quantile":
-        return [RowQuestion(signature_name=signature_name, inputs=inputs, outputs=outputs[signature_name])]
+
+
+def row_questions(
+    options: CallOptions, columns: Columns, inputs: ModelInputs, identity: Identity, batch_rows: int
+) -> list[RowQuestion]:
+    """What is asked about each row: one question, or one for each level of `quantile`; of draws see `DrawQuestion`.
+
+    Args:
+      options: what is wanted.
+      columns: of the model.
+      inputs: see `find_inputs`.
+      identity: of the rows, for their seeds.
+      batch_rows: rows that are answered at a time.
+
+    Raises:
+      UsageError: nobody says the levels of the quantiles in a summary.
+    """
+    signature_name = _signature_name(options, columns)
+    if columns.served is not None and signature_name != SUMMARIZE:
+        questions = columns.served.questions(signature_name, inputs, options.levels)
+        return [dataclasses.replace(question, rows_at_a_time=batch_rows) for question in questions]
+    groups: list[tuple[float, ...]] = [()]
+    if signature_name == "quantile":
+        groups = [(level,) for level in options.levels]
+    elif signature_name == SUMMARIZE:
+        if columns.contract is None or columns.contract.answers is None:
+            raise UsageError(
+                "summarize needs the levels of the model's quantiles, which a server does not know; say --model DIR "
+                "(an exported version) or --contract FILE"
+            )
+        groups = [columns.contract.answers.quantile_levels]
     return [
         RowQuestion(
-            signature_name="quantile",
+            signature_name=signature_name,
             inputs=inputs,
-            outputs={"x": tuple(f"{name}_{level_name(level)}" for name in event)},
-            constants={"probability": level},
+            outputs=_log_prob_last(answer_columns(signature_name, columns.event, levels)),
+            identity=identity if signature_name == SUMMARIZE else None,
+            constants={"probability": levels[0]} if signature_name == "quantile" else {},
+            rows_at_a_time=batch_rows,
         )
-        for level in options.levels
+        for levels in groups
     ]
 
 
-def _summary_columns(columns: Columns) -> dict[str, tuple[str, ...]]:
-    event, contract = columns.event, columns.contract
-    if contract is None or contract.answers is None:
-        raise UsageError(
-            "summarize needs the levels of the model's quantiles, which a server does not know; say --model DIR (an "
-            "exported version) or --contract FILE"
-        )
-    return {
-        "mean": tuple(f"{name}_mean" for name in event),
-        "stddev": tuple(f"{name}_stddev" for name in event),
-        "quantiles": tuple(
-            f"{name}_{level_name(level)}" for name in event for level in contract.answers.quantile_levels
-        ),
-    }
+def _signature_name(options: CallOptions, columns: Columns) -> str:
+    if options.operation == "cdf" and len(columns.event) > 1:
+        return "conditional_cdf"
+    return _SIGNATURES.get(options.operation, options.operation)
+
+
+def _log_prob_last(outputs: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return dict(sorted(outputs.items(), key=lambda output: output[0] == LOG_PROB))
 
 
 def _read(options: CallOptions, usual: Path) -> tuple[Contract, Path]:

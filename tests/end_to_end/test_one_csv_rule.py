@@ -154,7 +154,7 @@ class Server:
     def __init__(self, version) -> None:
         self._model = LoadedModel.load(version)
 
-    def predict(self, signature_name, inputs):
+    def predict(self, signature_name, inputs, *, rows_per_request=None):
         inputs = {name: np.asarray(array) for name, array in inputs.items()}
         return self._model.run(signature_name, inputs)
 

@@ -87,7 +87,7 @@ def test_the_client_reads_a_file_with_its_directories(shop, data, tmp_path, monk
     model = LoadedModel.load(shop / "1")
 
     class Server:
-        def predict(self, signature_name, inputs):
+        def predict(self, signature_name, inputs, *, rows_per_request=None):
             return model.run(signature_name, {name: np.asarray(array) for name, array in inputs.items()})
 
     monkeypatch.setattr(table_call, "open_client", lambda _: contextlib.nullcontext(Server()))
