@@ -53,7 +53,7 @@ from beam_jobs.rows import NULL_GROUP, REJECTED_TAG, Grouping, ReadTable, count_
 from beam_jobs.sources.input_files import find_sources
 from maf_serving.answers import is_failed, reject_failed
 from maf_serving.model_inputs import encode_rows
-from maf_serving.row_seeds import Words, draw_seeds, file_names, is_one_input, row_keys, row_keys_in_file
+from maf_serving.row_seeds import RowIdentity, Words, draw_seeds, file_names, is_one_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -96,7 +96,7 @@ def plan_evaluate(options: EvaluateOptions) -> EvaluateJob:
     return EvaluateJob(
         plan=plan_job(options, model, sources, extra=extra),
         options=options,
-        names=None if is_one_input(found_by) else _names(found_by),
+        identity=RowIdentity(seed=_SEED, file_names=None if is_one_input(found_by) else _names(found_by)),
     )
 
 
@@ -115,12 +115,12 @@ class EvaluateJob:
     Attributes:
       plan: what was found and checked.
       options: what was asked for.
-      names: of several files, what each is called, by its path; `None` of a single one.
+      identity: what draws' seeds come from, and which rows are in the sample.
     """
 
     plan: JobPlan
     options: EvaluateOptions
-    names: Mapping[str, str] | None
+    identity: RowIdentity
 
     def build(self, pipeline: beam.Pipeline, directory: str, *, threads: int | None) -> Iterable[beam.PCollection]:
         """See `Job.build`."""
@@ -128,7 +128,7 @@ class EvaluateJob:
         contract = self.plan.model.contract
         grouping = Grouping(column=self.options.group_column, max_groups=self.options.max_groups)
         table = pipeline | "ReadTable" >> ReadTable(self.plan, staging=directory, group_column=grouping.column)
-        accumulate = beam.ParDo(Accumulate(contract.event_size, grouping, self.crps_rows, self.names))
+        accumulate = beam.ParDo(Accumulate(contract.event_size, grouping, self.crps_rows, self.identity))
         shared = Shared()
         evaluated = (
             table["rows"]
@@ -162,7 +162,7 @@ class EvaluateJob:
     def _handler(self, shared: Shared, threads: int | None) -> SavedModelHandler:
         location = self.plan.model.location
         draws = SAMPLE_WITH_SEED in self.plan.model.contract.signatures
-        return EvaluationHandler(location, draws=draws, names=self.names, shared=shared, threads=threads)
+        return EvaluationHandler(location, draws=draws, identity=self.identity, shared=shared, threads=threads)
 
     def _scores(self, samples: beam.PCollection, shared: Shared, threads: int | None) -> dict[str, Any]:
         """The sample of all rows and its scores, for `make_result`."""
@@ -269,12 +269,12 @@ class Accumulate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
     Rows for which the model failed go to `REJECTED_TAG`.
     """
 
-    def __init__(self, dimensions: int, grouping: Grouping, sample_rows: int, names: Mapping[str, str] | None) -> None:
+    def __init__(self, dimensions: int, grouping: Grouping, sample_rows: int, identity: RowIdentity) -> None:
         super().__init__()
         self._dimensions = dimensions
         self._grouping = grouping
         self._sample_rows = sample_rows
-        self._names = names
+        self._identity = identity
         self._rows_used = Metrics.counter("beam_jobs", "rows_evaluated")
         self._statistics, self._sample = self._empty()
 
@@ -304,7 +304,7 @@ class Accumulate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         self._rows_used.inc(len(log_prob))
 
     def _add_to_sample(self, batch: ScoreableRows, usable: Mask, groups: pa.StringArray | None) -> None:
-        keys = _row_keys(batch, self._names)
+        keys = self._identity.keys(batch)
         chosen = np.flatnonzero(usable & self._sample.wanted(keys))
         named = pa.nulls(len(chosen), pa.string()) if groups is None else groups.take(pa.array(chosen))
         self._sample.add(
@@ -337,7 +337,7 @@ class EvaluationHandler(SavedModelHandler):
         model: str | ModelLocation,
         *,
         draws: bool,
-        names: Mapping[str, str] | None,
+        identity: RowIdentity,
         shared: Shared,
         threads: int | None,
     ) -> None:
@@ -346,13 +346,13 @@ class EvaluationHandler(SavedModelHandler):
         Args:
           model: the version.
           draws: whether it can.
-          names: see `EvaluateJob`.
+          identity: see `EvaluateJob`.
           shared: by which other steps find the model that is loaded here.
           threads: as of `SavedModelHandler`.
         """
         super().__init__(model, signature_name=INVERSE, threads=threads)
         self._draws = draws
-        self._names = names
+        self._identity = identity
         self._shared = shared
 
     def load_model(self) -> LoadedModel:
@@ -367,14 +367,8 @@ class EvaluationHandler(SavedModelHandler):
         batch = encode_rows(batch, model.run)
         for result in super().run_inference(batch, model, inference_args):
             if self._draws:
-                result.inference["base_z"] = _draw_from_base(batch, _row_keys(batch, self._names), model)
+                result.inference["base_z"] = _draw_from_base(batch, self._identity.keys(batch), model)
             yield result
-
-
-def _row_keys(batch: ScoreableRows, names: Mapping[str, str] | None) -> Words:
-    """What the seeds of the rows' draws come from, and which of them are in the sample."""
-    rows = batch.rows.to_numpy()
-    return row_keys(_SEED, rows) if names is None else row_keys_in_file(_SEED, names[batch.file], rows)
 
 
 def _draw_from_base(batch: ScoreableRows, keys: Words, model: LoadedModel) -> Any:
