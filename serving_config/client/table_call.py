@@ -109,7 +109,7 @@ def open_client(options: CallOptions) -> Client:
 
 def _plan(options: CallOptions, table: TableFile, client: Client, batch_rows: int) -> _Call:
     """Which columns are read, and how, so many rows at a time. Raises `UsageError` if they do not fit."""
-    columns = resolve_columns(options, table.schema.names, note=say, ask=client.metadata)
+    columns = resolve_columns(options, table.schema.names, note=say, client=client)
     inputs = find_inputs(options, columns, lambda *names: _dtype(client, *names))
     untyped = () if table.is_typed else table.schema.names
     check_columns(table.schema, inputs, where=str(table.path), untyped=untyped, lookalikes=table.lookalikes)

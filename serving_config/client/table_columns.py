@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from maf_serving.model_inputs import ModelInputs
     from maf_serving.row_seeds import Identity
+    from serving_config.client.client import Client
     from serving_config.client.options import CallOptions
     from serving_config.client.transport import ModelMetadata
 
@@ -72,12 +73,11 @@ def resolve_columns(
     in_file: Sequence[str],
     *,
     note: Callable[[str], None],
-    ask: Callable[[], ModelMetadata],
+    client: Client,
 ) -> Columns:
     """The columns that the contract or the flags name.
 
-    Without either, `models/<model_name>` is the model if it is there, else the server is asked with `ask`; `note` is
-    told so.
+    Without either, `models/<model_name>` is the model if it is there, else the server is asked; `note` is told so.
 
     Raises:
       UsageError: nothing names them, or too much does, or the contract cannot be read.
@@ -88,7 +88,7 @@ def resolve_columns(
     if given > 1:
         raise _which(options, in_file, "They were named more than once", "more than one")
     if not given and not usual.is_dir():
-        return _ask_server(options, in_file, ask(), note)
+        return _ask_server(options, in_file, client.metadata(), note)
     try:
         if named:
             check_column_names(options.event_columns, options.conditional_columns)
