@@ -12,6 +12,7 @@ difference between the loaders, and is paid for once.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import functools
@@ -28,7 +29,7 @@ import numpy as np
 
 from export.compiled.rows import rewriting
 from export.errors import VerificationError
-from export.signatures import Request, array_key, read_requests, read_warmup, write_replies, write_requests
+from export.signatures import Request, read_warmup
 from maf_serving.command import when_interrupted
 from maf_serving.errors import one_line
 
@@ -129,6 +130,50 @@ def answer_session(version_dir: str, requests: Sequence[Request]) -> dict[str, A
                 outputs = session.run(fetches, feeds)
             replies |= {array_key("session", request.name, name): value for name, value in outputs.items()}
     return replies
+
+
+def write_requests(path: Path, requests: Sequence[Request]) -> None:
+    """Writes what `read_requests` reads."""
+    write_replies(path, {array_key(r.name, r.signature, k): _written(v) for r in requests for k, v in r.inputs.items()})
+
+
+def read_requests(path: Path) -> list[Request]:
+    """The requests in a file."""
+    inputs: dict[tuple[str, str], dict[str, Array]] = {}
+    with np.load(path) as archive:
+        for key, value in archive.items():
+            name, signature, tensor = key.split("|")
+            inputs.setdefault((name, signature), {})[tensor] = _read(value)
+    return [Request(name, signature, tensors) for (name, signature), tensors in inputs.items()]
+
+
+def write_replies(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Writes what `np.load` reads."""
+    entries: Any = arrays  # NumPy's stubs take every keyword for `allow_pickle`
+    np.savez(path, **entries)
+
+
+def array_key(*parts: str) -> str:
+    """One name for an array in a file, of names without `|`."""
+    return "|".join(parts)
+
+
+def _written(value: Array) -> Array:
+    """Texts in base64: NumPy's own fixed-width texts lose zeros at the end."""
+    if value.dtype.kind != "O":
+        return value
+    return _of_shape(value, np.array([base64.b64encode(text) for text in value.ravel()], np.bytes_))
+
+
+def _read(value: Array) -> Array:
+    if value.dtype.kind != "S":
+        return value
+    return _of_shape(value, np.array([base64.b64decode(text) for text in value.ravel()], object))
+
+
+def _of_shape(value: Array, flat: Array) -> Array:
+    shaped: Array = flat.reshape(value.shape)
+    return shaped
 
 
 @contextlib.contextmanager

@@ -21,9 +21,9 @@ from export.contract import CONTRACT_PATH, ConditionColumn
 from export.errors import ExportWarning
 from export.saved_model import functions_in_process
 from export.serving_module import trace, write_saved_model
-from export.signatures import Request, array_key
+from export.signatures import Request
 from export.source import TrainedModel
-from export.verification.replay import answer_object, answer_session
+from export.verification.replay import answer_object, answer_session, array_key
 from maf_serving.row_seeds import draw_seeds, row_keys
 from serving_config import Client, UsageError
 from serving_config.client.options import parse_call

@@ -13,8 +13,8 @@ import sys
 import numpy as np
 import pytest
 
-from export.signatures import Request, write_requests
-from export.verification.replay import LOADERS, Replies, _environment
+from export.signatures import Request
+from export.verification.replay import LOADERS, Replies, _environment, write_requests
 
 pytestmark = [pytest.mark.older_tensorflow, pytest.mark.slow]
 ROWS = 40  # more than a chunk's alignment, less than a chunk

@@ -97,6 +97,8 @@ def test_another_base_distribution_is_exported_without_sampling(tmp_path):
         "regress",
         "conditional_cdf",
         "summarize",
+        "log_prob_columns",
+        "summarize_columns",
     }
 
 

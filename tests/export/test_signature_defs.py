@@ -42,6 +42,19 @@ def test_serving_default_is_log_prob_to_the_tensor(exported):
     assert meta_graph.signature_def["serving_default"] == meta_graph.signature_def["log_prob"]
 
 
+def test_nothing_in_the_graph_only_hands_a_variable_on(exported):
+    """Each operation costs a call; handles are there for both branches of few and many rows."""
+    (meta_graph,) = saved_model(exported.version_dir).meta_graphs
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+    of_handles = {
+        node.op
+        for node in nodes.values()
+        if node.input and nodes[node.input[0].lstrip("^").split(":")[0]].op == "VarHandleOp"
+    }
+    assert "ReadVariableOp" in of_handles or "StatefulPartitionedCall" in of_handles
+    assert not of_handles & {"Switch", "Identity"}
+
+
 def test_the_fingerprint_is_that_of_the_file_as_it_is(version):
     """It is written after the last change of the file, and another change gives another."""
     contract = read_contract(version)

@@ -12,11 +12,11 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from export import VerificationError, read_contract
-from export.signatures import Request, read_requests, write_requests
+from export.signatures import Request
 from export.verification import verification
 from export.verification.comparison import LiveModel, compare, expect, rounded
 from export.verification.inputs import draw_inputs
-from export.verification.replay import Replies, answer_object, answer_session
+from export.verification.replay import Replies, answer_object, answer_session, read_requests, write_requests
 from export.verification.version import format_report
 from tests.export.conftest import replay_by
 
