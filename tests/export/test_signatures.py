@@ -110,6 +110,9 @@ def test_an_unconditional_flow_offers_no_sample_without_seed(export_here):
         "regress",
         "conditional_cdf",
         "summarize",
+        "log_prob_columns",
+        "sample_columns",
+        "summarize_columns",
     }
     assert "sample" in read_contract(export_here("spline").version_dir).signatures
 
