@@ -22,10 +22,10 @@ import tensorflow as tf
 
 from export.base_probabilities import BaseProbabilities, base_probabilities
 from export.base_sampler import shift_uniforms
-from export.compiled.rows import NOT_INLINED
+from export.compiled.rows import NOT_INLINED, rounded_to
 from export.contract import ONE_COLUMN, SEVERAL_COLUMNS, Answers
 from export.errors import ModelError
-from export.serving_module import Function, Tensors, guarded_rows, rounded_to
+from export.serving_module import Function, Tensors, guarded_rows
 from export.summaries import ColumnSummary, DrawnSummary, RowPoints, direction, lower_end
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from export.compiled.rows import NOT_INLINED, ChunkedFunction
+from export.compiled.rows import NOT_INLINED, ChunkedFunction, rounded_to
 from export.contract import REGRESS_METHOD_NAME, SERVING_DEFAULT, Signature, TensorSpec
 
 if TYPE_CHECKING:
@@ -176,13 +176,6 @@ class FewOrMany:
         for count in others:
             few = tf.logical_and(few, tf.equal(count, first))
         return list(tf.cond(few, lambda: list(self._few(inputs)), lambda: list(self._many(inputs))))
-
-
-def rounded_to(x: tf.Tensor, widths: Array) -> tf.Tensor:
-    """`x` `[B, D]`, columns with a width `[D]` rounded to the nearest multiple of it, others as they are."""
-    wide = widths > 0
-    step = tf.constant(np.where(wide, widths, 1), x.dtype)
-    return tf.where(wide, tf.round(x / step) * step, x)
 
 
 def guarded_rows(inputs: Tensors) -> GuardedRows:

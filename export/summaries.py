@@ -25,9 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from export.compiled.rows import ChunkedFunction
+from export.compiled.rows import ChunkedFunction, rounded_to
 from export.errors import ModelError
-from export.serving_module import rounded_to
 from maf.event_scales import least_positive
 from maf.routing import is_kind, make_bijector_kwargs
 

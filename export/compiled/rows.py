@@ -17,6 +17,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 _CONSTANTS = "_constants_of_rows"
@@ -74,6 +75,13 @@ def _shared(value: int | tuple[int, ...]) -> tf.Tensor:
         with graph.control_dependencies(None):
             constants[value] = tf.constant(value, tf.int32)
     return constants[value]
+
+
+def rounded_to(x: tf.Tensor, widths: np.ndarray[Any, Any]) -> tf.Tensor:
+    """`x` `[B, D]`, columns with a width `[D]` rounded to the nearest multiple of it, others as they are."""
+    wide = widths > 0
+    step = tf.constant(np.where(wide, widths, 1), x.dtype)
+    return tf.where(wide, tf.round(x / step) * step, x)
 
 
 def to_columns(tensor: tf.Tensor) -> tf.Tensor:
