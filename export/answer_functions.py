@@ -6,6 +6,8 @@
     one event column       cdf, quantile, summarize     exact: the flow is a monotone map of its base
     several                conditional_cdf, summarize   from seeded draws
 
+    ColumnTensors(contract, ...)                     these, densities and draws as functions of named columns
+
 Rows are guarded as those of the other signatures are: by `inverse` and `forward` themselves, which these call, or by
 `guarded_rows`.
 """
@@ -23,15 +25,20 @@ import tensorflow as tf
 from export.base_probabilities import BaseProbabilities, base_probabilities
 from export.base_sampler import shift_uniforms
 from export.compiled.rows import NOT_INLINED, rounded_to
-from export.contract import ONE_COLUMN, SEVERAL_COLUMNS, Answers
+from export.contract import BY_COLUMN, ONE_COLUMN, SEVERAL_COLUMNS, Answers, Signature, TensorSpec
 from export.errors import ModelError
 from export.serving_module import Function, Tensors, guarded_rows
 from export.summaries import ColumnSummary, DrawnSummary, RowPoints, direction, lower_end
+from maf_serving.columns import NULL_INTEGER, NULL_TEXT, numbers_dtype
 
 if TYPE_CHECKING:
+    from export.contract import Contract
+    from export.raw_inputs import ConditionGraph
     from export.summaries import Forward
+    from maf_serving.columns import ConditionColumn
 
 Array = np.ndarray[Any, Any]
+_COLUMN_DTYPES = {"number": "float64", "string": "string", "integer": "int64"}
 _LATTICE = 1e-3  # of a step: how far a value may be from the multiple of a width that it is
 
 
@@ -192,3 +199,91 @@ def _summary(plan: AnswerPlan, base: BaseProbabilities, draw: Forward) -> Column
     widths = np.array(plan.widths)
     points = RowPoints(base, num_draws, plan.distribution.dtype, shift_uniforms)
     return DrawnSummary(points, draw, levels, num_draws, widths if widths.any() else None)
+
+
+def column_signatures(
+    signatures: Mapping[str, Signature],
+    event_columns: Sequence[str],
+    condition_columns: Sequence[ConditionColumn],
+    names: Mapping[str, str],
+    dtype: str,
+) -> dict[str, Signature]:
+    """Those of `BY_COLUMN` whose vectors `signatures` takes: `x` and `conditional_input` are a tensor for each column.
+
+    Args:
+      signatures: of vectors.
+      event_columns: names of the D columns of `x`.
+      condition_columns: all raw columns of the condition.
+      names: of the tensors, by column.
+      dtype: of the model.
+    """
+    condition = {names[each.name]: TensorSpec(_COLUMN_DTYPES[each.kind], (None,)) for each in condition_columns}
+    event = {names[name]: TensorSpec("float64", (None,)) for name in event_columns}
+    drawn = {names[name]: TensorSpec(dtype, (None,)) for name in event_columns}
+
+    def by_column(specs: Mapping[str, TensorSpec], x: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
+        vectors = {"x": x, "conditional_input": condition}
+        return {k: each for name, spec in specs.items() for k, each in vectors.get(name, {name: spec}).items()}
+
+    return {
+        name: Signature(by_column(signatures[vector].inputs, event), by_column(signatures[vector].outputs, drawn))
+        for name, vector in BY_COLUMN.items()
+        if vector in signatures
+    }
+
+
+class ColumnTensors:
+    """Reads a tensor `[B]` for each column: float64 numbers, texts, int64 integers.
+
+    A number is null where it is NaN, a text where it is `NULL_TEXT`, an integer where it is `NULL_INTEGER`, unless the
+    vocabulary has that.
+    """
+
+    def __init__(self, contract: Contract, condition: ConditionGraph | None) -> None:
+        """Of a version; `condition` encodes its raw columns, `None` where these are all plain numbers."""
+        self._contract = contract
+        self._condition = condition
+
+    def on_columns(self, function: Function) -> Function:
+        """A function of vectors as one of columns. Tensors of other names, such as `seed`, are handed through."""
+        contract = self._contract
+        of_columns = {*contract.tensor_names.values()}
+        event = [contract.tensor_names[name] for name in contract.event_columns]
+
+        def of_column_tensors(inputs: Tensors) -> Tensors:
+            vectors = {name: tensor for name, tensor in inputs.items() if name not in of_columns}
+            if event[0] in inputs:
+                vectors["x"] = tf.stack([tf.cast(inputs[name], contract.dtype) for name in event], axis=1)
+            if contract.condition_size:
+                vectors["conditional_input"] = self._encode(inputs)
+            outputs = dict(function(vectors))
+            if "x" in outputs:
+                outputs |= dict(zip(event, tf.unstack(outputs.pop("x"), axis=1), strict=True))
+            return outputs
+
+        return of_column_tensors
+
+    def _encode(self, inputs: Tensors) -> tf.Tensor:
+        columns, names = self._contract.raw_condition_columns, self._contract.tensor_names
+        dtype = numbers_dtype(columns, self._contract.dtype)
+        numbers = [tf.cast(inputs[names[column.name]], dtype) for column in columns if not column.is_category]
+        if self._condition is None:
+            return tf.stack(numbers, axis=1)
+        raw = {} if not numbers else {"numbers": tf.stack(numbers, axis=1)}
+        categories = [(column, inputs[names[column.name]]) for column in columns if column.is_category]
+        if categories:
+            texts = [_as_text(column, tensor) for column, tensor in categories]
+            raw["categories"] = tf.stack(texts, axis=1)
+            raw["null_categories"] = tf.stack([_is_null(column, tensor) for column, tensor in categories], axis=1)
+        return self._condition(raw)
+
+
+def _as_text(column: ConditionColumn, tensor: tf.Tensor) -> tf.Tensor:
+    return tensor if column.kind == "string" else tf.strings.as_string(tensor)
+
+
+def _is_null(column: ConditionColumn, tensor: tf.Tensor) -> tf.Tensor:
+    spelling: str | int = NULL_TEXT if column.kind == "string" else NULL_INTEGER
+    if spelling in column.vocabulary:
+        return tf.zeros_like(tensor, tf.bool)
+    return tf.equal(tensor, tf.constant(spelling, tensor.dtype))

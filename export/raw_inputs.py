@@ -1,26 +1,22 @@
-"""From raw columns to the vectors that a model takes, in the serving graph: a tensor a column, or `tf.Example`s."""
+"""From raw columns of the condition to `conditional_input`, in the serving graph: tensors, or `tf.Example`s."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
-from export.contract import BY_COLUMN, Signature, TensorSpec
 from maf.condition_encoder import ConditionEncoder
-from maf_serving.columns import NULL_INTEGER, NULL_TEXT, number_entries, numbers_dtype
+from maf_serving.columns import number_entries, numbers_dtype
 
 if TYPE_CHECKING:
-    from export.contract import Contract
     from maf_serving.columns import ConditionColumn
 
 Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, tf.Tensor]
-Function = Callable[[Tensors], Tensors]
 Parsed = Mapping[str, Any]
-_COLUMN_DTYPES = {"number": "float64", "string": "string", "integer": "int64"}
 _FEATURE_DTYPES = {"number": tf.float32, "string": tf.string, "integer": tf.int64}
 
 
@@ -147,94 +143,6 @@ def _one_value(name: str, feature: tf.RaggedTensor, null: Any) -> tf.Tensor:
         padded = tf.concat([feature.values, tf.constant([null], feature.dtype)], axis=0)
     last = tf.shape(padded, tf.int64)[0] - 1
     return tf.gather(padded, tf.where(lengths > 0, tf.cast(feature.row_starts(), tf.int64), last))
-
-
-def column_signatures(
-    signatures: Mapping[str, Signature],
-    event_columns: Sequence[str],
-    condition_columns: Sequence[ConditionColumn],
-    names: Mapping[str, str],
-    dtype: str,
-) -> dict[str, Signature]:
-    """Those of `BY_COLUMN` whose vectors `signatures` takes: `x` and `conditional_input` are a tensor for each column.
-
-    Args:
-      signatures: of vectors.
-      event_columns: names of the D columns of `x`.
-      condition_columns: all raw columns of the condition.
-      names: of the tensors, by column.
-      dtype: of the model.
-    """
-    condition = {names[each.name]: TensorSpec(_COLUMN_DTYPES[each.kind], (None,)) for each in condition_columns}
-    event = {names[name]: TensorSpec("float64", (None,)) for name in event_columns}
-    drawn = {names[name]: TensorSpec(dtype, (None,)) for name in event_columns}
-
-    def by_column(specs: Mapping[str, TensorSpec], x: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
-        vectors = {"x": x, "conditional_input": condition}
-        return {k: each for name, spec in specs.items() for k, each in vectors.get(name, {name: spec}).items()}
-
-    return {
-        name: Signature(by_column(signatures[vector].inputs, event), by_column(signatures[vector].outputs, drawn))
-        for name, vector in BY_COLUMN.items()
-        if vector in signatures
-    }
-
-
-class ColumnTensors:
-    """Reads a tensor `[B]` for each column: float64 numbers, texts, int64 integers.
-
-    A number is null where it is NaN, a text where it is `NULL_TEXT`, an integer where it is `NULL_INTEGER`, unless the
-    vocabulary has that.
-    """
-
-    def __init__(self, contract: Contract, condition: ConditionGraph | None) -> None:
-        """Of a version; `condition` encodes its raw columns, `None` where these are all plain numbers."""
-        self._contract = contract
-        self._condition = condition
-
-    def on_columns(self, function: Function) -> Function:
-        """A function of vectors as one of columns. Tensors of other names, such as `seed`, are handed through."""
-        contract = self._contract
-        of_columns = {*contract.tensor_names.values()}
-        event = [contract.tensor_names[name] for name in contract.event_columns]
-
-        def of_column_tensors(inputs: Tensors) -> Tensors:
-            vectors = {name: tensor for name, tensor in inputs.items() if name not in of_columns}
-            if event[0] in inputs:
-                vectors["x"] = tf.stack([tf.cast(inputs[name], contract.dtype) for name in event], axis=1)
-            if contract.condition_size:
-                vectors["conditional_input"] = self._encode(inputs)
-            outputs = dict(function(vectors))
-            if "x" in outputs:
-                outputs |= dict(zip(event, tf.unstack(outputs.pop("x"), axis=1), strict=True))
-            return outputs
-
-        return of_column_tensors
-
-    def _encode(self, inputs: Tensors) -> tf.Tensor:
-        columns, names = self._contract.raw_condition_columns, self._contract.tensor_names
-        dtype = numbers_dtype(columns, self._contract.dtype)
-        numbers = [tf.cast(inputs[names[column.name]], dtype) for column in columns if not column.is_category]
-        if self._condition is None:
-            return tf.stack(numbers, axis=1)
-        raw = {} if not numbers else {"numbers": tf.stack(numbers, axis=1)}
-        categories = [(column, inputs[names[column.name]]) for column in columns if column.is_category]
-        if categories:
-            texts = [_as_text(column, tensor) for column, tensor in categories]
-            raw["categories"] = tf.stack(texts, axis=1)
-            raw["null_categories"] = tf.stack([_is_null(column, tensor) for column, tensor in categories], axis=1)
-        return self._condition(raw)
-
-
-def _as_text(column: ConditionColumn, tensor: tf.Tensor) -> tf.Tensor:
-    return tensor if column.kind == "string" else tf.strings.as_string(tensor)
-
-
-def _is_null(column: ConditionColumn, tensor: tf.Tensor) -> tf.Tensor:
-    spelling: str | int = NULL_TEXT if column.kind == "string" else NULL_INTEGER
-    if spelling in column.vocabulary:
-        return tf.zeros_like(tensor, tf.bool)
-    return tf.equal(tensor, tf.constant(spelling, tensor.dtype))
 
 
 def null_values(distribution: Any, columns: Sequence[ConditionColumn]) -> Array:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.answer_functions import AnswerFunctions, AnswerPlan, plan_answers
+from export.answer_functions import AnswerFunctions, AnswerPlan, ColumnTensors, column_signatures, plan_answers
 from export.base_sampler import BaseSampler, make_base_sampler
 from export.check_model import check_model, check_weights
 from export.compiled.compile_density import compile_density
@@ -29,13 +29,7 @@ from export.contract import (
 )
 from export.errors import ExportWarning, ModelError, PublishError
 from export.publish import LocalBase, RemoteBase, open_base
-from export.raw_inputs import (
-    ColumnTensors,
-    ConditionGraph,
-    RawExamples,
-    column_signatures,
-    null_values,
-)
+from export.raw_inputs import ConditionGraph, RawExamples, null_values
 from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
 from export.signatures import (
     check_batch_sizes,

@@ -205,6 +205,38 @@ class RawRows:
         return each
 
 
+Break = tuple[str, int, Any]
+"""Array, place in it and value of what makes a row one that cannot be scored."""
+
+
+def breaks_of(columns: Sequence[ConditionColumn]) -> list[Break]:
+    """What raw columns of the condition may not be."""
+    numbers = [column for column in columns if not column.is_category]
+    categories = [column for column in columns if column.is_category]
+    breaks: list[Break] = [("numbers", place, np.inf) for place in range(len(numbers))]
+    breaks += [("numbers", place, np.nan) for place, column in enumerate(numbers) if not column.nullable]
+    return breaks + [("null_categories", place, True) for place, column in enumerate(categories) if not column.nullable]
+
+
+def breaks_of_x(contract: Contract) -> list[Break]:
+    """What event columns may not be."""
+    return [("x", place, np.nan) for place in range(contract.event_size)]
+
+
+def broken_rows(raw: RawRows, x: Array, breaks: Sequence[Break]) -> tuple[RawRows, Array]:
+    """A copy of the first row for each of `breaks`, with nothing else null in it."""
+    rows = [0] * len(breaks)
+    arrays = {
+        "numbers": np.nan_to_num(raw.numbers[rows]),
+        "null_categories": np.zeros_like(raw.null_categories[rows]),
+        "x": x[rows],
+    }
+    for row, (array, place, value) in enumerate(breaks):
+        arrays[array][row, place] = value
+    broken = dataclasses.replace(raw.take(rows), numbers=arrays["numbers"], null_categories=arrays["null_categories"])
+    return broken, arrays["x"]
+
+
 def draw_raw_rows(columns: Sequence[ConditionColumn], conditions: Array, rng: np.random.Generator) -> RawRows:
     """Raw rows with the numbers of `conditions` `[N, C]`; categories, known and unknown, and nulls at random."""
     rows = len(conditions)
