@@ -191,7 +191,7 @@ def test_a_version_from_before_says_why_it_has_none(raw_version):
 
 
 def test_a_vocabulary_that_has_the_spelling_of_null_keeps_it():
-    from export.raw_inputs import _is_null  # noqa: PLC0415
+    from export.answer_functions import _is_null  # noqa: PLC0415
 
     column = ConditionColumn(name="c", kind="string", vocabulary=("<null>", "a"), nullable=True)
     assert not _is_null(column, tf.constant(["<null>"])).numpy().any()
