@@ -53,7 +53,7 @@ def test_a_version_of_a_run(version, run, monkeypatch, capsys):
     assert (status, printed.err) == (0, "")
     lines = printed.out.splitlines()
     assert lines[0].split()[:4] == ["signature", "output", "loader", "rows"]
-    assert {line.split()[0] for line in lines[1:-2]} == {
+    assert {line.split()[0] for line in lines[1:-3]} == {
         "log_prob", "serving_default", "sample", "sample_with_seed", "inverse", "forward", "regress",
         "cdf", "quantile", "summarize",
     }  # fmt: skip
