@@ -9,14 +9,13 @@ a version that fails at one of them. They are replayed before a version is publi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.framework import graph_pb2, node_def_pb2, types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
 from tensorflow.python.grappler import tf_optimizer  # no public function rewrites a graph
 from tensorflow.python.saved_model import fingerprinting_utils  # no public function writes a fingerprint
@@ -155,72 +154,9 @@ def _flatten(meta_graph: meta_graph_pb2.MetaGraphDef) -> None:
     wanted.CopyFrom(meta_graph)
     wanted.collection_def["train_op"].node_list.value.extend(_asked_for(meta_graph))
     flat = tf_optimizer.OptimizeGraph(config, wanted)
-    _bypass(flat, _asked_for(meta_graph))
     flat.library.CopyFrom(meta_graph.graph_def.library)
     flat.versions.CopyFrom(meta_graph.graph_def.versions)
     meta_graph.graph_def.CopyFrom(flat)
-
-
-def _bypass(graph: graph_pb2.GraphDef, asked_for: Iterable[str]) -> None:
-    """Takes out what hands a tensor on: each such operation costs a call a microsecond, and a rewrite of a server more.
-
-    That is `Identity`, and the `Switch` of a variable's handle in front of a branch: a handle may be there for both.
-    What begins a branch is left: whatever comes to wait for one of its tensors by name would run in both. Nothing here
-    writes, so it is nothing to wait for that variables have been read.
-    """
-    kept = {_operation(each) for each in asked_for}
-    nodes = {node.name: node for node in graph.node}
-    of_branches = {node.name for node in graph.node if node.op in ("Switch", "Merge")}
-    idle = {node.name for node in graph.node if node.op in ("VarHandleOp", "ReadVariableOp") or _is_constant(node)}
-    idle |= {
-        node.name for node in graph.node if node.op == "NoOp" and {_operation(each) for each in node.input} <= idle
-    }
-    source = {
-        name: tensor
-        for name, node in nodes.items()
-        if name not in kept
-        and (tensor := _handed_on(node, idle)) is not None
-        and (node.op == "Switch" or _operation(tensor) not in of_branches)
-    }
-
-    def origin(tensor: str) -> str:
-        while (name := _operation(tensor)) in source:
-            tensor = source[name]
-        return tensor
-
-    for node in graph.node:
-        tensors = [origin(each) for each in node.input if each[0] != "^"]
-        waits_for = [_operation(origin(each)) for each in node.input if each[0] == "^"]
-        del node.input[:]
-        node.input.extend([*tensors, *(f"^{name}" for name in dict.fromkeys(waits_for))])
-    reached, stack = set(), list(kept)
-    while stack:
-        name = stack.pop()
-        if name in nodes and name not in reached:
-            reached.add(name)
-            stack += [_operation(each) for each in nodes[name].input]
-    left = [node for node in graph.node if node.name in reached]
-    for node in left:
-        node.attr.pop("_class", None)  # to be where another operation is, which may have been taken out
-    del graph.node[:]
-    graph.node.extend(left)
-
-
-def _operation(tensor: str) -> str:
-    """The operation that a tensor, or an input that is only waited for, is of."""
-    return tensor.lstrip("^").split(":", maxsplit=1)[0]
-
-
-def _is_constant(node: node_def_pb2.NodeDef) -> bool:
-    """Whether it is there from the start: one that waits for something is of a branch."""
-    return node.op == "Const" and not node.input
-
-
-def _handed_on(node: node_def_pb2.NodeDef, idle: Collection[str]) -> str | None:
-    """The tensor that an operation hands on as it is, whenever it is asked; `None` for any other operation."""
-    waits_for = [each for each in node.input if each[0] == "^" and each[1:] not in idle]
-    is_handle = node.op == "Switch" and node.attr["T"].type == types_pb2.DT_RESOURCE
-    return node.input[0] if not waits_for and (node.op == "Identity" or is_handle) else None
 
 
 def _asked_for(meta_graph: meta_graph_pb2.MetaGraphDef) -> list[str]:

@@ -42,16 +42,6 @@ def test_serving_default_is_log_prob_to_the_tensor(exported):
     assert meta_graph.signature_def["serving_default"] == meta_graph.signature_def["log_prob"]
 
 
-def test_nothing_in_the_graph_only_hands_a_variable_on(exported):
-    """Each operation costs a call; handles are there for both branches of few and many rows."""
-    (meta_graph,) = saved_model(exported.version_dir).meta_graphs
-    handles = {node.name for node in meta_graph.graph_def.node if node.op == "VarHandleOp"}
-    of_handles = [node for node in meta_graph.graph_def.node if node.input and node.input[0] in handles]
-    assert "ReadVariableOp" in {node.op for node in of_handles}
-    assert "Switch" not in {node.op for node in of_handles}
-    assert all(len(node.input) > 1 for node in of_handles if node.op == "Identity")  # waits for its branch
-
-
 def test_the_fingerprint_is_that_of_the_file_as_it_is(version):
     """It is written after the last change of the file, and another change gives another."""
     contract = read_contract(version)
