@@ -9,12 +9,14 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from maf_serving.columns import CONDITION_KINDS, ConditionColumn, encoded_columns
 from maf_serving.errors import ContractError
 from maf_serving.strict_json import parse_dataclass
+from maf_serving.training_profile import TrainingProfile
 
 __all__ = [
     "BY_COLUMN",
@@ -56,6 +58,7 @@ BY_COLUMN = {
     "quantile_columns": "quantile",
 }
 """By name of a signature that takes and gives a tensor for each column, the one that does the same with vectors."""
+_NUMBERS = re.compile(r"\[\s+((?:(?:null|[-+.\deE]+),?\s+)+)\]")  # over several lines: those of a text are escaped
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ class TrainingSummary:
       validation_nll, test_nll: of the exported weights; `None` where there were no test rows.
       dequantization: by event column, the width w of its uniform noise: the model's density is that of the column plus
         noise in `[-w/2, w/2)`, in training and in the NLLs. Columns without are not in it.
+      profile: what training saw of each column; `None` of a run that was trained before there was one.
     """
 
     training_rows: int
@@ -104,6 +108,7 @@ class TrainingSummary:
     validation_nll: float
     test_nll: float | None = None
     dequantization: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    profile: TrainingProfile | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -223,7 +228,12 @@ class Contract:
             del data["answers"]
         if not self.tensor_names:
             del data["tensor_names"]
-        return json.dumps(data, indent=2, allow_nan=False) + "\n"
+        if self.training is not None and self.training.profile is None:
+            del data["training"]["profile"]
+        elif self.training is not None and self.training.profile is not None:
+            data["training"]["profile"] = self.training.profile.to_data()
+        text = json.dumps(data, indent=2, allow_nan=False)
+        return _NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", text) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Contract:

@@ -3,11 +3,15 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from export import Contract, ContractError, TrainingSummary, read_contract
+from export.answer_functions import column_signatures
 from export.contract import CONTRACT_PATH, TensorSpec, check_column_names, find_version, list_versions
 from export.signatures import make_signatures, sampling_signatures
+from maf_serving.columns import as_condition_columns, tensor_names
+from maf_serving.training_profile import QUANTILE_STEPS, ColumnProfile, Quantiles, TrainingProfile
 
 
 def make_contract(**changes) -> Contract:
@@ -114,3 +118,39 @@ def test_read_contract(tmp_path):
         read_contract(tmp_path)
     path.write_text(make_contract().to_json())
     assert read_contract(tmp_path) == make_contract()
+
+
+def wide_profile(size: int) -> TrainingProfile:
+    """Of `size` event columns and as many plain conditional ones, with as many digits as float32 has."""
+    rng = np.random.default_rng(0)
+    columns = []
+    for index in range(2 * size):
+        values = np.unique(rng.normal(scale=1e4, size=QUANTILE_STEPS + 1).astype(np.float32))
+        quantiles = Quantiles(
+            values=tuple(map(float, map(str, values))),
+            cumulative=(*(np.arange(1, QUANTILE_STEPS + 1) / 65.0000037).round(6).tolist(), 1.0),
+        )
+        columns.append(
+            ColumnProfile(
+                name=f"measurement_{index}", rows=10**6, mean=rng.normal(), stddev=rng.random(), quantiles=quantiles
+            )
+        )
+    return TrainingProfile(event=tuple(columns[:size]), condition=tuple(columns[size:]))
+
+
+def test_a_wide_contract_is_small():
+    profile = wide_profile(250)
+    event, condition = ([column.name for column in columns] for columns in (profile.event, profile.condition))
+    signatures = make_signatures(event_size=250, condition_size=250, dtype="float32", sampling=sampling_signatures(1))
+    names = tensor_names([*event, *condition])
+    signatures |= column_signatures(signatures, event, as_condition_columns(condition), names, "float32")
+    contract = make_contract(
+        event_columns=tuple(event),
+        conditional_columns=tuple(condition),
+        signatures=signatures,
+        training=TrainingSummary(100, 10, 10, 7, validation_nll=1.5, profile=profile),
+        tensor_names=names,
+    )
+    text = contract.to_json()
+    assert len(text.encode()) <= 10**6
+    assert Contract.from_json(text) == contract
