@@ -24,10 +24,12 @@ BASES = ("normal", "mixture")
 ORDERS = ("reverse", "random", "same")
 DTYPES = ("float32", "float64")
 NULLS = ("auto", "state", "drop")
+SPLIT_BY = ("time", "group")
 SWITCH = ("on", "off")
 SCHEDULES = ("plateau", "cosine", "constant")
-BEFORE_THERE_WERE = {
-    "flow": {"condition_bins": 0, "heavy_tailed": [], "logarithmic": [], "regression": "off"}
+BEFORE_THERE_WERE: dict[str, dict[str, Any]] = {
+    "data": {"split_by": None},
+    "flow": {"condition_bins": 0, "heavy_tailed": [], "logarithmic": [], "regression": "off"},
 }  # what a stored config without the keys means
 
 
@@ -136,6 +138,12 @@ class DataConfig:
     )
     validation_share: float = option(0.1, "share of the rows that early stopping looks at")
     test_share: float = option(0.1, "share of the rows held out for the test NLL; ignored with --test_input")
+    split_by: str | None = option(
+        None,
+        "time:COLUMN, the last rows are test and those before them validation, or group:COLUMN, no group is in two "
+        "splits; by chance without it",
+        metavar="time:COLUMN|group:COLUMN",
+    )
     max_dropped_share: float = option(0.05, "refuse the table if more than this share of rows has a missing value")
     dequantize: tuple[str, ...] = option(
         (), "uniform noise on event columns that repeat values", metavar="COLUMN=WIDTH,..."
@@ -172,6 +180,12 @@ class DataConfig:
             raise ConfigError(
                 f"validation_share is {self.validation_share} and test_share {self.test_share}; "
                 "expected some rows for validation, and some left for training"
+            )
+        by, _, column = ("time:-" if self.split_by is None else self.split_by).partition(":")
+        if by not in SPLIT_BY or not column:
+            raise ConfigError(
+                f"split_by is {self.split_by!r}; expected time:COLUMN or group:COLUMN, as in time:sold_at or "
+                "group:store"
             )
         for name, width in self.dequantization_widths.items():
             if name not in self.event or not 0 < width < math.inf:

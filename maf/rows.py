@@ -1,15 +1,16 @@
 """Split rows of a table, ready for training, on disk rather than in memory, and the encoding of their condition.
 
-A table is read once. Its usable rows go to three flat files, training, validation and test, which are then mapped into
-memory: an epoch costs no parsing, tables larger than memory work, and a resumed run sees the same rows. A category is
-one number in them, its place in the vocabulary, however many values that has.
+A table is read once, and a column that decides on the splits once before. Its usable rows go to three flat files,
+training, validation and test, which are then mapped into memory: an epoch costs no parsing, tables larger than memory
+work, and a resumed run sees the same rows. A category is one number in them, its place in the vocabulary, however many
+values that has.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import tensorflow as tf
 from maf.errors import DataError
 from maf.settling import SettledRows, settle_rows
 from maf.split_writer import SPLITS, SplitWriter
+from maf.splitting import assign_splits
 from maf.standardization import Standardization, noise_widths
 from maf.table import INTEGER, NULL_CODE, NUMBER, STRING, CategoryCodes, Table, has_type, open_files
 from maf_serving.columns import ConditionColumn, number_entries
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from maf.config import DataConfig
 
 Array = np.ndarray[Any, Any]
-SPLIT_STREAM = 0x5B117
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,8 +139,8 @@ def split_table(
 ) -> Rows:
     """Reads the table of `config` into `directory` and returns its split rows.
 
-    Each row goes to a split by a random number of its own, drawn in the order of the rows, so that equal files and
-    seeds give equal splits. If `directory` holds the rows already they are returned at once.
+    Each row goes to a split by a random number of its own, drawn in the order of the rows, or as `config.split_by`
+    says; so equal files and seeds give equal splits. If `directory` holds the rows already they are returned at once.
 
     Args:
       config: files, columns and shares.
@@ -163,8 +164,9 @@ def split_table(
     directory.mkdir(parents=True)
     codes = category_codes(config, table)
     writer = SplitWriter(directory, config, dtype, seed, categories=tuple(map(config.condition.index, codes)))
+    assigned, told = assign_splits(table, codes, config, seed)
     with writer:
-        for batch, split in _assign(table, codes, config, seed):
+        for batch, split in assigned:
             writer.write(batch, split)
             on_rows(len(batch))
         for batch in test_table.batches(codes) if test_table else ():
@@ -172,22 +174,9 @@ def split_table(
             on_rows(len(batch))
     if manifest is not None:
         manifest.check(files)
-    settle_rows(writer, config, codes, table.categories).write(directory)
+    settled = settle_rows(writer, config, codes, table.categories)
+    dataclasses.replace(settled, findings=(*told, *settled.findings)).write(directory)
     return _open_rows(directory, config, dtype)
-
-
-def _assign(
-    table: Table, codes: Mapping[str, CategoryCodes], config: DataConfig, seed: int
-) -> Iterator[tuple[Array, Array]]:
-    """Batches of rows with the index of each row's split."""
-    test_share = 0.0 if config.test_data else config.test_share
-    # a stream of its own: rows that someone drew with the plain seed must not be split by what they hold
-    rng = np.random.default_rng([seed, SPLIT_STREAM])
-    for batch in table.batches(codes):
-        uniform = rng.random(len(batch))
-        held_out = uniform < test_share + config.validation_share
-        split = np.where(uniform < test_share, SPLITS.index("test"), SPLITS.index("validation"))
-        yield batch, np.where(held_out, split, SPLITS.index("training"))
 
 
 def _open_rows(directory: Path, config: DataConfig, dtype: str) -> Rows:

@@ -75,7 +75,7 @@ class SplitWriter:
         self._stack.close()
 
     def write(self, batch: Array, split: Array) -> None:
-        """Appends the usable rows of `batch` `[n, D + K]` to the splits that `split` `[n]` says."""
+        """Appends the usable rows of `batch` `[n, D + K]` to the splits that `split` `[n]` says; below 0 is none."""
         if any(self._offsets):
             batch = np.array(batch)
             batch[:, self.event_size :] -= self._offsets
@@ -85,7 +85,7 @@ class SplitWriter:
             self.is_wide = self._is_in_doubt(batch, narrow)
         rows = batch if self.is_wide else narrow
         x, c = narrow[:, : self.event_size], narrow[:, self.event_size :]
-        usable = np.isfinite(x).all(axis=1) & ~np.isinf(c).any(axis=1)
+        usable = np.isfinite(x).all(axis=1) & ~np.isinf(c).any(axis=1) & (split >= 0)
         self.read += len(rows)
         self.dropped += int(len(rows) - usable.sum())
         for index, name in enumerate(SPLITS):

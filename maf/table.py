@@ -47,6 +47,11 @@ NUMBER, STRING, INTEGER = "number", "string", "integer"
 AnyArray = np.ndarray[Any, Any]
 MOST_DISTINCT = 100_000  # values that are kept in memory while they are counted
 NULL_CODE = -1
+_EXPECTED = {
+    Fault.NOT_A_NUMBER: "numbers",
+    Fault.NOT_UTF8: "text",
+    Fault.NOT_A_TIME: "dates or timestamps, as 2024-03-01 or 2024-03-01T12:30:00Z,",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,7 +79,36 @@ class Table:
         Raises:
           DataError: naming the file and the row, if one cannot be read, or has text where numbers are expected.
         """
-        kinds = {name: self.categories.get(name, NUMBER) for name in self.columns}
+        return (rows for rows, _ in self.batches_beside(codes, {}))
+
+    def batches_beside(
+        self, codes: Mapping[str, CategoryCodes], others: Mapping[str, str]
+    ) -> Iterator[tuple[Array, InputBatch]]:
+        """The same, each batch with the columns as the files have them, and `others` among them; see `parts`."""
+        kinds = self.kinds
+        for part in self.parts({**others, **kinds}):
+            yield np.column_stack([_values(part, name, kind, codes.get(name)) for name, kind in kinds.items()]), part
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """`"number"`, `"string"` or `"integer"` of each column, by name."""
+        return {name: self.categories.get(name, NUMBER) for name in self.columns}
+
+    def types_of(self, column: str) -> dict[Path, pa.DataType]:
+        """Of a column, by file; it need not be one of the table's. Raises `DataError` if a file has no such column."""
+        types = {}
+        for file in self.files:
+            schema = _open(file, self.dialect).schema
+            _check_columns(file, schema, [column])
+            types[file] = schema.field(column).type
+        return types
+
+    def parts(self, kinds: Mapping[str, str]) -> Iterator[InputBatch]:
+        """All rows of some columns as Arrow has them, in order; `kinds` says as what the cells of CSV are read.
+
+        Raises:
+          DataError: naming the file and the row, if one cannot be read.
+        """
         for file in self.files:
             for part in _open(file, self.dialect).rows(kinds, batch_rows=BATCH_ROWS):
                 if isinstance(part, Damage):
@@ -82,7 +116,7 @@ class Table:
                 if isinstance(part, RejectedRows):
                     row, reason = part.table["row"][0], part.table["reason"][0]
                     raise DataError(f"{file}, row {row} (from 0): {reason}; mend the row or leave it out")
-                yield np.column_stack([_values(part, name, kind, codes.get(name)) for name, kind in kinds.items()])
+                yield part
 
 
 def open_files(
@@ -187,19 +221,20 @@ def _values(batch: InputBatch, name: str, kind: str, codes: CategoryCodes | None
     if codes is None:
         floats = to_floats(column)
         if is_text(column.type):
-            _refuse(batch, name, {Fault.NOT_A_NUMBER: find_faults(column, floats, floats)[Fault.NOT_A_NUMBER]})
+            raise_fault(batch, name, {Fault.NOT_A_NUMBER: find_faults(column, floats, floats)[Fault.NOT_A_NUMBER]})
         return floats.astype(np.float64, copy=False)
     read = to_integers(column) if kind == "integer" else to_categories(column, kind)
-    _refuse(batch, name, {fault: mask for fault, mask in read.faults.items() if fault is not Fault.NAN})
+    raise_fault(batch, name, {fault: mask for fault, mask in read.faults.items() if fault is not Fault.NAN})
     return codes(read.values if isinstance(read, Integers) else read.text)
 
 
-def _refuse(batch: InputBatch, name: str, faults: Mapping[Fault, Mask]) -> None:
+def raise_fault(batch: InputBatch, name: str, faults: Mapping[Fault, Mask]) -> None:
+    """Raises `DataError` naming the first row with one of these faults of a column, if there is one."""
     for fault, mask in faults.items():
         if mask.any():
             index = int(np.flatnonzero(mask)[0])
             reason = describe(name, fault, batch.columns.column(name)[index], "int64")
-            expected = "numbers" if fault is Fault.NOT_A_NUMBER else "text" if fault is Fault.NOT_UTF8 else "integers"
+            expected = _EXPECTED.get(fault, "integers")
             hint = "; say the file's --csv_encoding, such as latin-1" if fault is Fault.NOT_UTF8 else ""
             raise DataError(
                 f"{batch.file}, row {batch.rows[index]} (from 0): {reason}; expected {expected} in that column{hint}"

@@ -41,6 +41,7 @@ class Fault(enum.Enum):
     NOT_A_NUMBER = "not a number"
     NOT_AN_INTEGER = "not an integer"
     NOT_UTF8 = "not UTF-8"
+    NOT_A_TIME = "not a point in time"
 
 
 def is_convertible(column_type: pa.DataType) -> bool:
@@ -160,7 +161,7 @@ def describe(name: str, fault: Fault, value: pa.Scalar, dtype: str = "") -> str:
     """
     if fault is Fault.NOT_UTF8:
         return f"{name}: {fault.value}: byte 0x{first_not_utf8(value.as_py()):02X} in {_bytes_shown(value.as_py())}"
-    if fault in {Fault.NOT_A_NUMBER, Fault.NOT_AN_INTEGER}:
+    if fault in {Fault.NOT_A_NUMBER, Fault.NOT_AN_INTEGER, Fault.NOT_A_TIME}:
         return f"{name}: {fault.value}: {_shown(value)!r}"
     if fault is Fault.OVERFLOW:
         return f"{name}: {fault.value}: {_shown(value)} does not fit {dtype}"

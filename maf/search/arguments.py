@@ -55,6 +55,11 @@ class SearchArguments:
             raise ConfigError(f"max_trials is {self.max_trials}; expected at least 1")
         if self.folds is not None and self.folds < 1:
             raise ConfigError(f"folds is {self.folds}; expected at least 1")
+        if (self.folds or 1) > 1 and self.config.data.split_by is not None:
+            raise ConfigError(
+                f"folds is {self.folds} with --split_by {self.config.data.split_by}; other folds are drawn row by row: "
+                "leave --folds out"
+            )
 
 
 def parse_search(argv: Sequence[str] | None = None) -> SearchArguments:
@@ -75,7 +80,7 @@ def parse_search(argv: Sequence[str] | None = None) -> SearchArguments:
         default=None,
         metavar="N",
         help="splits in which each trial is trained, to be judged by the validation rows of all (default: 5 below "
-        "3,000 training rows, else 1)",
+        "3,000 training rows, else 1, and with --split_by)",
     )
     add_config_options(parser)
     values = vars(parser.parse_args(argv))

@@ -61,7 +61,7 @@ def search(
     distributions = space(*sized, arguments.fixed)
     first = first_values(*sized, arguments.fixed)
     study = _open_study(directory, config.training.seed)
-    count = count_folds(rows, arguments.folds)
+    count = 1 if config.data.split_by is not None else count_folds(rows, arguments.folds)
     folds = [rows, *other_folds(rows, count, seed=config.training.seed)]
     if count > 1:
         announce(f"each trial is trained on {count} splits, and judged by the validation rows of all")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -42,6 +42,7 @@ class TrainingOptions(TypedDict, total=False):
     manifest: str
     validation_share: float
     test_share: float
+    split_by: str
     max_rejected: float
     dequantize: Mapping[str, float] | Sequence[str]
     categorical: Sequence[str]
@@ -221,7 +222,8 @@ def train(
             continue
         paths = table_paths(data)
         if paths is None:
-            tables[path] = _of_columns(data, (*event, *condition))
+            others = () if name == "test_data" else _other_columns(options)
+            tables[path] = _of_columns(data, tuple(dict.fromkeys((*event, *condition, *others))))
             paths = (str(path),)
         files[name] = paths
     config = _make_config({**files, "event": event, "condition": condition}, options)
@@ -265,6 +267,12 @@ def resume_run(run: str | Path, *, announce: Announce = print) -> Run:
     from maf.train import continue_run  # noqa: PLC0415  # TensorFlow
 
     return Run(run, continue_run(run, announce=announce))
+
+
+def _other_columns(options: Mapping[str, Any]) -> Iterator[str]:
+    """Columns that options name beside those of the model."""
+    if isinstance(options.get("split_by"), str):
+        yield options["split_by"].partition(":")[2]
 
 
 def _of_columns(data: Any, columns: tuple[str, ...]) -> tuple[InputTable, tuple[str, ...]]:

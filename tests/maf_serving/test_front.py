@@ -81,6 +81,12 @@ def test_data_frames_and_test_rows_of_their_own(run, tmp_path):
     assert (tmp_path / "run" / "test_table.parquet").exists()
 
 
+def test_a_column_that_splits_the_rows_comes_along(tmp_path):
+    rows = table().set_column(2, "region", pa.array(["north", "south"] * 200))
+    with pytest.raises(ms.errors.UsageError, match="'region' that --split_by group:region reads has 2 groups in 400"):
+        ms.train(rows, event="price", run=tmp_path / "run", split_by="group:region", **OPTIONS)
+
+
 def test_a_run_that_was_cut_short_goes_on(tmp_path):
     class CutError(Exception):
         pass
