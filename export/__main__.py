@@ -10,7 +10,7 @@ from pathlib import Path
 
 from export.errors import OptionError, PublishError
 from export.publish import check_base, is_remote
-from export.source import QUANTILE_LEVELS, SUMMARY_DRAWS, ExportOptions, read_source
+from export.source import ALL, QUANTILE_LEVELS, SUMMARY_DRAWS, WARM, ExportOptions, read_source
 from maf_serving.batching import BatchingParameters
 from maf_serving.command import run_command, say, show
 from maf_serving.flags import CommandParser, fractions, integers, names
@@ -35,7 +35,9 @@ def _export(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     how = ExportOptions(
         version=options.version,
+        signatures=options.signatures,
         warmup_batch_sizes=options.warmup_batch_sizes,
+        warmup_signatures=None if options.warmup_signatures == (ALL,) else options.warmup_signatures,
         quantile_levels=options.quantile_levels,
         summary_draws=options.summary_draws,
         batching=_batching(options),
@@ -87,6 +89,20 @@ def _parser() -> CommandParser:
         metavar="N,N,...",
         help="rows of the requests that a server answers before it calls the version available; '' for none; "
         "by default 1",
+    )
+    add(
+        "--warmup_signatures",
+        type=names,
+        default=WARM,
+        metavar="NAMES",
+        help="signatures of these requests, or all: the first request of another takes a second or so; by default "
+        + ",".join(WARM),
+    )
+    add(
+        "--signatures",
+        type=names,
+        metavar="NAMES",
+        help="signatures to offer beside log_prob and what others are made of; by default all that the model can have",
     )
     add(
         "--quantile_levels",

@@ -33,13 +33,15 @@ from export.raw_inputs import ConditionGraph, RawExamples, null_values
 from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
 from export.signatures import (
     check_batch_sizes,
+    chosen_signatures,
     make_signatures,
     sampling_signatures,
+    warm_signatures,
     warmup_requests,
     write_method_names,
     write_warmup,
 )
-from export.source import QUANTILE_LEVELS, SUMMARY_DRAWS, ExportOptions, TrainedModel
+from export.source import QUANTILE_LEVELS, SUMMARY_DRAWS, WARM, ExportOptions, TrainedModel
 from export.verification.comparison import LiveModel
 from export.verification.inputs import draw_inputs, typical_conditions
 from export.verification.replay import fresh_process
@@ -50,6 +52,7 @@ from maf_serving.command import sigterm_raises, silent
 from maf_serving.errors import one_line
 
 _PROBED_CONDITIONS = 32
+_NOT_CHOSEN = "the version was exported without it; name it in --signatures"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,7 +72,9 @@ def export_saved_model(
     condition_columns: Sequence[ConditionColumn] = (),
     version: int | None = None,
     training: TrainingSummary | None = None,
+    signatures: Sequence[str] | None = None,
     warmup_batch_sizes: Sequence[int] = (1,),
+    warmup_signatures: Sequence[str] | None = WARM,
     batching: BatchingParameters | None = None,
     quantile_levels: Sequence[float] = QUANTILE_LEVELS,
     summary_draws: int = SUMMARY_DRAWS,
@@ -91,7 +96,9 @@ def export_saved_model(
         among them: the model then takes them as `ConditionColumn` says, and the version takes them raw too.
       version: number of the version, see `ExportOptions`.
       training: how the model was trained, see `TrainedModel`.
+      signatures: names of those to offer, see `ExportOptions`.
       warmup_batch_sizes: rows of the warm-up requests, see `ExportOptions`.
+      warmup_signatures: names of those that are warmed up, see `ExportOptions`.
       batching: how a server gathers requests, see `ExportOptions`.
       quantile_levels: of `summarize`, see `ExportOptions`.
       summary_draws: of `summarize`, see `ExportOptions`.
@@ -116,7 +123,9 @@ def export_saved_model(
     )
     options = ExportOptions(
         version=version,
+        signatures=None if signatures is None else tuple(signatures),
         warmup_batch_sizes=tuple(warmup_batch_sizes),
+        warmup_signatures=None if warmup_signatures is None else tuple(warmup_signatures),
         quantile_levels=tuple(quantile_levels),
         summary_draws=summary_draws,
         batching=batching,
@@ -162,8 +171,9 @@ def export_model(
     base = _open_base(model_base, options.version)
     sampler = _base_sampler_or_warning(distribution)
     plan = _plan_answers(model, options)
-    contract = _make_contract(model, sampler, plan)
-    check_batch_sizes(options.warmup_batch_sizes, contract, options.batching)
+    contract = _make_contract(model, sampler, plan, options.signatures)
+    warm = warm_signatures(contract, options.warmup_signatures)
+    check_batch_sizes(options.warmup_batch_sizes, warm, options.batching)
     with fresh_process() as replay:
         # owns the variables and tables that the graphs read
         announce(f"compiling the model and tracing {len(contract.signatures)} signatures")
@@ -172,7 +182,7 @@ def export_model(
         check_weights(captured_variables(concrete_functions))
         live = LiveModel(distribution)
         inputs = draw_inputs(live, contract, seed=0)
-        warmup = warmup_requests(contract, inputs, options.warmup_batch_sizes)
+        warmup = warmup_requests(contract, inputs, options.warmup_batch_sizes, warm)
         try:
             with sigterm_raises(), base.staging() as staged:
                 announce("writing the SavedModel and its warm-up requests")
@@ -296,7 +306,9 @@ def _base_sampler_or_warning(distribution: Any) -> BaseSampler | None:
         return None
 
 
-def _make_contract(model: TrainedModel, sampler: BaseSampler | None, plan: AnswerPlan) -> Contract:
+def _make_contract(
+    model: TrainedModel, sampler: BaseSampler | None, plan: AnswerPlan, chosen: Sequence[str] | None = None
+) -> Contract:
     raw = () if all(column.is_plain for column in model.condition_columns) else model.condition_columns
     condition_size = len(model.conditional_columns)
     dtype = model.distribution.dtype.name
@@ -312,6 +324,9 @@ def _make_contract(model: TrainedModel, sampler: BaseSampler | None, plan: Answe
     columns = (*model.event_columns, *(column.name for column in model.condition_columns))
     names = tensor_names(columns, TAKEN_NAMES)
     signatures |= column_signatures(signatures, model.event_columns, model.condition_columns, names, dtype)
+    signatures, all_of_them = chosen_signatures(signatures, chosen), signatures
+    not_chosen = {name: _NOT_CHOSEN for name in plan.names if name in all_of_them.keys() - signatures.keys()}
+    answers = dataclasses.replace(plan.answers, left_out={**plan.answers.left_out, **not_chosen})
     return Contract(
         event_columns=model.event_columns,
         conditional_columns=model.conditional_columns,
@@ -321,7 +336,7 @@ def _make_contract(model: TrainedModel, sampler: BaseSampler | None, plan: Answe
         tensorflow_version=tf.__version__,
         training=model.training,
         condition_columns=raw,
-        answers=plan.answers,
+        answers=answers,
         tensor_names=names,
     )
 

@@ -21,8 +21,17 @@ from tensorflow.python.grappler import tf_optimizer  # no public function rewrit
 from tensorflow.python.saved_model import fingerprinting_utils  # no public function writes a fingerprint
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, regression_pb2
 
-from export.contract import REGRESS_METHOD_NAME, SERVING_DEFAULT, ConditionColumn, Contract, Signature, TensorSpec
+from export.contract import (
+    BY_COLUMN,
+    REGRESS_METHOD_NAME,
+    SERVING_DEFAULT,
+    ConditionColumn,
+    Contract,
+    Signature,
+    TensorSpec,
+)
 from export.errors import OptionError, VerificationError
+from export.source import WARM
 from maf_serving.columns import numbers_dtype
 
 if TYPE_CHECKING:
@@ -34,6 +43,7 @@ ENCODE_CONDITION = "encode_condition"
 LOG_PROB_EXAMPLES = "log_prob_examples"
 SUMMARIZE = "summarize"
 RAW = (ENCODE_CONDITION, LOG_PROB_EXAMPLES)  # signatures that take raw columns
+CORE = ("log_prob", SERVING_DEFAULT, "inverse", "forward", *RAW)  # what others are made of, and verified with
 _PREPARED_BY = ("pruning", "function", "common_subgraph_elimination", "constfold", "dependency")
 _INIT_OP = "__saved_model_init_op"
 Array = np.ndarray[Any, Any]
@@ -96,6 +106,25 @@ def make_signatures(
     signatures |= {name: answers[name] for name in answering}
     left_out = {"sample", "sample_with_seed"}.difference(sampling)
     return {name: signature for name, signature in signatures.items() if name not in left_out}
+
+
+def chosen_signatures(signatures: Mapping[str, Signature], names: Sequence[str] | None) -> dict[str, Signature]:
+    """Those of `names`, the vectors' ones that they stand for, and `CORE`; all for `None`.
+
+    Raises:
+      OptionError: for a name that is not among `signatures`.
+    """
+    if names is None:
+        return dict(signatures)
+    for name in names:
+        _check_known(name, "signatures", signatures)
+    wanted = {*CORE, *names, *(BY_COLUMN[name] for name in names if name in BY_COLUMN)}
+    return {name: signature for name, signature in signatures.items() if name in wanted}
+
+
+def _check_known(name: str, option: str, signatures: Mapping[str, Signature]) -> None:
+    if name not in signatures:
+        raise OptionError(f"{option} names {name!r}; expected some of {', '.join(signatures)}")
 
 
 def _raw_signatures(
@@ -242,7 +271,19 @@ def serialize_examples(features: Mapping[str, Array]) -> Array:
     return serialized
 
 
-def check_batch_sizes(batch_sizes: Sequence[int], contract: Contract, batching: BatchingParameters | None) -> None:
+def warm_signatures(contract: Contract, names: Sequence[str] | None) -> list[str]:
+    """Those of `names` that a version has; all for `None`. Raises `OptionError` for one that no version has."""
+    if names is None:
+        return list(contract.signatures)
+    for name in names:
+        if name not in (*contract.signatures, *WARM):  # these are the default, and not every model can be drawn from
+            _check_known(name, "warmup_signatures", contract.signatures)
+    return [name for name in contract.signatures if name in names]
+
+
+def check_batch_sizes(
+    batch_sizes: Sequence[int], signatures: Sequence[str], batching: BatchingParameters | None
+) -> None:
     """Raises `OptionError` unless these are different numbers of rows that a server takes, and few enough of them."""
     for size in batch_sizes:
         if size < 1 or batch_sizes.count(size) > 1:
@@ -254,21 +295,23 @@ def check_batch_sizes(batch_sizes: Sequence[int], contract: Contract, batching: 
             f"warmup_batch_sizes is {_listed(batch_sizes)} and max_batch_size is {batching.max_batch_size}; a server "
             "refuses a larger request, and would not load the version"
         )
-    records = len(batch_sizes) * len(contract.signatures)
+    records = len(batch_sizes) * len(signatures)
     if records > MOST_RECORDS:
         raise OptionError(
-            f"warmup_batch_sizes has {len(batch_sizes)} sizes for {len(contract.signatures)} signatures, which makes "
-            f"{records} records; TF Serving takes {MOST_RECORDS}: name {MOST_RECORDS // len(contract.signatures)} "
+            f"warmup_batch_sizes has {len(batch_sizes)} sizes for {len(signatures)} signatures, which makes "
+            f"{records} records; TF Serving takes {MOST_RECORDS}: name {MOST_RECORDS // len(signatures)} "
             "sizes or fewer"
         )
 
 
-def warmup_requests(contract: Contract, inputs: VerificationInputs, batch_sizes: Sequence[int]) -> list[Request]:
+def warmup_requests(
+    contract: Contract, inputs: VerificationInputs, batch_sizes: Sequence[int], signatures: Sequence[str]
+) -> list[Request]:
     """One request for every batch size and signature, of typical and finite rows."""
     return [
         Request(f"warm-up of {rows} rows", name, as_sent(contract, name, typical.of_signature(contract, name)))
         for rows, typical in ((rows, inputs.typical(rows)) for rows in batch_sizes)
-        for name in contract.signatures
+        for name in signatures
     ]
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 SUMMARY_DRAWS = 1024
 MOST_DRAWS = 2**16
+ALL = "all"
+WARM = ("log_prob", "serving_default", "sample_with_seed")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +77,12 @@ class ExportOptions:
 
     Attributes:
       version: number of the version; `None` for one more than the greatest there is.
+      signatures: names of those to offer, beside what others are made of: `log_prob`, `inverse`, `forward`, and the
+        encoding of raw columns; `None` for all that the model can have. Each costs a second or so of an export.
       warmup_batch_sizes: numbers of rows of the warm-up requests that a server answers before it calls the version
-        available, for each of which there is one request of every signature; none for no warm-up.
+        available, for each of which there is one request of every one of `warmup_signatures`; none for no warm-up.
+      warmup_signatures: names of those that a server prepares before it calls the version available, as far as the
+        version has them; `None` for all. The first request of another takes the second or so that this saved.
       quantile_levels: levels of the quantiles that `summarize` answers with.
       summary_draws: draws of each row that `summarize` is made of where there are several event columns; a power of 2
         fills the space most evenly.
@@ -87,7 +93,9 @@ class ExportOptions:
     """
 
     version: int | None = None
+    signatures: tuple[str, ...] | None = None
     warmup_batch_sizes: tuple[int, ...] = (1,)
+    warmup_signatures: tuple[str, ...] | None = WARM
     quantile_levels: tuple[float, ...] = QUANTILE_LEVELS
     summary_draws: int = SUMMARY_DRAWS
     batching: BatchingParameters | None = None

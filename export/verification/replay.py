@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,10 @@ def _replay(process: subprocess.Popen[str], version_dir: Path, requests: Sequenc
 
 
 def answer(version_dir: str, requests: Sequence[Request]) -> dict[str, Array]:
-    """Outputs of all requests through both loaders, in this process."""
-    return answer_object(version_dir, requests) | answer_session(version_dir, requests)
+    """Outputs of all requests through both loaders, in this process, at the same time."""
+    with ThreadPoolExecutor(max_workers=1) as background:
+        session = background.submit(answer_session, version_dir, requests)
+        return answer_object(version_dir, requests) | session.result()
 
 
 def answer_object(version_dir: str, requests: Sequence[Request]) -> dict[str, Array]:

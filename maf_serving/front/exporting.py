@@ -24,7 +24,9 @@ def export(
     event: Sequence[str] | str = (),
     condition: Sequence[str | ConditionColumn] | str = (),
     version: int | None = None,
+    signatures: Sequence[str] | None = None,
     warmup_batch_sizes: Sequence[int] = (1,),
+    warmup_signatures: Sequence[str] | None = ("log_prob", "serving_default", "sample_with_seed"),
     batching: BatchingParameters | None = None,
     quantile_levels: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),
     summary_draws: int = 1024,
@@ -46,7 +48,11 @@ def export(
       condition: for a distribution, the columns of its condition, in order: names of plain numbers, or
         `ConditionColumn`s where categories or nulls are among them, of which the model takes the encoding.
       version: number of the version; by default one more than the greatest there is.
+      signatures: names of those to offer, beside `log_prob` and what others are made of; `None` for all that the model
+        can have. Each costs a second or so of the export, and of a server that loads the version.
       warmup_batch_sizes: numbers of rows of the requests that a server answers before it calls the version available.
+      warmup_signatures: names of the signatures of these requests, as far as the version has them; `None` for all. The
+        first request of another is slow.
       batching: how a server with per-model batching gathers requests.
       quantile_levels: levels of the quantiles that `summarize` answers with.
       summary_draws: draws of each row that `summarize` is made of, for several event columns.
@@ -62,7 +68,9 @@ def export(
 
     options = ExportOptions(
         version=version,
+        signatures=None if signatures is None else tuple(signatures),
         warmup_batch_sizes=tuple(warmup_batch_sizes),
+        warmup_signatures=None if warmup_signatures is None else tuple(warmup_signatures),
         quantile_levels=tuple(quantile_levels),
         summary_draws=summary_draws,
         batching=batching,

@@ -208,11 +208,12 @@ def export_here(make_flow: Callable[..., tfd.Distribution], tmp_path_factory: py
     """Exports a named flow, each once for all workers; one loader, in this process, verifies it: that saves seconds."""
     done: dict[str, Exported] = {}
 
-    def export_flow(name: str) -> Exported:
-        if name not in done:
+    def export_flow(name: str, signatures: tuple[str, ...] | None = None) -> Exported:
+        key = "-".join([name, *(signatures or ())])
+        if key not in done:
             condition_size = CONDITION_SIZES.get(name, 1)
             distribution = make_flow(name)
-            base = shared_directory(tmp_path_factory) / f"exported-{name}"
+            base = shared_directory(tmp_path_factory) / f"exported-{key}"
             version_dir = base / "1"
             with once_for_all_workers(base), pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
                 if name == "spline":  # known to a closure alone: it runs as TFP's graph
@@ -225,10 +226,12 @@ def export_here(make_flow: Callable[..., tfd.Distribution], tmp_path_factory: py
                         base,
                         event_columns=columns("x", distribution.event_shape[0]),
                         conditional_columns=columns("c", condition_size),
+                        signatures=signatures,
+                        warmup_signatures=None,
                     )
             loaded = tf.saved_model.load(str(version_dir))
-            done[name] = Exported(distribution, version_dir, condition_size, loaded)
-        return done[name]
+            done[key] = Exported(distribution, version_dir, condition_size, loaded)
+        return done[key]
 
     return export_flow
 

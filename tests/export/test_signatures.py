@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from export import read_contract
+from export import ContractError, OptionError, read_contract
+from export.signatures import chosen_signatures
 from maf import make_bijector_kwargs
 
 
@@ -129,3 +131,21 @@ def test_no_rows_give_no_rows(exported):
     condition = exported.condition(0, seed=0)
     x = np.zeros([0, exported.event_size], exported.distribution.dtype.as_numpy_dtype)
     assert exported.signature("log_prob")(x=x, **condition)["log_prob"].shape == (0,)
+
+
+def test_a_version_has_the_signatures_that_were_asked_for(export_here):
+    exported = export_here("mixture", ("sample_columns", "regress"))
+    contract = read_contract(exported.version_dir)
+    core = ["log_prob", "serving_default", "inverse", "forward"]
+    assert sorted(contract.signatures) == sorted([*core, "sample_with_seed", "regress", "sample_columns"])
+    assert sorted(exported.loaded.signatures) == sorted(contract.signatures)
+    with pytest.raises(ContractError, match="no signature 'summarize': the version was exported without it; name it"):
+        contract.signature("summarize")
+
+
+def test_signatures_that_no_model_has_are_named(export_here):
+    signatures = read_contract(export_here("mixture").version_dir).signatures
+    assert chosen_signatures(signatures, None) == signatures
+    assert list(chosen_signatures(signatures, ())) == ["log_prob", "serving_default", "inverse", "forward"]
+    with pytest.raises(OptionError, match=r"^signatures names 'logprob'; expected some of log_prob, serving_default, "):
+        chosen_signatures(signatures, ("sample", "logprob"))

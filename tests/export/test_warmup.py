@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -11,7 +12,16 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from export import OptionError, VerificationError, read_contract
 from export import saved_model as saved_model_module
-from export.signatures import WARMUP_PATH, Request, check_batch_sizes, read_warmup, warmup_requests, write_warmup
+from export.signatures import (
+    WARMUP_PATH,
+    Request,
+    check_batch_sizes,
+    read_warmup,
+    warm_signatures,
+    warmup_requests,
+    write_warmup,
+)
+from export.source import WARM
 from export.verification.comparison import LiveModel
 from export.verification.inputs import TYPICAL_ROWS, VerificationInputs, draw_inputs
 from export.verification.replay import answer_object, answer_session, replay
@@ -56,7 +66,8 @@ def test_both_loaders_answer_every_record_with_finite_values(exported):
     requests = read_warmup(exported.version_dir)
     version_dir = str(exported.version_dir)
     replies = answer_object(version_dir, requests) | answer_session(version_dir, requests)
-    outputs = sum(len(s.outputs) for s in read_contract(exported.version_dir).signatures.values())
+    signatures = read_contract(exported.version_dir).signatures
+    outputs = sum(len(signature.outputs) for signature in signatures.values())
     assert len(replies) == 2 * outputs
     for value in replies.values():
         assert len(value) == 1
@@ -67,7 +78,7 @@ def test_batch_sizes_and_round_trip(export_here, version):
     exported = export_here("nested_chain")
     contract = read_contract(version)
     inputs = draw_inputs(LiveModel(exported.distribution), contract, seed=1)
-    requests = warmup_requests(contract, inputs, (3, 200))
+    requests = warmup_requests(contract, inputs, (3, 200), warm_signatures(contract, None))
     write_warmup(version, contract, requests)
     read = read_warmup(version)
     assert [r.signature for r in read] == 2 * list(contract.signatures)
@@ -123,15 +134,14 @@ def test_no_sizes_make_no_file(export_here, tmp_path):
     [
         ((1, 0), "warmup_batch_sizes is 1, 0; expected different numbers of rows, each at least 1"),
         ((2, 2), "warmup_batch_sizes is 2, 2; expected different"),
-        (tuple(range(1, 85)), "84 sizes for 12 signatures, which makes 1008 records; TF Serving takes 1000: name 83"),
+        (tuple(range(1, 335)), "334 sizes for 3 signatures, which makes 1002 records; TF Serving takes 1000: name 333"),
     ],
 )
-def test_refused_sizes(export_here, make_flow, tmp_path, sizes, message):
+def test_refused_sizes(make_flow, tmp_path, sizes, message):
     """Before anything is traced or written."""
-    contract = read_contract(export_here("nested_chain").version_dir)
-    check_batch_sizes(tuple(range(1, 84)), contract, None)
+    check_batch_sizes(tuple(range(1, 334)), WARM, None)
     with pytest.raises(OptionError, match=message):
-        check_batch_sizes(sizes, contract, None)
+        check_batch_sizes(sizes, WARM, None)
     with pytest.raises(OptionError, match=message):
         saved_model_module.export_saved_model(
             make_flow("nested_chain"),
@@ -143,8 +153,18 @@ def test_refused_sizes(export_here, make_flow, tmp_path, sizes, message):
     assert not [entry for entry in tmp_path.iterdir() if entry.name != ".lock"]
 
 
-def test_a_warm_up_beyond_the_largest_batch_is_refused(export_here):
-    contract = read_contract(export_here("nested_chain").version_dir)
-    check_batch_sizes((1, 8), contract, BatchingParameters(max_batch_size=8))
+def test_a_warm_up_beyond_the_largest_batch_is_refused():
+    check_batch_sizes((1, 8), WARM, BatchingParameters(max_batch_size=8))
     with pytest.raises(OptionError, match="warmup_batch_sizes is 1, 9 and max_batch_size is 8; a server refuses"):
-        check_batch_sizes((1, 9), contract, BatchingParameters(max_batch_size=8))
+        check_batch_sizes((1, 9), WARM, BatchingParameters(max_batch_size=8))
+
+
+def test_which_signatures_are_warm(export_here):
+    contract = read_contract(export_here("unconditional").version_dir)
+    assert warm_signatures(contract, None) == list(contract.signatures)
+    assert warm_signatures(contract, ("forward", "inverse")) == ["inverse", "forward"]
+    assert warm_signatures(contract, ()) == []
+    without = dataclasses.replace(contract, signatures={"log_prob": contract.signature("log_prob")})
+    assert warm_signatures(without, WARM) == ["log_prob"]
+    with pytest.raises(OptionError, match="warmup_signatures names 'quantile'; expected some of log_prob, serving_def"):
+        warm_signatures(contract, ("quantile",))
