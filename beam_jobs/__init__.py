@@ -9,9 +9,9 @@ An element is an Arrow batch. `jobs/` puts these steps together, `runner/` knows
 
 Read first: `jobs/score.py`, a pipeline from end to end; then `rows.py`, `model/saved_model.py` and
 `output/writing.py`, its steps; what becomes of a row is in `maf_serving/answers.py`. `summarize` asks another question
-in the same pipeline, `jobs/sample.py` and `jobs/evaluate.py` are the other two jobs; `jobs/job.py` says what a
-job is, `jobs/running.py` runs any, and `score.py`, `sample.py`, `summarize.py` and `evaluate.py` are the commands,
-`python -m beam_jobs.score` and so on. `score_batches.py` is a transform for pipelines of your own.
+in the same pipeline, `jobs/sample.py`, `jobs/evaluate.py` and `jobs/compare.py` are the other jobs; `jobs/job.py` says
+what a job is, `jobs/running.py` runs any, and `score.py`, `sample.py` and so on are the commands, `python -m
+beam_jobs.score`. `score_batches.py` is a transform for pipelines of your own.
 
 What workers run needs the exported SavedModel, TensorFlow, Arrow and Beam: neither TensorFlow Probability nor the
 model code. Importing this package loads none of them; names are resolved when they are first used.
@@ -25,15 +25,25 @@ from maf_serving.lazy import lazy_names
 
 if TYPE_CHECKING:
     from beam_jobs.errors import JobError, UnreadableFileError, UsageError
+    from beam_jobs.evaluation.comparison_report import CompareSummary
     from beam_jobs.evaluation.results import EvaluateSummary
+    from beam_jobs.jobs.compare import compare_table
     from beam_jobs.jobs.evaluate import evaluate_table
     from beam_jobs.jobs.sample import SampleSummary, sample_table
     from beam_jobs.jobs.score import ScoreSummary, SummarizeSummary, score_table, summarize_table
     from beam_jobs.model.saved_model import SavedModelHandler
-    from beam_jobs.options.job_options import EvaluateOptions, SampleOptions, ScoreOptions, SummarizeOptions
+    from beam_jobs.options.job_options import (
+        CompareOptions,
+        EvaluateOptions,
+        SampleOptions,
+        ScoreOptions,
+        SummarizeOptions,
+    )
     from beam_jobs.score_batches import ScoreBatches, ScoredBatches
 
 __all__ = [
+    "CompareOptions",
+    "CompareSummary",
     "EvaluateOptions",
     "EvaluateSummary",
     "JobError",
@@ -48,6 +58,7 @@ __all__ = [
     "SummarizeSummary",
     "UnreadableFileError",
     "UsageError",
+    "compare_table",
     "evaluate_table",
     "sample_table",
     "score_table",
@@ -58,12 +69,20 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "beam_jobs.errors": ["JobError", "UnreadableFileError", "UsageError"],
+        "beam_jobs.evaluation.comparison_report": ["CompareSummary"],
         "beam_jobs.evaluation.results": ["EvaluateSummary"],
+        "beam_jobs.jobs.compare": ["compare_table"],
         "beam_jobs.jobs.evaluate": ["evaluate_table"],
         "beam_jobs.jobs.sample": ["SampleSummary", "sample_table"],
         "beam_jobs.jobs.score": ["ScoreSummary", "SummarizeSummary", "score_table", "summarize_table"],
         "beam_jobs.model.saved_model": ["SavedModelHandler"],
-        "beam_jobs.options.job_options": ["EvaluateOptions", "SampleOptions", "ScoreOptions", "SummarizeOptions"],
+        "beam_jobs.options.job_options": [
+            "CompareOptions",
+            "EvaluateOptions",
+            "SampleOptions",
+            "ScoreOptions",
+            "SummarizeOptions",
+        ],
         "beam_jobs.score_batches": ["ScoreBatches", "ScoredBatches"],
     },
 )

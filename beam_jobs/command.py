@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from beam_jobs.jobs.job import Job
+    from beam_jobs.jobs.summary import Summary
     from beam_jobs.options.flags import JobFlags
     from beam_jobs.options.job_options import JobOptions
 
@@ -38,7 +39,7 @@ def run_job_command(
     flags: Callable[[], JobFlags],
     plan: Callable[..., Job[Any]],
 ) -> int:
-    """Runs a command and returns its exit status: 0, 1 for a failed job, 2 for usage.
+    """Runs a command and returns its exit status: 0, 1 for a failed job, 2 for usage, or what its summary says.
 
     Args:
       arguments: of the command line, or `None` for those of this process.
@@ -47,7 +48,7 @@ def run_job_command(
       plan: makes a job of the options; imports what it needs.
     """
 
-    def run() -> str:
+    def run() -> int:
         try:
             options, beam_flags = parse(sys.argv[1:] if arguments is None else arguments)
             return _run(options, beam_flags, flags().flags(), plan)
@@ -58,8 +59,8 @@ def run_job_command(
     return command.run_command(run)
 
 
-def _run(options: Options, beam_flags: Sequence[str], own_flags: Sequence[str], plan: Callable[..., Job[Any]]) -> str:
-    """Runs the job and returns what to print."""
+def _run(options: Options, beam_flags: Sequence[str], own_flags: Sequence[str], plan: Callable[..., Job[Any]]) -> int:
+    """Runs the job, prints its summary, and returns the exit status."""
     configure_logs(_log_level(beam_flags))
     from beam_jobs.jobs.running import prepare_job, publish_job, run_on_spark, run_staged  # noqa: PLC0415
     from beam_jobs.runner.options import parse_beam_flags  # noqa: PLC0415  # Beam and Arrow: see the module's docstring
@@ -71,7 +72,7 @@ def _run(options: Options, beam_flags: Sequence[str], own_flags: Sequence[str], 
                 f"unexpected argument {beam_flags[0]!r}; --engine spark has no options of Beam: expected flags of this "
                 "command (see --help), and --conf for settings of Spark"
             )
-        return str(run_on_spark(plan, options).to_text(options.output).rstrip("\n"))
+        return _tell(run_on_spark(plan, options), options.output)
     pipeline_options = parse_beam_flags(beam_flags, own_flags=own_flags)
     job, staged = prepare_job(plan, options, pipeline_options)
     submission = Submission()
@@ -88,12 +89,16 @@ def _run(options: Options, beam_flags: Sequence[str], own_flags: Sequence[str], 
         with command.unwinding(f"{options.output} is whole, as it was or as it is to be"):
             publish_job(summary, staged, job.plan.options)
     except SubmittedError as submitted:
-        return str(submitted)
+        return command.show(str(submitted))
     except BaseException:
         if not submission.goes_on:
             staged.discard()
         raise
-    return str(summary.to_text(options.output).rstrip("\n"))
+    return _tell(summary, options.output)
+
+
+def _tell(summary: Summary, output: str) -> int:
+    return command.show(summary.to_text(output).rstrip("\n")) or summary.exit_status
 
 
 def _log_level(beam_flags: Sequence[str]) -> str | None:

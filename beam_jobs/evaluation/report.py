@@ -117,7 +117,7 @@ def _likelihood_section(result: EvaluationResult) -> Element:
         chart = figure(
             "Histogram of log_prob",
             f"{shown}, without the lowest and the highest {level(0.001)}.",
-            _histogram_chart(histogram, label="Histogram of log_prob", axis="log_prob, nats", height=330),
+            histogram_chart(histogram, label="Histogram of log_prob", axis="log_prob, nats", height=330),
         )
     return section(
         "How likely the rows are",
@@ -135,7 +135,7 @@ def _calibration_section(result: EvaluationResult) -> Element:
             each.column,
             f"Base space: {column_verdict(judged, fit)}. KS {fixed(each.ks, 3)}, mean {fixed(each.mean, 3)}, "
             f"standard deviation {fixed(each.standard_deviation, 3)}.",
-            _histogram_chart(histogram, label=f"Histogram of {each.column} in base space", axis="z"),
+            histogram_chart(histogram, label=f"Histogram of {each.column} in base space", axis="z"),
         )
         for each, judged, histogram in zip(overall.dimensions, fit.columns, result.z_histograms, strict=True)
     ]
@@ -310,7 +310,7 @@ def _rejected_section(summary: EvaluateSummary) -> Element | None:
     return section("Rejected rows", "They are in the rejected files beside this page, and in no figure above.", *parts)
 
 
-def _histogram_chart(histogram: Histogram, *, label: str, axis: str, height: float = 220) -> Element:
+def histogram_chart(histogram: Histogram, *, label: str, axis: str, height: float = 220) -> Element:
     """The rows as bars, and the reference as a line if there is one."""
     edges, shares, reference = histogram.edges, histogram.shares, histogram.reference
     x = Axis(low=edges[0], high=edges[-1], start=12, end=WIDTH - 12)
@@ -338,7 +338,7 @@ def _nll_chart(groups: list[GroupResult]) -> Element:
         marks.append((name, mean, told, (mean - 2 * error, mean + 2 * error)))
     label = f"Mean NLL of {plural(len(means), 'group')}, with two standard errors to either side"
     x = Axis(low=low, high=high, start=GROUP_ROOM, end=WIDTH - 14)
-    return _group_chart(marks, x, "bar-model", label=label, axis="mean NLL, nats per row")
+    return group_chart(marks, x, "bar-model", label=label, axis="mean NLL, nats per row")
 
 
 def _distance_chart(groups: list[GroupResult], result: EvaluationResult) -> Element:
@@ -352,10 +352,10 @@ def _distance_chart(groups: list[GroupResult], result: EvaluationResult) -> Elem
         ends += [worst.distance, fit.noise]
     label = f"Largest KS of {plural(len(groups), 'group')}, and up to where it is noise"
     x = Axis(low=0.0, high=1.05 * max(ends), start=GROUP_ROOM, end=WIDTH - 14)
-    return _group_chart(marks, x, "bar-noise", label=label, axis="KS")
+    return group_chart(marks, x, "bar-noise", label=label, axis="KS")
 
 
-def _group_chart(
+def group_chart(
     marks: Sequence[tuple[str, float, str, tuple[float, float]]], x: Axis, stroke: str, *, label: str, axis: str
 ) -> Element:
     """A line for each group: its name, where its dot is, what whoever points at it is told, and a stroke."""

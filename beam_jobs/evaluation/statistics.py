@@ -23,7 +23,7 @@ from beam_jobs.rows import NULL_GROUP, Grouping
 from maf_serving.moments import Moments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -75,13 +75,18 @@ class Statistics:
 
     def _group(self, name: str) -> GroupStatistics:
         if name not in self.groups:
-            if len(self.groups) >= self._grouping.max_groups:
-                raise JobError(
-                    f"--group_column {self._grouping.column} has more than {self._grouping.max_groups} values; "
-                    "name a column with fewer, or raise --max_groups"
-                )
+            check_room(self.groups, self._grouping)
             self.groups[name] = GroupStatistics(self._dimensions)
         return self.groups[name]
+
+
+def check_room(groups: Mapping[str, object], grouping: Grouping) -> None:
+    """Raises `JobError` if there may be no more groups."""
+    if len(groups) >= grouping.max_groups:
+        raise JobError(
+            f"--group_column {grouping.column} has more than {grouping.max_groups} values; "
+            "name a column with fewer, or raise --max_groups"
+        )
 
 
 class MergeAll(beam.CombineFn):  # type: ignore[misc]  # Beam is untyped here

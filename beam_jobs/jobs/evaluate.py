@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 
     from beam_jobs.options.job_options import EvaluateOptions
     from beam_jobs.output.staging import StagedOutput
+    from beam_jobs.sources.source import Source
     from maf_serving.arrow_columns import Mask
     from maf_serving.saved_model import LoadedModel
     from maf_serving.validation import ScoreableRows
@@ -92,12 +93,15 @@ def plan_evaluate(options: EvaluateOptions) -> EvaluateJob:
     model = plan_model(options, signature_name=INVERSE)
     extra = {} if options.group_column is None else {options.group_column: "--group_column"}
     sources = find_sources(options.inputs, input_format=options.input_format, dialect=options.csv)
-    found_by = {each.path: str(each.found_by or each.path) for each in sources}
     return EvaluateJob(
-        plan=plan_job(options, model, sources, extra=extra),
-        options=options,
-        identity=RowIdentity(seed=_SEED, file_names=None if is_one_input(found_by) else _names(found_by)),
+        plan=plan_job(options, model, sources, extra=extra), options=options, identity=row_identity(sources)
     )
+
+
+def row_identity(sources: Iterable[Source]) -> RowIdentity:
+    """What tells the rows of the inputs apart, so that the same ones are in the sample of any job."""
+    found_by = {each.path: each.pattern_text for each in sources}
+    return RowIdentity(seed=_SEED, file_names=None if is_one_input(found_by) else _names(found_by))
 
 
 def _names(found_by: Mapping[str, str]) -> Mapping[str, str]:
@@ -351,7 +355,7 @@ class EvaluationHandler(SavedModelHandler):
           threads: as of `SavedModelHandler`.
         """
         super().__init__(model, signature_name=INVERSE, threads=threads)
-        self._draws = draws
+        self.draws = draws
         self._identity = identity
         self._shared = shared
 
@@ -366,12 +370,13 @@ class EvaluationHandler(SavedModelHandler):
         """One call of `inverse` for the rows, and a small one of each signature for the draws."""
         batch = encode_rows(batch, model.run)
         for result in super().run_inference(batch, model, inference_args):
-            if self._draws:
-                result.inference["base_z"] = _draw_from_base(batch, self._identity.keys(batch), model)
+            if self.draws:
+                result.inference["base_z"] = draw_from_base(batch, self._identity.keys(batch), model)
             yield result
 
 
-def _draw_from_base(batch: ScoreableRows, keys: Words, model: LoadedModel) -> Any:
+def draw_from_base(batch: ScoreableRows, keys: Words, model: LoadedModel) -> Any:
+    """Draws from the model on some of the rows, the first and one in so many, in base space, `[*, D]`."""
     rows = batch.rows.to_numpy()
     chosen = (rows < FIRST_ROWS) | (rows % ONE_ROW_IN == 0)
     if not chosen.any():

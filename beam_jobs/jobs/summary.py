@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+FOUND_STATUS = 3
+"""Exit status of a command that did its work and found what a script has to know: a worse model, or drift."""
 _REFRESH_SECONDS = 0.2
 # Beam pickles the steps of a pipeline, so they can share this with the launcher only through a module.
 _lock = threading.Lock()
@@ -79,6 +81,11 @@ class Summary:
     input_files: tuple[str, ...]
     output_files: tuple[str, ...]
     options: Mapping[str, Any]
+
+    @property
+    def exit_status(self) -> int:
+        """Of a command that has done its work: 0, or `FOUND_STATUS` where what it looked for is there."""
+        return 0
 
     def to_json(self) -> str:
         """The text of `_summary.json`."""

@@ -1,4 +1,4 @@
-"""Batch jobs in Python: the Beam pipelines of `maf-serving score`, `sample`, `summarize` and `evaluate`."""
+"""Batch jobs in Python: the Beam pipelines of `maf-serving score`, `sample`, `summarize`, `evaluate` and `compare`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from maf_serving.table_formats import CsvDialect  # noqa: TC001  # `JobKeywords`
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from beam_jobs.evaluation.comparison_report import CompareSummary
     from beam_jobs.evaluation.results import EvaluateSummary
     from beam_jobs.jobs.sample import SampleSummary
     from beam_jobs.jobs.score import ScoreSummary, SummarizeSummary
@@ -262,6 +263,47 @@ def evaluate(
         return evaluate_table(job_options, _beam(beam_flags))
 
 
+def compare(
+    model: str | Path,
+    baseline: str | Path,
+    table: Any,
+    *,
+    output: str | Path,
+    beam_flags: Sequence[str] = (),
+    group_column: str | None = None,
+    max_groups: int = 100,
+    crps_rows: int = 4096,
+    **options: Unpack[JobKeywords],
+) -> CompareSummary:
+    """Says whether a model is better than another on the same rows, as `maf-serving compare` does, and writes a report.
+
+        >>> compared = ms.compare("models/sales", "models/sales", "new-0.parquet", output="out/compared")
+        >>> compared.verdict, compared.overall.nll_difference
+        ('no different', 0.0)
+
+    Args:
+      model: the one that is judged, as of `ms.score`.
+      baseline: the one that it is compared with, of the same event columns; the conditions may be others.
+      table: as of `ms.score`, with the columns of both.
+      output, beam_flags: as of `ms.score`; `group_column`, `max_groups` and `crps_rows` as of `ms.evaluate`.
+      **options: see `JobKeywords`.
+
+    Returns:
+      What is written to `_summary.json`: the verdict, the difference of the NLL in nats and its noise, CRPS, latency.
+
+    Raises:
+      UsageError: something does not fit, seen before anything was started.
+      JobError: the job failed; nothing is left at `output`.
+    """
+    from beam_jobs.jobs.compare import compare_table  # noqa: PLC0415  # Beam: seconds
+    from beam_jobs.options.job_options import CompareOptions  # noqa: PLC0415
+
+    own: dict[str, Any] = {"group_column": group_column, "max_groups": max_groups, "crps_rows": crps_rows}
+    own["baseline"] = str(baseline)
+    with _job(CompareOptions, model, table, output, own, options, others=(group_column,)) as job_options:
+        return compare_table(job_options, _beam(beam_flags))
+
+
 @contextlib.contextmanager
 def _job(
     kind: Any,
@@ -315,10 +357,13 @@ def _columns(options: Any, names: Sequence[str], others: Sequence[str]) -> list[
     kept = getattr(options, "keep", ())
     if kept == ("*",):
         return list(names)
-    _, contract = find_model_location(options.model)
-    event = () if hasattr(options, "seed") else contract.event_columns  # draws need the conditions alone
     called = dict(options.rename)
-    used = [called.get(name, name) for name in (*event, *(each.name for each in contract.raw_condition_columns))]
+    used = []
+    for model in filter(None, (options.model, getattr(options, "baseline", None))):
+        _, contract = find_model_location(model)
+        event = () if hasattr(options, "seed") else contract.event_columns  # draws need the conditions alone
+        names_of_model = (*event, *(each.name for each in contract.raw_condition_columns))
+        used += [called.get(name, name) for name in names_of_model]
     return list(dict.fromkeys([*used, *kept, *others])) or list(names[:1])
 
 

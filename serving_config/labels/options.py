@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from maf_serving.flags import CommandParser
+from maf_serving.flags import CommandParser, names
 from serving_config.client.options import ServerAddress, add_server_flags, parse_server
 from serving_config.errors import UsageError
 from serving_config.spec import check_name
@@ -36,6 +37,31 @@ comments are lost), says how to apply it, and goes on once the server has it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What a version has to pass before it is promoted.
+
+    Attributes:
+      inputs: paths or globs of a table, whose rows both versions are asked about.
+      max_regression: by how many nats per row it may be worse, beyond noise.
+      on_worse: what to do of a version that is worse than that.
+      model_base: where the versions are on this machine; `None` for where models.config has them.
+      output: a directory to be made for the comparison and its page; `None` keeps neither.
+    """
+
+    inputs: tuple[str, ...]
+    max_regression: float = 0.0
+    on_worse: Literal["refuse", "promote"] = "refuse"
+    model_base: str | None = None
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.inputs or not all(self.inputs):
+            raise UsageError(f"--gate is {','.join(self.inputs)!r}; expected paths or globs of a table")
+        if not 0 <= self.max_regression < math.inf:
+            raise UsageError(f"--max_regression is {self.max_regression:g}; expected nats per row, at least 0")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutOptions:
     """What to move, and how.
 
@@ -51,6 +77,7 @@ class RolloutOptions:
       apply: `poll` leaves it to the server to read the file, `push` sends it over gRPC.
       wait_seconds: for the version to load, and again for the label to move.
       run: `dry` changes nothing.
+      gate: for `promote`, what the version has to pass; or `None`.
     """
 
     operation: Operation
@@ -64,6 +91,7 @@ class RolloutOptions:
     apply: Apply = "poll"
     wait_seconds: float = 300.0
     run: Literal["real", "dry"] = "real"
+    gate: Gate | None = None
 
     def __post_init__(self) -> None:
         if (self.models_config is None) == (self.manifest is None):
@@ -80,6 +108,8 @@ class RolloutOptions:
             raise UsageError(f"--version {self.version} has no meaning for promote; expected with assign or rollback")
         if self.operation == "promote" and self.from_label == self.label:
             raise UsageError(f"--from_label and --version_label are both {self.label!r}; expected two labels")
+        if self.operation != "promote" and self.gate is not None:
+            raise UsageError(f"--gate has no meaning for {self.operation}; expected with promote")
         if self.version is not None and self.version < 0:
             raise UsageError(f"--version is {self.version}; expected an integer of at least 0")
         if self.apply == "push" and self.server.grpc_target is None:
@@ -96,10 +126,29 @@ def parse_rollout(arguments: Sequence[str]) -> RolloutOptions:
       SystemExit: after printing the help that was asked for.
     """
     flags = _parser().parse_args(list(arguments))
-    own = {field.name for field in dataclasses.fields(RolloutOptions)} - {"server"}
+    own = {field.name for field in dataclasses.fields(RolloutOptions)} - {"server", "gate"}
     return RolloutOptions(
-        server=parse_server(flags), **{name: value for name, value in vars(flags).items() if name in own}
+        server=parse_server(flags),
+        gate=_parse_gate(flags),
+        **{name: value for name, value in vars(flags).items() if name in own},
     )
+
+
+def _parse_gate(flags: argparse.Namespace) -> Gate | None:
+    given = {
+        "max_regression": flags.max_regression,
+        "on_worse": flags.on_worse,
+        "model_base": flags.model_base,
+        "output": flags.gate_output,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if flags.gate is not None:
+        return Gate(inputs=flags.gate, **given)
+    if given:
+        names = {"on_worse": "override_gate", "output": "gate_output"}
+        listed = ", ".join(f"--{names.get(name, name)}" for name in given)
+        raise UsageError(f"{listed} came without --gate; expected a table with it")
+    return None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,6 +165,21 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--wait_seconds", type=float, default=300.0, metavar="S", help="for each of the two steps; default: %(default)g"
     )
+    group = parser.add_argument_group(
+        "a gate for promote", "Refuses a version that is worse on the rows of a table, by `maf-serving compare`."
+    )
+    gate = group.add_argument
+    gate("--gate", type=names, metavar="FILES", help="the table: paths or globs, comma separated")
+    gate("--max_regression", type=float, metavar="NATS", help="per row, by which it may be worse beyond noise (0)")
+    gate(
+        "--override_gate",
+        dest="on_worse",
+        action="store_const",
+        const="promote",
+        help="promote a version that is worse all the same, and say so",
+    )
+    gate("--model_base", metavar="DIR", help="where the versions are here, if models.config has another place")
+    gate("--gate_output", type=Path, metavar="DIR", help="to be made, for the comparison and its page")
     add("--dry_run", dest="run", action="store_const", const="dry", default="real", help="say what would be done")
     add_server_flags(parser)
     parser.add_old_names({"--label": "--version_label"})

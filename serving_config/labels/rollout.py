@@ -1,6 +1,7 @@
 """The steps of a rollout: load the version, wait, move the label, wait until the server answers for it.
 
     read models.config or the manifest, and what the server has loaded -> LabelMove, or `UsageError`
+    0. with a gate, compare the version with the one that has the label        (it may be worse: `JobError`)
     1. add the version to a policy of specific versions, if it is not loaded;  write, and let the server take it
     2. wait until the version is AVAILABLE                                     (its load may fail: `JobError`)
     3. put the label on it;                                                    write, and let the server take it
@@ -25,6 +26,7 @@ from serving_config.client.retry import RetryPolicy
 from serving_config.client.transport import AVAILABLE, OK, VersionStatus
 from serving_config.errors import InvalidArgumentError, JobError, ModelNotFoundError, UnavailableError, UsageError
 from serving_config.labels.config_store import ConfigFile, ConfigMapManifest
+from serving_config.labels.gate import check_gate
 from serving_config.server_files import model_entry
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class Rollout:
 
         Raises:
           UsageError: a label or a version is not there.
-          JobError: the version does not load, or the server does not take the file.
+          JobError: the version is refused by the gate, or does not load, or the server does not take the file.
           ServingError: the server refused, or could not be reached.
         """
         with self._client() as client:
@@ -65,6 +67,15 @@ class Rollout:
             if self._options.run == "real":
                 self._await_label(move)
             return move
+        if self._options.gate is not None:
+            check_gate(
+                self._options.gate,
+                model_name=self._options.model_name,
+                base_path=self._config.base_path,
+                version=move.version,
+                previous=move.previous,
+                say=self._say,
+            )
         before = self._copy()
         if needs_loading(self._config, move.version):
             self._say(f"load version {move.version} of {name}")

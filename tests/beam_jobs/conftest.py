@@ -27,10 +27,10 @@ Numbers = npt.NDArray[np.float64]
 NAN_AT, MINUS_INFINITY_AT, PLUS_INFINITY_AT = 777.0, 888.0, 999.0
 
 
-def log_prob(x0: Numbers, x1: Numbers, c0: Numbers) -> Numbers:
-    """x0 ~ N(c0, 1), x1 ~ N(-2 c0, 3), independent given c0; nats."""
-    z0, z1 = x0 - c0, (x1 + 2 * c0) / 3
-    return -0.5 * (z0**2 + z1**2) - np.log(3) - np.log(2 * np.pi)
+def log_prob(x0: Numbers, x1: Numbers, c0: Numbers, stretch: float = 1.0) -> Numbers:
+    """x0 ~ N(c0, 1), x1 ~ N(-2 c0, 3), independent given c0, or so many times as wide; nats."""
+    z0, z1 = (x0 - c0) / stretch, (x1 + 2 * c0) / (3 * stretch)
+    return -0.5 * (z0**2 + z1**2) - np.log(3) - 2 * np.log(stretch) - np.log(2 * np.pi)
 
 
 @pytest.fixture(scope="session")
@@ -50,13 +50,15 @@ def uniform_model_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_model(tmp_path_factory.mktemp("models") / "uniform", base_kind="uniform")
 
 
-def save_model(base: Path, *, base_kind: str) -> Path:
+def save_model(
+    base: Path, *, base_kind: str, stretch: float = 1.0, condition: str = "c0", event: tuple[str, str] = ("x0", "x1")
+) -> Path:
     import tensorflow as tf  # noqa: PLC0415  # seconds, for the tests that need the model
 
     class Gaussian(tf.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.scale = tf.Variable([1.0, 3.0])
+            self.scale = tf.Variable([stretch, 3.0 * stretch])
 
         @tf.function(
             input_signature=[
@@ -134,8 +136,8 @@ def save_model(base: Path, *, base_kind: str) -> Path:
         )
 
     contract = Contract(
-        event_columns=("x0", "x1"),
-        conditional_columns=("c0",),
+        event_columns=event,
+        conditional_columns=(condition,),
         dtype="float32",
         signatures={
             "log_prob": signature("x conditional_input", "log_prob"),

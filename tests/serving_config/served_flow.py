@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from export.contract import CONTRACT_PATH, Contract, Signature, TensorSpec
 from serving_config import Client, ServingError
 from serving_config.client import RetryPolicy
 
@@ -53,6 +54,23 @@ def write_flow(version_dir, scale):
     flow = Flow()
     names = ("log_prob", "inverse", "forward", "sample", "sample_with_seed")
     tf.saved_model.save(flow, str(version_dir), signatures={name: getattr(flow, name) for name in names})
+    (version_dir / CONTRACT_PATH).parent.mkdir()
+    (version_dir / CONTRACT_PATH).write_text(_contract().to_json())
+
+
+def _contract():
+    """What batch jobs ask of the flow."""
+    pair, number = (TensorSpec("float32", (None, size)) for size in (2, 1))
+    rows = {"log_prob": TensorSpec("float32", (None,))}
+    inputs = {"x": pair, "conditional_input": number}
+    return Contract(
+        event_columns=("x0", "x1"),
+        conditional_columns=("c0",),
+        dtype="float32",
+        signatures={"log_prob": Signature(inputs, rows), "inverse": Signature(inputs, {"z": pair, **rows})},
+        toolkit_version="0",
+        tensorflow_version="2",
+    )
 
 
 def log_prob(x, c, scale):

@@ -192,6 +192,34 @@ def test_labels_move_under_load_without_a_failed_request(place, rows, capsys):
     assert {round(value, 3) for value in answered} == expected
 
 
+def test_a_gate_lets_the_better_version_pass_and_refuses_the_worse(place, tmp_path, capsys):
+    """Version 2 has twice the scale of version 1, which the rows have."""
+    root, _ = place
+    config = root / "serving" / "models.config"
+    c = np.random.default_rng(5).normal(size=(2_000, 1))
+    x = c + np.random.default_rng(6).normal(size=(2_000, 2))
+    pq.write_table(pa.table({"x0": x[:, 0], "x1": x[:, 1], "c0": c[:, 0]}), tmp_path / "test, rows.parquet")
+    gate = ["--apply", "push", "--gate", f'"{tmp_path}/test, rows.parquet"']
+    for label, version in (("stable", 1), ("canary", 2)):
+        flags = ["--version_label", label, "--version", version, "--apply", "push"]
+        assert rollout(_flags(place, "assign", "grpc", *flags)) == 0
+    before = config.read_text()
+    capsys.readouterr()
+    assert rollout(_flags(place, "promote", "grpc", *gate, "--max_regression", 0.01)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    gap = log_prob(x, c, 1.0).mean() - log_prob(x, c, 2.0).mean()
+    assert f"version 2 of model flow is worse than version 1: mean NLL {gap:+.4f} ± 0.0" in line
+    assert line.endswith("0.01 nats. Nothing was changed: keep version 1, or say --override_gate")
+    assert config.read_text() == before
+    assert _versions(place) == {"stable": 1, "canary": 2}
+    # the other way round
+    flags = ["--version_label", "canary", "--from_label", "stable", "--gate_output", tmp_path / "comparison"]
+    assert rollout(_flags(place, "promote", "grpc", *gate, *flags)) == 0
+    assert f"version 1 passes: mean NLL {-gap:+.4f} ± 0.0" in capsys.readouterr().out
+    assert _versions(place) == {"stable": 1, "canary": 1}
+    assert "Better than the baseline:" in (tmp_path / "comparison" / "report.html").read_text()
+
+
 def test_a_version_that_does_not_load_moves_no_label(place, capsys):
     root, _ = place
     config = root / "serving" / "models.config"
