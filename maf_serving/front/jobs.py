@@ -269,10 +269,10 @@ def compare(
     table: Any,
     *,
     output: str | Path,
-    beam_flags: Sequence[str] = (),
     group_column: str | None = None,
     max_groups: int = 100,
     crps_rows: int = 4096,
+    beam_flags: Sequence[str] = (),
     **options: Unpack[JobKeywords],
 ) -> CompareSummary:
     """Says whether a model is better than another on the same rows, as `maf-serving compare` does, and writes a report.
@@ -285,7 +285,11 @@ def compare(
       model: the one that is judged, as of `ms.score`.
       baseline: the one that it is compared with, of the same event columns; the conditions may be others.
       table: as of `ms.score`, with the columns of both.
-      output, beam_flags: as of `ms.score`; `group_column`, `max_groups` and `crps_rows` as of `ms.evaluate`.
+      output: the directory to be made.
+      group_column: as of `ms.evaluate`.
+      max_groups: as of `ms.evaluate`.
+      crps_rows: as of `ms.evaluate`.
+      beam_flags: as of `ms.score`.
       **options: see `JobKeywords`.
 
     Returns:

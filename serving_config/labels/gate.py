@@ -79,7 +79,7 @@ def _find_version(base: str, version: int, model_name: str) -> str:
     if "://" not in place and not Path(place).is_dir():
         raise UsageError(
             f"--gate needs version {version} of model {model_name}, and {place} is no directory of this machine; say "
-            "where its versions are with --model_base"
+            "where its versions are with --model"
         )
     return place
 

@@ -178,7 +178,12 @@ def _parser() -> argparse.ArgumentParser:
         const="promote",
         help="promote a version that is worse all the same, and say so",
     )
-    gate("--model_base", metavar="DIR", help="where the versions are here, if models.config has another place")
+    gate(
+        "--model",
+        dest="model_base",
+        metavar="DIR",
+        help="where the versions are here, if models.config has another place",
+    )
     gate("--gate_output", type=Path, metavar="DIR", help="to be made, for the comparison and its page")
     add("--dry_run", dest="run", action="store_const", const="dry", default="real", help="say what would be done")
     add_server_flags(parser)

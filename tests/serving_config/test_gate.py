@@ -75,7 +75,7 @@ def test_a_comparison_that_cannot_be_made_says_why(check, tmp_path):
         check(status=-9)
     with pytest.raises(UsageError, match="it is on none yet"):
         check(previous=None)
-    with pytest.raises(UsageError, match=r"/nowhere/2 is no directory of this machine; .* --model_base"):
+    with pytest.raises(UsageError, match=r"/nowhere/2 is no directory of this machine; .* --model"):
         check(base="/nowhere")
     here = Gate(inputs=("test.parquet",), model_base=str(tmp_path))
     assert check(base="/nowhere", gate=here, nll_difference=-0.2)
