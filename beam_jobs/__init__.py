@@ -25,20 +25,14 @@ from maf_serving.lazy import lazy_names
 
 if TYPE_CHECKING:
     from beam_jobs.errors import JobError, UnreadableFileError, UsageError
-    from beam_jobs.evaluation.comparison_report import CompareSummary
     from beam_jobs.evaluation.results import EvaluateSummary
-    from beam_jobs.jobs.compare import compare_table
+    from beam_jobs.jobs.compare import CompareSummary, compare_table
     from beam_jobs.jobs.evaluate import evaluate_table
     from beam_jobs.jobs.sample import SampleSummary, sample_table
     from beam_jobs.jobs.score import ScoreSummary, SummarizeSummary, score_table, summarize_table
     from beam_jobs.model.saved_model import SavedModelHandler
-    from beam_jobs.options.job_options import (
-        CompareOptions,
-        EvaluateOptions,
-        SampleOptions,
-        ScoreOptions,
-        SummarizeOptions,
-    )
+    from beam_jobs.options.job_options import EvaluateOptions, SampleOptions, ScoreOptions, SummarizeOptions
+    from beam_jobs.options.judging import CompareOptions
     from beam_jobs.score_batches import ScoreBatches, ScoredBatches
 
 __all__ = [
@@ -69,20 +63,14 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "beam_jobs.errors": ["JobError", "UnreadableFileError", "UsageError"],
-        "beam_jobs.evaluation.comparison_report": ["CompareSummary"],
         "beam_jobs.evaluation.results": ["EvaluateSummary"],
-        "beam_jobs.jobs.compare": ["compare_table"],
+        "beam_jobs.jobs.compare": ["CompareSummary", "compare_table"],
         "beam_jobs.jobs.evaluate": ["evaluate_table"],
         "beam_jobs.jobs.sample": ["SampleSummary", "sample_table"],
         "beam_jobs.jobs.score": ["ScoreSummary", "SummarizeSummary", "score_table", "summarize_table"],
         "beam_jobs.model.saved_model": ["SavedModelHandler"],
-        "beam_jobs.options.job_options": [
-            "CompareOptions",
-            "EvaluateOptions",
-            "SampleOptions",
-            "ScoreOptions",
-            "SummarizeOptions",
-        ],
+        "beam_jobs.options.job_options": ["EvaluateOptions", "SampleOptions", "ScoreOptions", "SummarizeOptions"],
+        "beam_jobs.options.judging": ["CompareOptions"],
         "beam_jobs.score_batches": ["ScoreBatches", "ScoredBatches"],
     },
 )

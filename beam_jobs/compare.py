@@ -6,13 +6,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from beam_jobs.command import run_job_command
-from beam_jobs.options.flags import compare_flags, parse_compare_flags
+from beam_jobs.options.judging import compare_flags, parse_compare_flags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from beam_jobs.jobs.compare import CompareJob
-    from beam_jobs.options.job_options import CompareOptions
+    from beam_jobs.options.judging import CompareOptions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,9 +21,17 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from beam_jobs.evaluation.results import EvaluationResult, GroupResult, Histogram, make_result
-from beam_jobs.evaluation.statistics import Statistics, ValueSketch, check_room
+from beam_jobs.evaluation.results import (
+    EvaluationResult,
+    GroupResult,
+    Histogram,
+    finite_number,
+    histogram_of,
+    make_result,
+)
+from beam_jobs.evaluation.statistics import Statistics, ValueSketch, check_room, finite_points
 from beam_jobs.evaluation.verdict import SURE
+from beam_jobs.options.judging import BASELINE, MODEL, SIDES
 from maf_serving.errors import JobError
 from maf_serving.moments import Moments
 from maf_serving.strict_json import parse_dataclass
@@ -38,12 +46,9 @@ if TYPE_CHECKING:
     from beam_jobs.rows import Grouping
     from maf_serving.arrow_columns import Floats, Mask
 
-MODEL, BASELINE = "model", "baseline"
-SIDES = (MODEL, BASELINE)
 QUANTILE_LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 # Less is rounding: two exports of one model differ by that much in float32.
 ROUNDING = 1e-4
-_BINS = 60
 _SHOWN_SHARE = 0.98  # of the rows, in the histogram
 Verdict = Literal["better", "no different", "worse"]
 
@@ -64,8 +69,19 @@ class PairedStatistics:
         self.groups: dict[str, DifferenceStatistics] = {}
         self.seconds = {f"{side} {asked}": ValueSketch() for side in SIDES for asked in ("row", "batch")}
 
-    def add(self, log_prob: Mapping[str, Floats], groups: pa.StringArray | None) -> None:
-        """Takes in the log_prob `[B]` of each side, of rows that both answer, and of which group each is."""
+    def add(self, answers: Mapping[str, Mapping[str, Floats]], both: Mask, groups: pa.StringArray | None) -> None:
+        """Takes in rows.
+
+        Args:
+          answers: of each side, `log_prob` `[B]` and `z` `[B, D]`, and maybe `base_z` `[*, D]`, draws of its base.
+          both: which of the rows `[B]` both sides answer.
+          groups: of which group each of these is; `None` if that was not asked for.
+        """
+        log_prob = {side: found["log_prob"][both] for side, found in answers.items()}
+        for side, statistics in self.sides.items():
+            statistics.add(answers[side]["z"][both], log_prob[side], groups)
+            if "base_z" in answers[side]:
+                statistics.base_draws.add(finite_points(answers[side]["base_z"]))
         self.overall.add(log_prob)
         if groups is not None:
             encoded = groups.dictionary_encode()
@@ -157,13 +173,17 @@ class LostRows:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CrpsDifference:
-    """The CRPS of an event column, in its units; less is better. `difference` is the model's less the baseline's."""
+    """The CRPS of an event column, in its units; less is better. `difference` is the model's less the baseline's.
+
+    `verdict` is of the model, beyond the noise of all columns.
+    """
 
     column: str
     model: float
     baseline: float
     difference: float
     standard_error: float | None
+    verdict: Verdict
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +296,7 @@ def compare_statistics(
         rows, known = found.nll.count, found.nll.count > 0
         looked_at = 1 if name is None else len(statistics.groups)
         means = [float(mean) if known else None for mean in found.nll.mean]
-        error = _finite(found.nll.standard_error()[2])
+        error = finite_number(found.nll.standard_error()[2])
         noise = None if error is None else max(sureness(looked_at) * error, ROUNDING)
         refused, zero = LostRows(**found.refused), LostRows(**found.zero)
         loses = lost_more(refused.model + zero.model, refused.baseline + zero.baseline, sureness(looked_at))
@@ -303,14 +323,14 @@ def compare_statistics(
         )
 
     sketch = statistics.overall.sketch
-    quantiles = [_finite(value) for value in sketch.quantiles(QUANTILE_LEVELS)]
+    quantiles = [finite_number(value) for value in sketch.quantiles(QUANTILE_LEVELS)]
     return ComparisonResult(
         model=results[MODEL],
         baseline=results[BASELINE],
         overall=make(None, statistics.overall),
         groups=tuple(make(name, group) for name, group in sorted(statistics.groups.items())),
         quantiles={f"{level:g}": value for level, value in zip(QUANTILE_LEVELS, quantiles, strict=True)},
-        histogram=_histogram(sketch),
+        histogram=histogram_of(sketch, _SHOWN_SHARE),
         latency=tuple(
             Latency(asked=asked, **{side: _median(statistics.seconds[f"{side} {asked}"]) for side in SIDES})
             for asked in ("row", "batch")
@@ -336,10 +356,15 @@ def lost_more(one: int, other: int, sure: float) -> bool:
     return one > other and (one - other - 1) > sure * math.sqrt(one + other)
 
 
-def judge_pair(gap: float | None, noise: float | None, *, loses_rows: bool, wins_rows: bool) -> Verdict:
-    """The verdict on a model whose NLL is `gap` nats above the baseline's. Nothing makes up for what is worse.
+def noise_of(error: float | None, looked_at: int) -> float | None:
+    """What a difference with that standard error has to exceed, of so many that are judged together."""
+    return None if error is None else sureness(looked_at) * error
 
-    >>> [judge_pair(-0.2, 0.01, loses_rows=loses, wins_rows=False) for loses in (False, True)]
+
+def judge_pair(gap: float | None, noise: float | None, *, loses_rows: bool = False, wins_rows: bool = False) -> Verdict:
+    """The verdict on a model whose NLL, or CRPS, is `gap` above the baseline's. Nothing makes up for what is worse.
+
+    >>> [judge_pair(-0.2, 0.01, loses_rows=loses) for loses in (False, True)]
     ['better', 'worse']
     """
     way = 0 if gap is None or noise is None or abs(gap) <= noise else math.copysign(1, gap)
@@ -363,24 +388,11 @@ def _crps(scores: ColumnScores, columns: Sequence[str]) -> tuple[CrpsDifference,
             baseline=other.mean_crps,
             difference=gap.mean_crps,
             standard_error=gap.crps_standard_error,
+            verdict=judge_pair(gap.mean_crps, noise_of(gap.crps_standard_error, size)),
         )
         for one, other, gap in zip(found[:size], found[size : 2 * size], found[2 * size :], strict=True)
     )
 
 
-def _histogram(sketch: ValueSketch) -> Histogram:
-    low, high = sketch.quantiles([(1 - _SHOWN_SHARE) / 2, (1 + _SHOWN_SHARE) / 2])
-    if not low < high:
-        return Histogram(edges=(), shares=())
-    values, counts = sketch.histogram()
-    shares, edges = np.histogram(values, bins=_BINS, range=(low, high), weights=counts / sketch.count)
-    return Histogram(edges=tuple(map(float, edges)), shares=tuple(map(float, shares)))
-
-
 def _median(sketch: ValueSketch) -> float | None:
-    return _finite(sketch.quantiles([0.5])[0])
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no infinity and no NaN."""
-    return float(value) if math.isfinite(value) else None
+    return finite_number(sketch.quantiles([0.5])[0])

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from beam_jobs.evaluation.comparison import Difference, Latency, LostRows, Verdict, sureness
 from beam_jobs.evaluation.report import GROUP_ROOM, group_chart, histogram_chart
-from beam_jobs.evaluation.results import GroupResult
 from beam_jobs.evaluation.verdict import REGION, fit_of
-from beam_jobs.jobs.summary import FOUND_STATUS, Summary
 from maf_serving.calibration import Finding, joint_verdict
 from maf_serving.page import card, density_of, figure, grid, header, listed, make_page, note, section, table, tile
 from maf_serving.page_numbers import SPACE, UNKNOWN, difference, fixed, level, nats, number, percent, plural
 from maf_serving.page_plots import WIDTH, Axis, nll_tile, widen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from beam_jobs.evaluation.comparison import ComparisonResult, CrpsDifference
+    from beam_jobs.evaluation.comparison import ComparisonResult, CrpsDifference, Difference, Latency, LostRows
+    from beam_jobs.jobs.compare import CompareSummary
     from maf_serving.calibration import Kind
     from maf_serving.page import Element
 
@@ -27,59 +23,6 @@ _SLOWER = 1.25  # times as long: worth a word
 _FEW_ROWS = 100
 _COLUMNS_TOLD = 4  # on the terminal
 _KINDS: Mapping[str, Kind] = {"better": "good", "no different": "note", "worse": "bad"}
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class CompareSummary(Summary):
-    """Contents of `_summary.json`; see `Summary` for the rest, whose `model` is the one that is judged.
-
-    Attributes:
-      baseline, baseline_version: the version that it is compared with, as `model` and `model_version`.
-      verdict: `better`, `no different` or `worse`, beyond noise, on all rows.
-      findings: what the figures say, in words.
-      overall: differences of all rows; `groups` of those of each group.
-      evaluation, baseline_evaluation: of each, as `evaluate` has it, on the rows that both answer.
-      quantiles: of the difference of the NLL, by level.
-      latency: of a call.
-      same_noise: whether the densities of both are of the same columns, with the same noise added or none.
-    """
-
-    baseline: str
-    baseline_version: str
-    verdict: Verdict
-    findings: tuple[str, ...]
-    overall: Difference
-    groups: tuple[Difference, ...]
-    evaluation: GroupResult
-    baseline_evaluation: GroupResult
-    quantiles: Mapping[str, float | None]
-    latency: tuple[Latency, ...]
-    same_noise: bool
-
-    @property
-    def exit_status(self) -> int:
-        """See `Summary.exit_status`: of a model that is worse."""
-        return FOUND_STATUS if self.verdict == "worse" else 0
-
-    def result_lines(self) -> list[str]:
-        """See `Summary.result_lines`."""
-        overall = self.overall
-        lines = [f"rows compared {overall.rows:>12,}  with version {self.baseline_version} ({self.baseline})"]
-        if overall.nll_difference is not None:
-            lines.append(f"mean NLL      {nats(overall.nll):>12}  and {nats(overall.baseline_nll)} nats")
-            lines.append(f"difference    {_gap(overall)} nats per row; below zero is better")
-        lines += [
-            f"CRPS          {number(each.model)} and {number(each.baseline)} of {each.column}: "
-            f"{difference(each.difference, each.standard_error)}"
-            for each in overall.crps[:_COLUMNS_TOLD]
-        ]
-        lines += [f"a {each.asked:<12}{_milliseconds(each)}" for each in self.latency if each.model is not None]
-        told = [f"{'verdict' if not index else '':<13} {each}" for index, each in enumerate(self.findings)]
-        return [line.replace(SPACE, " ") for line in [*lines, *told]]
-
-    def next_step(self, output: str) -> str:
-        """See `Summary.next_step`."""
-        return f"open {output}/{self.output_files[0]} in a browser"
 
 
 def findings_of_pair(summary: CompareSummary, result: ComparisonResult) -> list[Finding]:
@@ -109,7 +52,7 @@ def _likelihood(overall: Difference) -> Finding:
         return Finding("bad", "Nothing to compare:", f"{plural(overall.rows, 'row')} both models give a density.")
     few = f", which is few: only gross differences show on so few as {overall.rows}" if overall.rows < _FEW_ROWS else ""
     ground = (
-        f"mean NLL {nats(overall.nll)} against {nats(overall.baseline_nll)} of the baseline, {_gap(overall)} nats a "
+        f"mean NLL {nats(overall.nll)} against {nats(overall.baseline_nll)} of the baseline, {gap_of(overall)} nats a "
         f"row on {plural(overall.rows, 'row')}{few}; up to {nats(overall.noise)} is noise."
     )
     if abs(overall.nll_difference) <= overall.noise:
@@ -134,16 +77,10 @@ def _lost(overall: Difference, rows_read: int) -> Finding | None:
 def _forecasts(columns: Sequence[CrpsDifference], rows: int) -> Finding | None:
     if not columns:
         return None
-    ways = [_crps_way(each, len(columns)) for each in columns]
+    ways = [each.verdict for each in columns]
     counts = ", ".join(f"{ways.count(way)} {way}" for way in ("better", "no different", "worse") if way in ways)
     kind: Kind = "bad" if "worse" in ways else "good" if "better" in ways else "note"
     return Finding(kind, "CRPS of the event columns:", f"{counts}, on {plural(rows, 'row')}.")
-
-
-def _crps_way(each: CrpsDifference, looked_at: int) -> Verdict:
-    if each.standard_error is None or abs(each.difference) <= sureness(looked_at) * each.standard_error:
-        return "no different"
-    return "better" if each.difference < 0 else "worse"
 
 
 def _calibration(result: ComparisonResult) -> Finding:
@@ -167,7 +104,9 @@ def _groups(groups: Sequence[Difference], column: str) -> Finding:
         return Finding("good" if "better" in ways else "note", f"By {column}:", f"{counts}.")
     worst = max((group for group in groups if group.verdict == "worse"), key=lambda each: each.nll_difference or 0.0)
     return Finding(
-        "bad", f"By {column}:", f"{counts}; worst is {worst.group}, {_gap(worst)} nats on {plural(worst.rows, 'row')}."
+        "bad",
+        f"By {column}:",
+        f"{counts}; worst is {worst.group}, {gap_of(worst)} nats on {plural(worst.rows, 'row')}.",
     )
 
 
@@ -179,13 +118,9 @@ def _slower(latency: Sequence[Latency]) -> list[Finding]:
     ]
 
 
-def _gap(of: Difference) -> str:
+def gap_of(of: Difference) -> str:
+    """The difference of the NLL with its standard error."""
     return UNKNOWN if of.nll_difference is None else difference(of.nll_difference, of.standard_error)
-
-
-def _milliseconds(of: Latency) -> str:
-    model, baseline = (number(1000 * (each or 0.0), 3) for each in (of.model, of.baseline))
-    return f"{model} and {baseline} ms"
 
 
 def make_comparison_report(summary: CompareSummary, result: ComparisonResult, findings: Sequence[Finding]) -> str:
@@ -197,7 +132,7 @@ def make_comparison_report(summary: CompareSummary, result: ComparisonResult, fi
     )
     tiles = [
         tile(
-            _gap(overall),
+            gap_of(overall),
             "difference of the mean NLL",
             f"nats per row; below zero the model is better, and up to {nats(overall.noise)} is noise",
             kind=_KINDS[overall.verdict],
@@ -254,7 +189,7 @@ def _forecast_section(overall: Difference) -> Element | None:
             number(each.model),
             number(each.baseline),
             difference(each.difference, each.standard_error),
-            _crps_way(each, len(overall.crps)),
+            each.verdict,
         )
         for each in overall.crps
     ]
@@ -318,7 +253,7 @@ def _group_section(groups: Sequence[Difference], column: str) -> Element:
         (
             group.group or "",
             f"{group.rows:,}",
-            _gap(group),
+            gap_of(group),
             group.verdict,
             fixed(group.ks, 3),
             fixed(group.baseline_ks, 3),
@@ -332,7 +267,7 @@ def _group_section(groups: Sequence[Difference], column: str) -> Element:
         (
             group.group or "",
             group.nll_difference,
-            f"{group.group}: {_gap(group)} nats",
+            f"{group.group}: {gap_of(group)} nats",
             (group.nll_difference - (group.noise or 0.0), group.nll_difference + (group.noise or 0.0)),
         )
         for group in groups

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
     from beam_jobs.evaluation.column_scores import ColumnScores
     from beam_jobs.evaluation.row_sample import RowSample, SampleScores
-    from beam_jobs.evaluation.statistics import GroupStatistics, Statistics
+    from beam_jobs.evaluation.statistics import GroupStatistics, Statistics, ValueSketch
     from maf_serving.model_inputs import Array
 
 QUANTILE_LEVELS = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
-_LOG_PROB_BINS = 60
+_HISTOGRAM_BINS = 60
 _SHOWN_SHARE = 0.998  # of the rows, in the histogram of log_prob
 _COLUMNS_TOLD = 4  # on the terminal
 
@@ -186,7 +186,7 @@ def make_result(
         reference_draws_ks=reference.ks_of_draws,
         overall=make(None, overall),
         groups=tuple(make(name, group) for name, group in sorted(statistics.groups.items())),
-        log_prob_histogram=_log_prob_histogram(overall),
+        log_prob_histogram=histogram_of(overall.sketch, _SHOWN_SHARE),
         z_histograms=_z_histograms(overall, reference),
         coverage_curve=tuple((float(e), float(o)) for e, o in zip(reference.radius_cdf, observed, strict=True)),
     )
@@ -205,16 +205,18 @@ def _make_group(
         rows=rows,
         rows_rejected=0,
         rows_with_zero_density=rows - group.log_prob.count,
-        mean_nll=_number(-group.log_prob.mean[0]) if group.log_prob.count else None,
-        nll_standard_error=_number(group.log_prob.standard_error()[0]),
-        log_prob_quantiles={f"{level:g}": _number(q) for level, q in zip(QUANTILE_LEVELS, quantiles, strict=True)},
-        log_prob_range=(_number(extremes[0]), _number(extremes[1])),
+        mean_nll=finite_number(-group.log_prob.mean[0]) if group.log_prob.count else None,
+        nll_standard_error=finite_number(group.log_prob.standard_error()[0]),
+        log_prob_quantiles={
+            f"{level:g}": finite_number(q) for level, q in zip(QUANTILE_LEVELS, quantiles, strict=True)
+        },
+        log_prob_range=(finite_number(extremes[0]), finite_number(extremes[1])),
         ks_by_chance=critical_distance(reference.independent_rows(rows), 0.05) if rows else None,
         dimensions=tuple(
             DimensionResult(
                 column=column,
                 mean=float(group.z.mean[index]) if group.z.count else None,
-                standard_deviation=_number(deviations[index]),
+                standard_deviation=finite_number(deviations[index]),
                 ks=float(distances[index]) if rows else None,
             )
             for index, column in enumerate(event_columns)
@@ -243,12 +245,13 @@ def _coverage(group: GroupStatistics, reference: BaseReference, dimensions: int)
     return tuple(results)
 
 
-def _log_prob_histogram(group: GroupStatistics) -> Histogram:
-    low, high = group.sketch.quantiles([(1 - _SHOWN_SHARE) / 2, (1 + _SHOWN_SHARE) / 2])
+def histogram_of(sketch: ValueSketch, shown_share: float) -> Histogram:
+    """Of the values but as many at either end; without bins if they are all the same, or there is none."""
+    low, high = sketch.quantiles([(1 - shown_share) / 2, (1 + shown_share) / 2])
     if not low < high:
         return Histogram(edges=(), shares=())
-    values, counts = group.sketch.histogram()
-    shares, edges = np.histogram(values, bins=_LOG_PROB_BINS, range=(low, high), weights=counts / group.sketch.count)
+    values, counts = sketch.histogram()
+    shares, edges = np.histogram(values, bins=_HISTOGRAM_BINS, range=(low, high), weights=counts / sketch.count)
     return Histogram(edges=tuple(map(float, edges)), shares=tuple(map(float, shares)))
 
 
@@ -265,7 +268,7 @@ def _z_histograms(group: GroupStatistics, reference: BaseReference) -> tuple[His
     )
 
 
-def _number(value: float) -> float | None:
+def finite_number(value: float) -> float | None:
     """JSON has no infinity and no NaN."""
     return float(value) if math.isfinite(value) else None
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
@@ -24,41 +25,53 @@ from apache_beam.utils.shared import Shared
 
 from beam_jobs.errors import JobError, UsageError
 from beam_jobs.evaluation.comparison import (
-    BASELINE,
-    MODEL,
-    SIDES,
     ComparisonResult,
+    Difference,
+    Latency,
     PairedStatistics,
+    Verdict,
     compare_statistics,
 )
-from beam_jobs.evaluation.comparison_report import CompareSummary, findings_of_pair, make_comparison_report
+from beam_jobs.evaluation.comparison_report import findings_of_pair, gap_of, make_comparison_report
+from beam_jobs.evaluation.results import GroupResult
 from beam_jobs.evaluation.row_sample import RowSample, SampleScores, ScoreRows, scoring_signature
 from beam_jobs.evaluation.statistics import MergeAll
-from beam_jobs.jobs.evaluate import INVERSE, SAMPLE_TAG, USED_TAG, EvaluationHandler, row_identity
+from beam_jobs.jobs.evaluate import EvaluationHandler, row_identity
 from beam_jobs.jobs.job import JobPlan, plan_job
-from beam_jobs.jobs.paired_rows import AccumulatePairs, AskBoth, ScoreBoth, ValidateBoth
+from beam_jobs.jobs.paired_rows import (
+    INVERSE,
+    SAMPLE_TAG,
+    USED_TAG,
+    AccumulatePairs,
+    AskBoth,
+    ScoreBoth,
+    ValidateBoth,
+)
 from beam_jobs.jobs.running import run_job
-from beam_jobs.jobs.summary import Tally
+from beam_jobs.jobs.summary import FOUND_STATUS, Summary, Tally
 from beam_jobs.model.saved_model import PlannedModel, match_model
+from beam_jobs.options.judging import BASELINE, MODEL, SIDES
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, create_file, naming_failures
 from beam_jobs.rows import REJECTED_TAG, TALLY_TAG, CountUnknown, Grouping, ReadRows
 from beam_jobs.sources.input_files import find_sources
 from maf_serving.model_inputs import ModelInputs, RawColumn
+from maf_serving.page_numbers import SPACE, difference, nats, number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from beam_jobs.jobs.paired_rows import PairedRows
-    from beam_jobs.options.job_options import CompareOptions
+    from beam_jobs.options.judging import CompareOptions
     from beam_jobs.output.staging import StagedOutput
     from maf_serving.row_seeds import RowIdentity
     from maf_serving.validation import ScoreableRows
 
 REPORT_NAME = "report.html"
 _RESULT_NAME = "comparison.json"
+_COLUMNS_TOLD = 4  # on the terminal
 _KINDS = ("number", "integer", "string")  # where the two read a column differently, the later is read
 
 
@@ -164,19 +177,19 @@ class CompareJob:
             REJECTED_TAG, main="rows"
         )
         shared = {side: Shared() for side in SIDES}
-        size = self.plan.model.contract.event_size
+        make = functools.partial(PairedStatistics, self.plan.model.contract.event_size, grouping)
         compared = (
             valid.rows
-            | "AskBoth" >> RunInference(AskBoth(self._handlers(shared, threads), self.identity))
+            | "AskBoth" >> RunInference(AskBoth(self._handlers(shared, threads)))
             | "Accumulate"
-            >> beam.ParDo(AccumulatePairs(size, grouping, self.crps_rows, self.identity)).with_outputs(
-                REJECTED_TAG, USED_TAG, SAMPLE_TAG, main="statistics"
-            )
+            >> beam.ParDo(
+                AccumulatePairs(make, group_column=grouping.column, sample_rows=self.crps_rows, identity=self.identity)
+            ).with_outputs(REJECTED_TAG, USED_TAG, SAMPLE_TAG, main="statistics")
         )
         columns = {side: model.contract.event_columns for side, model in self.sides.items()}
         yield (
             compared.statistics
-            | "MergeStatistics" >> beam.CombineGlobally(MergeAll(functools.partial(PairedStatistics, size, grouping)))
+            | "MergeStatistics" >> beam.CombineGlobally(MergeAll(make))
             | "WriteResult"
             >> beam.Map(
                 _write_result,
@@ -273,6 +286,61 @@ class CompareJob:
         summary = dataclasses.replace(summary, findings=tuple(f"{each.claim} {each.ground}" for each in findings))
         report = staged.add_text(REPORT_NAME, make_comparison_report(summary, result, findings))
         return dataclasses.replace(summary, output_files=(report, *summary.output_files))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CompareSummary(Summary):
+    """Contents of `_summary.json`; see `Summary` for the rest, whose `model` is the one that is judged.
+
+    Attributes:
+      baseline, baseline_version: the version that it is compared with, as `model` and `model_version`.
+      verdict: `better`, `no different` or `worse`, beyond noise, on all rows.
+      findings: what the figures say, in words.
+      overall: differences of all rows; `groups` of those of each group.
+      evaluation, baseline_evaluation: of each, as `evaluate` has it, on the rows that both answer.
+      quantiles: of the difference of the NLL, by level.
+      latency: of a call.
+      same_noise: whether the densities of both are of the same columns, with the same noise added or none.
+    """
+
+    baseline: str
+    baseline_version: str
+    verdict: Verdict
+    findings: tuple[str, ...]
+    overall: Difference
+    groups: tuple[Difference, ...]
+    evaluation: GroupResult
+    baseline_evaluation: GroupResult
+    quantiles: Mapping[str, float | None]
+    latency: tuple[Latency, ...]
+    same_noise: bool
+
+    @property
+    def exit_status(self) -> int:
+        """See `Summary.exit_status`: of a model that is worse."""
+        return FOUND_STATUS if self.verdict == "worse" else 0
+
+    def result_lines(self) -> list[str]:
+        """See `Summary.result_lines`."""
+        overall = self.overall
+        lines = [f"rows compared {overall.rows:>12,}  with version {self.baseline_version} ({self.baseline})"]
+        if overall.nll_difference is not None:
+            lines.append(f"mean NLL      {nats(overall.nll):>12}  and {nats(overall.baseline_nll)} nats")
+            lines.append(f"difference    {gap_of(overall)} nats per row; below zero is better")
+        lines += [
+            f"CRPS          {number(each.model)} and {number(each.baseline)} of {each.column}: "
+            f"{difference(each.difference, each.standard_error)}"
+            for each in overall.crps[:_COLUMNS_TOLD]
+        ]
+        for each in self.latency:
+            if each.model is not None and each.baseline is not None:
+                lines.append(f"a {each.asked:<12}{1000 * each.model:>12.3g}  and {1000 * each.baseline:.3g} ms")
+        told = [f"{'verdict' if not index else '':<13} {each}" for index, each in enumerate(self.findings)]
+        return [line.replace(SPACE, " ") for line in [*lines, *told]]
+
+    def next_step(self, output: str) -> str:
+        """See `Summary.next_step`."""
+        return f"open {output}/{self.output_files[0]} in a browser"
 
 
 def _rows_of_model(pair: PairedRows) -> Iterable[ScoreableRows]:

@@ -355,7 +355,7 @@ class EvaluationHandler(SavedModelHandler):
           threads: as of `SavedModelHandler`.
         """
         super().__init__(model, signature_name=INVERSE, threads=threads)
-        self.draws = draws
+        self._draws = draws
         self._identity = identity
         self._shared = shared
 
@@ -370,13 +370,14 @@ class EvaluationHandler(SavedModelHandler):
         """One call of `inverse` for the rows, and a small one of each signature for the draws."""
         batch = encode_rows(batch, model.run)
         for result in super().run_inference(batch, model, inference_args):
-            if self.draws:
-                result.inference["base_z"] = draw_from_base(batch, self._identity.keys(batch), model)
-            yield result
+            yield PredictionResult(batch, result.inference | self.base_draws(batch, model), result.model_id)
+
+    def base_draws(self, batch: ScoreableRows, model: LoadedModel) -> dict[str, Any]:
+        """`base_z`, if the model can: draws on some of the rows, the first and one in so many."""
+        return {"base_z": _draw_from_base(batch, self._identity.keys(batch), model)} if self._draws else {}
 
 
-def draw_from_base(batch: ScoreableRows, keys: Words, model: LoadedModel) -> Any:
-    """Draws from the model on some of the rows, the first and one in so many, in base space, `[*, D]`."""
+def _draw_from_base(batch: ScoreableRows, keys: Words, model: LoadedModel) -> Any:
     rows = batch.rows.to_numpy()
     chosen = (rows < FIRST_ROWS) | (rows % ONE_ROW_IN == 0)
     if not chosen.any():

@@ -20,11 +20,9 @@ import pyarrow as pa
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 from apache_beam.pvalue import TaggedOutput
 
-from beam_jobs.evaluation.comparison import BASELINE, MODEL, SIDES, PairedStatistics
 from beam_jobs.evaluation.row_sample import RowSample, SampledRows
-from beam_jobs.evaluation.statistics import finite_points
-from beam_jobs.jobs.evaluate import INVERSE, SAMPLE_TAG, USED_TAG, draw_from_base
 from beam_jobs.jobs.summary import Tally
+from beam_jobs.options.judging import BASELINE, MODEL, SIDES
 from beam_jobs.output.writing import at_end
 from beam_jobs.rows import NULL_GROUP, REJECTED_TAG, count_groups, group_names
 from maf_serving.answers import is_failed, split_rows
@@ -32,11 +30,10 @@ from maf_serving.model_inputs import count_bytes, encode_rows
 from maf_serving.rejection import RejectedRows, reject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from beam_jobs.evaluation.comparison import PairedStatistics
     from beam_jobs.evaluation.row_sample import ScoreRows
-    from beam_jobs.jobs.evaluate import EvaluationHandler
-    from beam_jobs.rows import Grouping
     from maf_serving.arrow_columns import Mask
     from maf_serving.model_inputs import ModelInputs
     from maf_serving.row_seeds import RowIdentity
@@ -44,6 +41,9 @@ if TYPE_CHECKING:
     from maf_serving.table_formats import InputBatch
     from maf_serving.validation import ScoreableRows
 
+INVERSE = "inverse"
+USED_TAG = "tally"
+SAMPLE_TAG = "sample"
 _FAILED = "log_prob: not finite"
 # The first batch of a process is asked for a row so many times, each later one once.
 _FIRST_CALLS = 16
@@ -157,10 +157,6 @@ class AskBoth(_BothHandler):
     The models take turns, so that what slows the machine down for a while slows down both.
     """
 
-    def __init__(self, handlers: Mapping[str, EvaluationHandler], identity: RowIdentity) -> None:
-        super().__init__(handlers)
-        self._identity = identity
-
     def run_inference(
         self,
         batch: PairedRows,
@@ -185,9 +181,7 @@ class AskBoth(_BothHandler):
                 _ask(rows[side], model.models[side])
             (encoded[side], answers[side]), took = _ask(rows[side], model.models[side])
             seconds.append((f"{side} batch", took))
-            if self._handlers[side].draws:
-                keys = self._identity.keys(encoded[side])
-                answers[side]["base_z"] = draw_from_base(encoded[side], keys, model.models[side])
+            answers[side] |= self._handlers[side].base_draws(encoded[side], model.models[side])
         return [PredictionResult(batch._replace(sides=encoded), {**answers, "seconds": seconds})]
 
 
@@ -235,16 +229,24 @@ class AccumulatePairs(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
     Rows for which a model fails go to `REJECTED_TAG`.
     """
 
-    def __init__(self, dimensions: int, grouping: Grouping, sample_rows: int, identity: RowIdentity) -> None:
+    def __init__(
+        self,
+        make: Callable[[], PairedStatistics],
+        *,
+        group_column: str | None,
+        sample_rows: int,
+        identity: RowIdentity,
+    ) -> None:
+        """See the class; `make` gives the statistics of nothing."""
         super().__init__()
-        self._dimensions = dimensions
-        self._grouping = grouping
+        self._make = make
+        self._group_column = group_column
         self._sample_rows = sample_rows
         self._identity = identity
 
     def start_bundle(self) -> None:
         """Begins anew."""
-        self._statistics = PairedStatistics(self._dimensions, self._grouping)
+        self._statistics = self._make()
         self._sample = RowSample(self._sample_rows)
         self._rows = 0
 
@@ -256,8 +258,9 @@ class AccumulatePairs(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         if not pair.sides:
             return
         answers, batch = result.inference, pair.sides[MODEL]
-        column = self._grouping.column
-        groups = None if column is None else group_names(batch.columns.column(column)).fill_null(NULL_GROUP)
+        groups = None
+        if self._group_column is not None:
+            groups = group_names(batch.columns.column(self._group_column)).fill_null(NULL_GROUP)
         answered = {side: ~is_failed(answers[side]["log_prob"]) for side in SIDES}
         both = answered[MODEL] & answered[BASELINE]
         if not both.all():
@@ -267,12 +270,7 @@ class AccumulatePairs(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
             rejected = _reject_failed(batch, answered, ~both)
             yield TaggedOutput(REJECTED_TAG, rejected if named is None else rejected.with_groups(count_groups(named)))
             groups = None if groups is None else groups.filter(pa.array(both))
-        for side in SIDES:
-            statistics = self._statistics.sides[side]
-            statistics.add(answers[side]["z"][both], answers[side]["log_prob"][both], groups)
-            base_z = answers[side].get("base_z", np.empty((0, self._dimensions)))
-            statistics.base_draws.add(finite_points(base_z))
-        self._statistics.add({side: answers[side]["log_prob"][both] for side in SIDES}, groups)
+        self._statistics.add({side: answers[side] for side in SIDES}, both, groups)
         for asked, seconds in answers["seconds"]:
             self._statistics.seconds[asked].add(np.array([seconds]))
         self._rows += int(both.sum())

@@ -14,7 +14,6 @@ from beam_jobs.options.job_options import (
     DEFAULT_MAX_GROUPS,
     INPUT_FORMATS,
     OUTPUT_FORMATS,
-    CompareOptions,
     EvaluateOptions,
     SampleOptions,
     ScoreOptions,
@@ -289,33 +288,6 @@ def add_evaluation_flags(parser: argparse.ArgumentParser) -> None:
         help="rows at most, a random sample, whose event columns get CRPS and the coverage and width of intervals; a "
         "row costs about as much as a hundred others (%(default)s; 0: none)",
     )
-
-
-def parse_compare_flags(arguments: Sequence[str]) -> tuple[CompareOptions, list[str]]:
-    """The job's own options, and the flags left over for Beam. Raises as `JobFlags.parse`."""
-    known, beam_flags = compare_flags().parse(arguments)
-    return CompareOptions(**vars(known)), beam_flags
-
-
-def compare_flags() -> JobFlags:
-    """The flags of the comparison."""
-    parser = JobFlags(
-        "beam_jobs.compare",
-        """Says whether a model is better than another on the rows of a table, in one pass, with Apache Beam: NLL
-row by row and its noise, CRPS, calibration and latency of both; as _summary.json and report.html. Status 3: worse.
-
-  %(prog)s --model models/sales/8 --baseline models/sales/7 --input test.parquet --output out/7-and-8""",
-        more="--baseline DIR ",
-    )
-    parser.add_argument(
-        "--baseline",
-        required=True,
-        metavar="DIR",
-        help="what --model is compared with: a version, or a directory of versions, with the same event columns; the "
-        "table needs the columns of both",
-    )
-    add_evaluation_flags(parser)
-    return parser
 
 
 def add_endpoint_flags(parser: CommandParser) -> None:

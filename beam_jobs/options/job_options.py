@@ -380,23 +380,3 @@ class EvaluateOptions(JobOptions):
         super(EvaluateOptions, self).__post_init__()  # see `RowOptions`
         check_at_least("--max_groups", self.max_groups, 1)
         check_at_least("--crps_rows", self.crps_rows, 0)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class CompareOptions(EvaluateOptions):
-    """What to compare, and on which rows; see `EvaluateOptions` for the rest. `model` is the one that is judged.
-
-    Attributes:
-      baseline: what it is compared with: a version directory, or a directory of versions.
-    """
-
-    baseline: str
-
-    def __post_init__(self) -> None:
-        super(CompareOptions, self).__post_init__()  # see `RowOptions`
-        if self.event_columns or self.conditional_columns:
-            raise UsageError("--event_columns or --conditional_columns came; expected --rename, for two models")
-
-    def places(self) -> list[tuple[str, Place]]:
-        """See `JobOptions.places`."""
-        return [*super(CompareOptions, self).places(), ("--baseline", parse_place(self.baseline))]

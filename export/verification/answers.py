@@ -19,7 +19,7 @@ from export.contract import ONE_COLUMN, SEVERAL_COLUMNS
 from export.errors import VerificationError
 from export.signatures import SUMMARIZE, Request
 from export.summaries import DrawnSummary
-from export.verification.comparison import Comparison, Expectation, compare
+from export.verification.comparison import Comparison, Expectation, compare_values
 from export.verification.inputs import FAR_ROWS, TYPICAL_ROWS, Function, Reference
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class SummaryVerification:
             allowed = _TOLERANCE * unit + 16 * np.finfo(values.dtype).eps * np.abs(values) + self._steps
         rows = np.isfinite(values + allowed).all(axis=(1, 2))
         expectation = Expectation(values, np.maximum(unit, np.finfo(values.dtype).tiny), allowed, rows)
-        return compare(
+        return compare_values(
             actual.reshape(values.shape),
             expectation,
             signature=signature,

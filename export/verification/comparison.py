@@ -129,7 +129,7 @@ def _expectation(name: str, values: Array, rounding: Array) -> Expectation:
     return Expectation(values, unit, allowed, worth.reshape(len(values), -1).all(axis=1))
 
 
-def compare(
+def compare_values(
     actual: Array, expected: Expectation, *, signature: str, output: str, against: str, loader: str
 ) -> Comparison:
     """Errors of `actual` in the rows worth comparing."""

@@ -15,7 +15,7 @@ import numpy as np
 from export.contract import Contract
 from export.errors import VerificationError
 from export.signatures import ENCODE_CONDITION, LOG_PROB_EXAMPLES, Request
-from export.verification.comparison import Comparison, Expectation, compare, expect
+from export.verification.comparison import Comparison, Expectation, compare_values, expect
 from export.verification.inputs import Break, RawRows, Reference, breaks_of, breaks_of_x, broken_rows
 
 if TYPE_CHECKING:
@@ -111,4 +111,6 @@ class RawVerification:
 
 
 def _compare(actual: Array, expected: Expectation, against: str, loader: str) -> Comparison:
-    return compare(actual, expected, signature=LOG_PROB_EXAMPLES, output="log_prob", against=against, loader=loader)
+    return compare_values(
+        actual, expected, signature=LOG_PROB_EXAMPLES, output="log_prob", against=against, loader=loader
+    )

@@ -30,7 +30,7 @@ from export.verification.answers import (
     SummaryVerification,
     reference_answers,
 )
-from export.verification.comparison import Asked, Comparison, Expectation, compare, expect_all
+from export.verification.comparison import Asked, Comparison, Expectation, compare_values, expect_all
 from export.verification.inputs import (
     TYPICAL_ROWS,
     Break,
@@ -260,7 +260,7 @@ def _with_model(
             if name in _DRAWS and output == "x":
                 continue  # the model has no x of its own for a seed
             actual = replies.output(loader, name, output)
-            yield compare(actual, values, signature=name, output=output, against="model", loader=loader)
+            yield compare_values(actual, values, signature=name, output=output, against="model", loader=loader)
 
 
 def _with_other_batch(
@@ -278,7 +278,7 @@ def _with_other_batch(
                 if name == _SEEDED and output == "log_prob" and _steps(contract).any():
                     x, other = replies.output(loader, name, "x"), replies.output(loader, name + suffix, "x")[1:]
                     rows = dataclasses.replace(rows, rows=rows.rows & (x[taken] == other).all(axis=1))
-                yield compare(actual, rows, signature=name, output=output, against="batch", loader=loader)
+                yield compare_values(actual, rows, signature=name, output=output, against="batch", loader=loader)
 
 
 def _with_first_loader(
@@ -289,7 +289,7 @@ def _with_first_loader(
     if name in contract.signatures and loader != LOADERS[0]:
         first = dataclasses.replace(draws[name][output], values=replies.output(LOADERS[0], name, output))
         actual = replies.output(loader, name, output)
-        yield compare(actual, first, signature=name, output=output, against="loader", loader=loader)
+        yield compare_values(actual, first, signature=name, output=output, against="loader", loader=loader)
 
 
 def _check_freshness(replies: Replies, contract: Contract) -> None:
@@ -385,7 +385,7 @@ class ColumnVerification:
                 else:
                     actual = replies.output(loader, name, output)
                 rows = dataclasses.replace(expected[vector][output], values=replies.output(loader, vector, output))
-                yield compare(actual, rows, signature=name, output=output, against="vectors", loader=loader)
+                yield compare_values(actual, rows, signature=name, output=output, against="vectors", loader=loader)
 
     def _check_broken(self, replies: Replies, loader: str) -> None:
         if _SCORED not in self.contract.signatures:

@@ -20,8 +20,8 @@ from maf_serving.table_formats import CsvDialect  # noqa: TC001  # `JobKeywords`
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from beam_jobs.evaluation.comparison_report import CompareSummary
     from beam_jobs.evaluation.results import EvaluateSummary
+    from beam_jobs.jobs.compare import CompareSummary
     from beam_jobs.jobs.sample import SampleSummary
     from beam_jobs.jobs.score import ScoreSummary, SummarizeSummary
     from beam_jobs.options.endpoint_options import EndpointOptions
@@ -300,7 +300,7 @@ def compare(
       JobError: the job failed; nothing is left at `output`.
     """
     from beam_jobs.jobs.compare import compare_table  # noqa: PLC0415  # Beam: seconds
-    from beam_jobs.options.job_options import CompareOptions  # noqa: PLC0415
+    from beam_jobs.options.judging import CompareOptions  # noqa: PLC0415
 
     own: dict[str, Any] = {"group_column": group_column, "max_groups": max_groups, "crps_rows": crps_rows}
     own["baseline"] = str(baseline)

@@ -10,9 +10,8 @@ import pytest
 
 from beam_jobs import JobError, UsageError
 from beam_jobs.compare import main
-from beam_jobs.evaluation.comparison_report import CompareSummary
-from beam_jobs.jobs.compare import compare_table
-from beam_jobs.options.job_options import CompareOptions
+from beam_jobs.jobs.compare import CompareSummary, compare_table
+from beam_jobs.options.judging import CompareOptions
 from tests.beam_jobs.conftest import MINUS_INFINITY_AT, NAN_AT, log_prob, save_model
 
 ROWS = 4_000

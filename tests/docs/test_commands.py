@@ -37,7 +37,7 @@ PARSERS = {
     "beam_jobs.sample": ("beam_jobs.options.flags", "parse_sample_flags"),
     "beam_jobs.summarize": ("beam_jobs.options.flags", "parse_summarize_flags"),
     "beam_jobs.evaluate": ("beam_jobs.options.flags", "parse_evaluate_flags"),
-    "beam_jobs.compare": ("beam_jobs.options.flags", "parse_compare_flags"),
+    "beam_jobs.compare": ("beam_jobs.options.judging", "parse_compare_flags"),
 }
 ABOUT = {page.name: [*in_blocks(page)] for page in PAGES}
 OURS = sorted({command for found in ABOUT.values() for command in found if command.startswith(commands.OURS)})

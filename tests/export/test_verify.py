@@ -14,7 +14,7 @@ import tensorflow_probability as tfp
 from export import VerificationError, read_contract
 from export.signatures import Request
 from export.verification import verification
-from export.verification.comparison import LiveModel, compare, expect, rounded
+from export.verification.comparison import LiveModel, compare_values, expect, rounded
 from export.verification.inputs import draw_inputs
 from export.verification.replay import Replies, answer_object, answer_session, read_requests, write_requests
 from export.verification.version import format_report
@@ -217,7 +217,7 @@ def test_tolerance_follows_the_models_own_sensitivity():
     assert not expected.rows[150:].any()
     assert expected.allowed[:150].max() < 1e-3
     shifted = expected.values + np.float32(1e-3)
-    result = compare(shifted, expected, signature="s", output="log_prob", against="model", loader="object")
+    result = compare_values(shifted, expected, signature="s", output="log_prob", against="model", loader="object")
     assert result.rows == 150
     assert result.worst > 1
 

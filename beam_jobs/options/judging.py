@@ -1,0 +1,64 @@
+"""Options and flags of the jobs that judge: a model by another, and today's rows by those of training."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from beam_jobs.errors import UsageError
+from beam_jobs.options.flags import JobFlags, add_evaluation_flags
+from beam_jobs.options.job_options import EvaluateOptions, Place, parse_place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MODEL, BASELINE = "model", "baseline"
+SIDES = (MODEL, BASELINE)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CompareOptions(EvaluateOptions):
+    """What to compare, and on which rows; see `EvaluateOptions` for the rest. `model` is the one that is judged.
+
+    Attributes:
+      baseline: what it is compared with: a version directory, or a directory of versions.
+    """
+
+    baseline: str
+
+    def __post_init__(self) -> None:
+        # `super()` without arguments looks for the class from before `slots` made another.
+        super(CompareOptions, self).__post_init__()
+        if self.event_columns or self.conditional_columns:
+            raise UsageError("--event_columns or --conditional_columns came; expected --rename, for two models")
+
+    def places(self) -> list[tuple[str, Place]]:
+        """See `JobOptions.places`."""
+        return [*super(CompareOptions, self).places(), ("--baseline", parse_place(self.baseline))]
+
+
+def parse_compare_flags(arguments: Sequence[str]) -> tuple[CompareOptions, list[str]]:
+    """The job's own options, and the flags left over for Beam. Raises as `JobFlags.parse`."""
+    known, beam_flags = compare_flags().parse(arguments)
+    return CompareOptions(**vars(known)), beam_flags
+
+
+def compare_flags() -> JobFlags:
+    """The flags of the comparison."""
+    parser = JobFlags(
+        "beam_jobs.compare",
+        """Says whether a model is better than another on the rows of a table, in one pass, with Apache Beam: NLL
+row by row and its noise, CRPS, calibration and latency of both; as _summary.json and report.html. Status 3: worse.
+
+  %(prog)s --model models/sales/8 --baseline models/sales/7 --input test.parquet --output out/7-and-8""",
+        more="--baseline DIR ",
+    )
+    parser.add_argument(
+        "--baseline",
+        required=True,
+        metavar="DIR",
+        help="what --model is compared with: a version, or a directory of versions, with the same event columns; the "
+        "table needs the columns of both",
+    )
+    add_evaluation_flags(parser)
+    return parser
