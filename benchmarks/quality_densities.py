@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +18,7 @@ from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
 Array = np.ndarray[Any, Any]
 ROWS = 50_000
 TEST_ROWS = 100_000
+EDGE = 0.05
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,14 +28,43 @@ class KnownDensity:
     Attributes:
       sample: number of rows and a generator to `x` `[N, D]` and `c` `[N, C]`, C may be 0.
       log_prob: of `x` given `c`, `[N]`, nats.
+      lower, upper: what x is never below, or above.
+      is_told: whether the flow is given these bounds.
     """
 
     sample: Callable[[int, np.random.Generator], tuple[Array, Array]]
     log_prob: Callable[[Array, Array], Array]
+    lower: float = -math.inf
+    upper: float = math.inf
+    is_told: bool = True
+
+    def flags(self, event: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The bounds as options of the data."""
+        bounds = {"lower_bound": self.lower, "upper_bound": self.upper} if self.is_told else {}
+        return {
+            flag: tuple(f"{name}={bound!r}" for name in event) for flag, bound in bounds.items() if math.isfinite(bound)
+        }
 
 
-def train_on_density(density: KnownDensity, *, rows: int = ROWS, max_epochs: int | None = None) -> tuple[float, float]:
-    """Test NLL of a flow with default settings, and of the truth on the same test rows, nats."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a flow compares with a known density.
+
+    Attributes:
+      nll, truth: mean NLL of the flow and of the density on the same test rows, nats.
+      outside: share of draws beyond a bound; `None` for a density without bounds.
+      edge: where there are bounds, the greatest difference between the share of test rows below a level of the flow's
+        cdf and that level, of levels up to `EDGE` and from 1 less that on.
+    """
+
+    nll: float
+    truth: float
+    outside: float | None = None
+    edge: float | None = None
+
+
+def train_on_density(density: KnownDensity, *, rows: int = ROWS, max_epochs: int | None = None) -> Outcome:
+    """A flow with default settings, compared with the truth on test rows."""
     from maf.fitting import mean_nll  # noqa: PLC0415  # TensorFlow takes seconds to import
     from maf.train import start_run  # noqa: PLC0415
 
@@ -45,17 +75,39 @@ def train_on_density(density: KnownDensity, *, rows: int = ROWS, max_epochs: int
         columns = dict(zip((*event, *condition), np.concatenate([x, c], axis=1).T, strict=True))
         pq.write_table(pa.table(columns), path)
         config = RunConfig(
-            data=DataConfig(data=(str(path),), event=event, condition=condition, test_share=0.0),
+            data=DataConfig(
+                data=(str(path),), event=event, condition=condition, test_share=0.0, **density.flags(event)
+            ),
             flow=FlowConfig(event_size=len(event), condition_size=len(condition)),
             training=TrainingConfig(max_epochs=max_epochs),
         )
         run = start_run(config, Path(directory) / "run", announce=lambda _: None)
     x, c = density.sample(TEST_ROWS, np.random.default_rng(1))
     nll, _ = mean_nll(run.distribution, np.concatenate([x, c], axis=1).astype(np.float32), event_size=len(event))
-    return nll, float(-density.log_prob(x, c).mean())
+    outcome = Outcome(nll=nll, truth=float(-density.log_prob(x, c).mean()))
+    if math.isinf(density.lower) and math.isinf(density.upper):
+        return outcome
+    outside, edge = _at_the_bounds(density, run.distribution, x, c)
+    return dataclasses.replace(outcome, outside=outside, edge=edge)
 
 
-def known_density_line(name: str) -> tuple[float, float]:
+def _at_the_bounds(density: KnownDensity, distribution: Any, x: Array, c: Array) -> tuple[float, float]:
+    """`Outcome.outside` and `Outcome.edge` of test rows `[N, 1]` and `[N, C]`."""
+    import tensorflow as tf  # noqa: PLC0415  # takes seconds to import
+
+    from maf.routing import make_bijector_kwargs  # noqa: PLC0415
+
+    given = {"conditional_input": tf.constant(c, tf.float32)} if c.shape[1] else {}
+    kwargs = make_bijector_kwargs(distribution.bijector, given)
+    draws = np.asarray(distribution.sample(len(x), seed=0, bijector_kwargs=kwargs), np.float64)
+    outside = float(((draws < density.lower) | (draws > density.upper)).any(axis=1).mean())
+    z = distribution.bijector.inverse(tf.constant(x, tf.float32), **kwargs)
+    levels = np.sort(tf.math.ndtr(z).numpy()[:, 0].astype(np.float64))  # of the base, which is a normal one
+    edges = (levels < EDGE) | (levels > 1 - EDGE)
+    return outside, float(np.abs(levels - (np.arange(len(x)) + 0.5) / len(x))[edges].max())
+
+
+def known_density_line(name: str) -> Outcome:
     """`train_on_density` of the density of that name."""
     if name not in DENSITIES:
         raise SystemExit(f"no density {name!r}; expected one of {', '.join(DENSITIES)}")
@@ -157,10 +209,45 @@ def _gamma_parameters(c: Array) -> tuple[Array, Array]:
     return np.exp(1.55 * c[:, 0] - 0.05), np.exp(c[:, 1])
 
 
+def _alone(draw: Callable[[np.random.Generator, int], Array]) -> Callable[[int, np.random.Generator], Any]:
+    """A sample of one column without a condition."""
+    return lambda n, rng: (draw(rng, n)[:, None], np.empty((n, 0)))
+
+
+TRUNCATED = (-1.0, 2.0)  # a standard normal between these
+NORMALIZER = math.log(0.5 * (math.erf(TRUNCATED[1] / math.sqrt(2)) - math.erf(TRUNCATED[0] / math.sqrt(2))))
+
+
+def _truncated_normal(rng: np.random.Generator, n: int) -> Array:
+    drawn = rng.normal(size=3 * n)
+    return drawn[(drawn > TRUNCATED[0]) & (drawn < TRUNCATED[1])][:n]
+
+
+def _beta_log_prob(x: Array, c: Array) -> Array:  # noqa: ARG001  # unconditional
+    inside = np.clip(x[:, 0], 1e-300, 1 - 1e-16)  # a draw of float64 may be 1
+    return -math.log(math.pi) - 0.5 * np.log(inside) - 0.5 * np.log1p(-inside)
+
+
+def _scaled_exponential(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    c = rng.uniform(-1, 1, (n, 1))
+    return rng.exponential(np.exp(c)), c
+
+
+BOUNDED = {
+    "uniform": KnownDensity(_alone(lambda rng, n: rng.uniform(size=n)), lambda x, _: np.zeros(len(x)), 0, 1),
+    "exponential": KnownDensity(_alone(lambda rng, n: rng.exponential(size=n)), lambda x, _: -x[:, 0], 0),
+    "beta(0.5, 0.5)": KnownDensity(_alone(lambda rng, n: rng.beta(0.5, 0.5, n)), _beta_log_prob, 0, 1),
+    "truncated normal": KnownDensity(
+        _alone(_truncated_normal), lambda x, _: _normal(x[:, 0], 0.0, 1.0) - NORMALIZER, *TRUNCATED
+    ),
+    "scaled exponential": KnownDensity(_scaled_exponential, lambda x, c: -x[:, 0] / np.exp(c[:, 0]) - c[:, 0], 0),
+}
 DENSITIES = {
     "conditional mixture": KnownDensity(_mixture, _mixture_log_prob),
     "two moons": KnownDensity(_moons, _moons_log_prob),
     "heteroscedastic skew": KnownDensity(_skewed, _skewed_log_prob),
     "banana": KnownDensity(_banana, _banana_log_prob),
     "conditional gamma": KnownDensity(_gamma, _gamma_log_prob),
+    **BOUNDED,
+    **{f"{name}, not told": dataclasses.replace(density, is_told=False) for name, density in BOUNDED.items()},
 }

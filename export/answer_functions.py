@@ -28,7 +28,7 @@ from export.compiled.rows import NOT_INLINED, rounded_to
 from export.contract import BY_COLUMN, ONE_COLUMN, SEVERAL_COLUMNS, Answers, Signature, TensorSpec
 from export.errors import ModelError
 from export.serving_module import Function, Tensors, guarded_rows
-from export.summaries import ColumnSummary, DrawnSummary, RowPoints, direction, lower_end
+from export.summaries import ColumnSummary, DrawnSummary, RowPoints, direction, ends
 from maf_serving.columns import NULL_INTEGER, NULL_TEXT, numbers_dtype
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class AnswerFunctions:
         """
         self._plan = plan
         self._inverse, self._forward = functions.inverse, functions.forward
-        self._lower_end = lower_end(plan.distribution)
+        self._ends = ends(plan.distribution)
         widths = np.array(plan.widths)
         self._widths = widths if widths.any() else None
         self.summary = None if plan.base is None else _summary(plan, plan.base, draw)
@@ -143,14 +143,17 @@ class AnswerFunctions:
     def cdf(self, inputs: Tensors) -> Tensors:
         """The share of the event column that is at most `x`."""
         x = inputs["x"]
-        if self._lower_end is not None:
-            least = tf.constant(self._lower_end, x.dtype)
-            x = tf.where(x < least, least, x)
         if self._widths is not None:  # all noisy values of what is at most x lie below the next one's
             step = tf.constant(self._widths, x.dtype)
             x = (tf.floor(x / step + _LATTICE) + 0.5) * step
-        z = self._inverse({**inputs, "x": x})["z"]
+        least, most = (None if end is None else tf.constant(end, x.dtype) for end in self._ends)
+        inside = x if least is None else tf.where(x < least, least, x)
+        inside = inside if most is None else tf.where(x > most, most, inside)
+        z = self._inverse({**inputs, "x": inside})["z"]
         share = self._base().cdf(z) if self._plan.rising > 0 else self._base().survival(z)
+        none = 0 * share  # NaN where there is no answer
+        share = share if least is None else tf.where(x <= least, none, share)
+        share = share if most is None else tf.where(x >= most, none + 1, share)
         return {"cdf": share[:, 0]}
 
     def quantile(self, inputs: Tensors) -> Tensors:

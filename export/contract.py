@@ -99,6 +99,8 @@ class TrainingSummary:
       dequantization: by event column, the width w of its uniform noise: the model's density is that of the column plus
         noise in `[-w/2, w/2)`, in training and in the NLLs. Columns without are not in it.
       profile: what training saw of each column; `None` of a run that was trained before there was one.
+      lower_bounds, upper_bounds: by event column that has one, the least and the greatest value it can have: no draw is
+        beyond, and a row that is has no density.
     """
 
     training_rows: int
@@ -109,6 +111,8 @@ class TrainingSummary:
     test_nll: float | None = None
     dequantization: Mapping[str, float] = dataclasses.field(default_factory=dict)
     profile: TrainingProfile | None = None
+    lower_bounds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    upper_bounds: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -221,6 +225,9 @@ class Contract:
         data = dataclasses.asdict(self)
         if not self.condition_columns:
             del data["condition_columns"]  # readers that know no such key read all that has no need of it
+        for bounds in ("lower_bounds", "upper_bounds"):
+            if self.training is not None and not data["training"][bounds]:
+                del data["training"][bounds]
         for column in data.get("condition_columns", ()):
             if not column["offset"]:
                 del column["offset"]

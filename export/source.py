@@ -145,6 +145,8 @@ def model_of_run(run: TrainedRun) -> TrainedModel:
             validation_nll=summary.validation_nll,
             test_nll=summary.test_nll,
             dequantization=run.dequantization,
+            lower_bounds=run.lower_bounds,
+            upper_bounds=run.upper_bounds,
         ),
     )
 

@@ -93,12 +93,18 @@ def _map(bijector: Any, points: tf.Tensor, kwargs: Kwargs, *, inverted: bool) ->
     return bijector.inverse(points, **given) if inverted else bijector.forward(points, **given)
 
 
-def lower_end(distribution: Any) -> float | None:
-    """The least x of an event column that is taken to a log scale, below which there is nothing; `None` for any x."""
+def ends(distribution: Any) -> tuple[float | None, float | None]:
+    """The least and greatest x of the only event column, if it has bounds or a log scale; `None` for no such end."""
+    if distribution.event_shape[0] > 1:
+        return None, None
     bijector = distribution.bijector
     while is_kind(bijector, "Chain") and bijector.bijectors:
         bijector = bijector.bijectors[0]
-    return least_positive(distribution.dtype) if is_kind(bijector, "Logarithmic") else None
+    if is_kind(bijector, "BoundedScale"):
+        (column,) = bijector.columns
+        lower, upper = (float(end[0]) for end in bijector.ends(distribution.dtype))
+        return None if column.lower is None else lower, None if column.upper is None else upper
+    return (least_positive(distribution.dtype) if is_kind(bijector, "Logarithmic") else None), None
 
 
 class ColumnSummary:

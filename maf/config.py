@@ -27,15 +27,47 @@ NULLS = ("auto", "state", "drop")
 SPLIT_BY = ("time", "group")
 SWITCH = ("on", "off")
 SCHEDULES = ("plateau", "cosine", "constant")
+FAR_SIDES = ("straight", "odds")
 BEFORE_THERE_WERE: dict[str, dict[str, Any]] = {
     "data": {"split_by": None},
-    "flow": {"condition_bins": 0, "heavy_tailed": [], "logarithmic": [], "regression": "off"},
+    "flow": {"bounded": [], "condition_bins": 0, "heavy_tailed": [], "logarithmic": [], "regression": "off"},
 }  # what a stored config without the keys means
 
 
 def option(default: Any, help_text: str, choices: tuple[str, ...] | None = None, metavar: str | None = None) -> Any:
     """A dataclass field with what the command line says about it."""
     return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices, "metavar": metavar})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BoundedColumn:
+    """An event column that has nothing below, or above, a value; raw units.
+
+    Attributes:
+      index: of the column.
+      lower: the least value it can have; `None` for any.
+      upper: the greatest; `None` for any. At least one of the two is there.
+      unit: between two bounds their distance; of one, twice a usual distance from it.
+      closest: what is nearer to a bound, or at it, is taken to be so far from it.
+      margin: how far from the bounds draws stay.
+      far_side: of one bound: `"straight"` leaves values far from it on their own scale, `"odds"` takes them to their
+        logarithm, nearly.
+    """
+
+    index: int
+    lower: float | None
+    upper: float | None
+    unit: float
+    closest: float
+    margin: float = 0.0
+    far_side: str = option("straight", "", FAR_SIDES)
+
+    def __post_init__(self) -> None:
+        one_of_choices(self)
+        positive(self, "unit", "closest")
+        at_least(self, index=0, margin=0)
+        if self.lower is None and self.upper is None:
+            raise ConfigError("bounded has a column without lower and upper; expected one of them, or both")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +84,7 @@ class FlowConfig:
         `resolve` has derived them from `order`, so that a saved model never depends on a random generator.
       heavy_tailed: indices of the event columns that are modelled on an asinh scale; `None` until the rows are known.
       logarithmic: indices of those that are modelled on a log scale, and are positive; `None` as above.
+      bounded: those that have bounds, none of which is logarithmic; `None` as above.
       number_columns: indices of the conditional columns that are numbers, the others being 0 or 1; `None`
         until the rows are known, and for all.
 
@@ -79,6 +112,7 @@ class FlowConfig:
     input_orders: tuple[tuple[int, ...], ...] | None = None
     heavy_tailed: tuple[int, ...] | None = None
     logarithmic: tuple[int, ...] | None = None
+    bounded: tuple[BoundedColumn, ...] | None = None
     number_columns: tuple[int, ...] | None = None
 
     @property
@@ -93,8 +127,14 @@ class FlowConfig:
         for field in ("hidden_units", "condition_units"):
             if any(units < 1 for units in getattr(self, field) or ()):
                 raise ConfigError(f"{field} is {list(getattr(self, field))}; expected positive numbers")
-        for field in ("heavy_tailed", "logarithmic"):
-            columns = getattr(self, field)
+        bounded = [column.index for column in self.bounded or ()]
+        if len({*bounded, *(self.logarithmic or ())}) < len(bounded) + len(self.logarithmic or ()):
+            raise ConfigError(f"logarithmic is {self.logarithmic} and bounded has {bounded}; expected each column once")
+        for field, columns in (
+            ("heavy_tailed", self.heavy_tailed),
+            ("logarithmic", self.logarithmic),
+            ("bounded", tuple(bounded)),
+        ):
             if any(not 0 <= column < self.event_size for column in columns or ()):
                 raise ConfigError(f"{field} is {columns}; expected indices below {self.event_size}")
         if any(not 0 <= column < self.condition_size for column in self.number_columns or ()):
@@ -148,6 +188,8 @@ class DataConfig:
     dequantize: tuple[str, ...] = option(
         (), "uniform noise on event columns that repeat values", metavar="COLUMN=WIDTH,..."
     )
+    lower_bound: tuple[str, ...] = option((), "values that event columns cannot be below", metavar="COLUMN=VALUE,...")
+    upper_bound: tuple[str, ...] = option((), "values that event columns cannot be above", metavar="COLUMN=VALUE,...")
     categorical: tuple[str, ...] = option(
         (), "integer conditional columns that are categories; texts always are", metavar="COLUMNS"
     )
@@ -193,6 +235,22 @@ class DataConfig:
                     f"dequantize has {name}={width:g}; expected one of the event columns {', '.join(self.event)} and a "
                     "width above 0"
                 )
+        self._check_bounds()
+
+    def _check_bounds(self) -> None:
+        for field, bounds in (("lower_bound", self.lower_bounds), ("upper_bound", self.upper_bounds)):
+            for name, value in bounds.items():
+                if name not in self.event or not math.isfinite(value):
+                    raise ConfigError(
+                        f"{field} has {name}={value:g}; expected one of the event columns {', '.join(self.event)} and "
+                        "a finite value"
+                    )
+        for name in self.lower_bounds.keys() & self.upper_bounds.keys():
+            lower, upper = self.lower_bounds[name], self.upper_bounds[name]
+            if not lower < upper:
+                raise ConfigError(
+                    f"lower_bound has {name}={lower:g} and upper_bound {name}={upper:g}; expected the lower one below"
+                )
 
     def _check_columns(self) -> None:
         columns = [*self.event, *self.condition]
@@ -214,14 +272,28 @@ class DataConfig:
     @property
     def dequantization_widths(self) -> dict[str, float]:
         """Width of the uniform noise by event column; a column without noise is not there."""
-        widths = {}
-        for item in self.dequantize:
-            name, _, width = item.rpartition("=")
-            try:
-                widths[name] = float(width)
-            except ValueError:
-                raise ConfigError(f"dequantize has {item!r}; expected COLUMN=WIDTH, as in rooms=1") from None
-        return widths
+        return _by_column("dequantize", self.dequantize, "COLUMN=WIDTH, as in rooms=1")
+
+    @property
+    def lower_bounds(self) -> dict[str, float]:
+        """By event column that has one, the least value it can have."""
+        return _by_column("lower_bound", self.lower_bound, "COLUMN=VALUE, as in price=0")
+
+    @property
+    def upper_bounds(self) -> dict[str, float]:
+        """By event column that has one, the greatest value it can have."""
+        return _by_column("upper_bound", self.upper_bound, "COLUMN=VALUE, as in share=1")
+
+
+def _by_column(field: str, items: tuple[str, ...], expected: str) -> dict[str, float]:
+    values = {}
+    for item in items:
+        name, _, value = item.rpartition("=")
+        try:
+            values[name] = float(value)
+        except ValueError:
+            raise ConfigError(f"{field} has {item!r}; expected {expected}") from None
+    return values
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from tensorflow_probability import distributions as tfd
 
 from maf.condition_encoder import ConditionBins, ConditionEncoder
 from maf.errors import ConfigError
-from maf.event_scales import HeavyTails, Logarithmic
+from maf.event_scales import BoundedScale, HeavyTails, Logarithmic
 from maf.layers import AffineConditioner, SplineConditioner, build_network, maf_layer
 from maf.standardization import Standardization
 
@@ -48,6 +48,7 @@ def size_flow(config: FlowConfig, rows: int) -> FlowConfig:
         "num_layers": (1 if rows < FEW_ROWS else 2) if config.event_size == 1 else 4,
         "condition_units": (width,) * depth,
         "condition_bins": next((bins for bins in (32, 16, 8) if bins * config.num_numbers <= MOST_BINS), 4),
+        "bounded": (),
         "heavy_tailed": (),
         "logarithmic": (),
         "number_columns": tuple(range(columns)),
@@ -100,9 +101,9 @@ def build_flow(
         >>> flow.sample(3, bijector_kwargs=make_bijector_kwargs(flow.bijector, {"conditional_input": c})).shape
         TensorShape([3, 2])
 
-    From raw x to base space z: take logarithmic columns to a log scale, standardise, take heavy-tailed columns to an
-    asinh scale, then `num_layers` autoregressive layers, each named and, if `condition_size > 0`, each to be given the
-    raw `conditional_input` `[B, C]` through `make_bijector_kwargs`.
+    From raw x to base space z: take columns with bounds to an unbounded scale and logarithmic ones to a log scale,
+    standardise, take heavy-tailed columns to an asinh scale, then `num_layers` autoregressive layers, each named and,
+    if `condition_size > 0`, each to be given the raw `conditional_input` `[B, C]` through `make_bijector_kwargs`.
 
     Args:
       config: what to build; `config.input_orders` decides the orders if it is there, else `config.order`.
@@ -124,10 +125,11 @@ def build_flow(
     ]
     loc = tf.Variable(standardization.event_loc, dtype=config.dtype, trainable=False, name="event_loc")
     scale = tf.Variable(standardization.event_scale, dtype=config.dtype, trainable=False, name="event_scale")
+    bounds = [BoundedScale(config.bounded, config.event_size)] if config.bounded else []
     logs = [Logarithmic(config.logarithmic, config.event_size)] if config.logarithmic else []
     tails = [HeavyTails(config.heavy_tailed, config.event_size)] if config.heavy_tailed else []
     affine = [tfb.Shift(loc, name="event_loc"), tfb.Scale(scale, name="event_scale")]
-    bijector = tfb.Chain([*logs, *affine, *tails, *layers], name="flow")
+    bijector = tfb.Chain([*bounds, *logs, *affine, *tails, *layers], name="flow")
     return tfd.TransformedDistribution(_build_base(config, seed), bijector, name="maf")
 
 

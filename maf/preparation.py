@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from maf.bounds import describe_edges, fit_bounds, within_bounds
 from maf.condition_encoder import FARTHEST, ConditionBins
-from maf.event_scales import least_positive
+from maf.event_scales import BoundedScale, least_positive
 from maf.flow import build_flow, chosen, resolve, size_training
+from maf.standardization import dequantized, noise_widths
 from maf.starting_point import (
     find_heavy_tails,
     find_logarithmic,
@@ -24,8 +26,9 @@ from maf.starting_point import (
 from maf_serving.columns import number_entries
 
 if TYPE_CHECKING:
-    from maf.config import DataConfig, FlowConfig, RunConfig
+    from maf.config import BoundedColumn, DataConfig, FlowConfig, RunConfig
     from maf.rows import Rows
+    from maf.standardization import Standardization
 
 Array = np.ndarray[Any, Any]
 MOST_ROWS = 200_000  # looked at for quantiles
@@ -61,60 +64,81 @@ def prepare(config: RunConfig, rows: Rows) -> Prepared:
     sample = np.asarray(rows.training[:: -(-len(rows.training) // MOST_ROWS)], np.float64)
     numbers = [index for index, column in enumerate(rows.columns, d) if not column.is_category]
     config = describe_columns(config, rows)
-    logarithmic = config.flow.logarithmic
-    if logarithmic is None:
-        logarithmic = _find_logarithmic(config.data, config.flow, rows, sample)
-    event = _on_log_scale(sample[:, :d], logarithmic)
-    heavy, median, middle = find_heavy_tails(event)
-    if config.flow.heavy_tailed is not None:
-        heavy = config.flow.heavy_tailed
-    flow = resolve(
-        dataclasses.replace(config.flow, heavy_tailed=heavy, logarithmic=logarithmic),
-        seed=config.training.seed,
-        rows=len(rows.training),
-    )
+    flow, standardization = _scale_columns(config, rows, sample)
+    flow = resolve(flow, seed=config.training.seed, rows=len(rows.training))
     training = size_training(config.training, len(rows.training), flow.condition_size)
-    is_heavy, is_logarithmic = np.isin(np.arange(d), heavy), np.isin(np.arange(d), logarithmic)
-    standardization = dataclasses.replace(
-        rows.standardization,
-        event_loc=np.select([is_heavy, is_logarithmic], [median, event.mean(axis=0)], rows.standardization.event_loc),
-        event_scale=np.select(
-            [is_heavy, is_logarithmic], [middle, event.std(axis=0)], rows.standardization.event_scale
-        ),
-    )
     bins = ConditionBins.fit(sample[:, numbers], chosen(flow.condition_bins)) if flow.condition_bins else None
     distribution = build_flow(flow, standardization=standardization, bins=bins, seed=training.seed)
     start_at_identity(distribution)
     if 0 < flow.condition_size <= MOST_REGRESSORS:
-        few = sample[:: -(-len(sample) // REGRESSION_ROWS)]
+        few = sample[:: _step(sample)]
         start_at_regression(distribution, few[:, :d], _encoded(rows, few[:, d:]))
     return Prepared(dataclasses.replace(config, flow=flow, training=training), distribution)
 
 
-def _find_logarithmic(data: DataConfig, flow: FlowConfig, rows: Rows, sample: Array) -> tuple[int, ...]:
+def _scale_columns(config: RunConfig, rows: Rows, sample: Array) -> tuple[FlowConfig, Standardization]:
+    """The flow with the scale of each event column decided, and what columns are standardised by on these scales."""
+    data, flow, d = config.data, config.flow, config.flow.event_size
+    few = sample[:: _step(sample)]
+    regressors = _regressors(flow, rows, few[:, d:])
+    noisy = within_bounds(data, dequantized(sample, noise_widths(data), seed=(config.training.seed,))[:, :d])
+    bounded, logarithmic = flow.bounded, flow.logarithmic
+    if bounded is None:
+        bounded = fit_bounds(data, noisy, regressors, step=_step(sample), dtype=flow.dtype)
+    with_bounds = [column.index for column in bounded]
+    if logarithmic is None:
+        found = _find_logarithmic(data, flow, rows, few[:, :d], regressors)
+        logarithmic = tuple(index for index in found if index not in with_bounds)
+    event = _on_scales(sample[:, :d], noisy, bounded, logarithmic)
+    heavy, median, middle = find_heavy_tails(event)
+    if flow.heavy_tailed is not None:
+        heavy = flow.heavy_tailed
+    known = rows.standardization
+    places = [np.isin(np.arange(d), heavy), np.isin(np.arange(d), [*logarithmic, *with_bounds])]
+    standardization = dataclasses.replace(
+        known,
+        event_loc=np.select(places, [median, event.mean(axis=0)], known.event_loc),
+        event_scale=np.select(places, [middle, event.std(axis=0)], known.event_scale),
+    )
+    return dataclasses.replace(flow, heavy_tailed=heavy, logarithmic=logarithmic, bounded=bounded), standardization
+
+
+def _step(sample: Array) -> int:
+    """How manieth of the rows the regressions are made of."""
+    return -(-len(sample) // REGRESSION_ROWS)
+
+
+def _regressors(flow: FlowConfig, rows: Rows, condition: Array) -> Array:
+    """`[n, C]`, the standardised entries of raw `condition` `[n, K]`; C is 0 where there would be too many."""
+    if not 0 < flow.condition_size <= MOST_REGRESSORS:
+        return np.empty((len(condition), 0))
+    loc, scale = rows.standardization.condition_loc, rows.standardization.condition_scale
+    return np.clip((_encoded(rows, condition) - loc) / scale, -FARTHEST, FARTHEST)
+
+
+def _find_logarithmic(data: DataConfig, flow: FlowConfig, rows: Rows, few: Array, regressors: Array) -> tuple[int, ...]:
     """The columns that `find_logarithmic` finds, but those with noise, or with a value that is too small in any row.
 
     The rows of all splits are asked for their sign, since a single zero among them would leave no likelihood.
     """
-    event, condition_size = data.event, flow.condition_size
-    few = sample[:: -(-len(sample) // REGRESSION_ROWS)]
-    regressors = np.empty((len(few), 0))
-    if 0 < condition_size <= MOST_REGRESSORS:
-        loc, scale = rows.standardization.condition_loc, rows.standardization.condition_scale
-        regressors = np.clip((_encoded(rows, few[:, len(event) :]) - loc) / scale, -FARTHEST, FARTHEST)
+    event = data.event
     least = least_positive(flow.dtype)
     return tuple(
         index
-        for index in find_logarithmic(few[:, : len(event)], regressors)
+        for index in find_logarithmic(few, regressors)
         if event[index] not in data.dequantization_widths
         and all(split[:, index].min(initial=np.inf) >= least for split in (rows.training, rows.validation, rows.test))
     )
 
 
-def _on_log_scale(event: Array, columns: Sequence[int]) -> Array:
-    logs = np.array(event)
-    logs[:, columns] = np.log(event[:, columns])
-    return logs
+def _on_scales(event: Array, noisy: Array, bounded: Sequence[BoundedColumn], logarithmic: Sequence[int]) -> Array:
+    """`event` `[N, D]` with logarithms, and unbounded values of what is bounded, for which noise counts."""
+    scaled = np.array(event)
+    scaled[:, logarithmic] = np.log(event[:, logarithmic])
+    if bounded:
+        columns = [column.index for column in bounded]
+        scaled[:, columns] = BoundedScale(bounded, event.shape[1]).inverse(tf.constant(noisy)).numpy()[:, columns]
+    return scaled
 
 
 def _encoded(rows: Rows, condition: Array) -> Array:
@@ -147,7 +171,10 @@ def warn_of_rows(data: DataConfig, rows: Rows, announce: Callable[[str], object]
     event = [name for name in data.event if name not in widths]
     condition = [column.name for column in rows.columns if not column.is_category]
     columns = [names.index(name) for name in (*event, *condition)]
-    for line in describe_degeneracies(rows.training[:, columns], event, condition):
+    sample = rows.training[:: -(-len(rows.training) // MOST_ROWS)]
+    degeneracies = describe_degeneracies(rows.training[:, columns], event, condition)
+    repeating = [name for name in event if any(line.startswith(f"event column {name!r} ") for line in degeneracies)]
+    for line in (*degeneracies, *describe_edges(sample, data, repeating)):
         announce(f"warning: {line}")
 
 

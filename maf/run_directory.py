@@ -62,6 +62,7 @@ class TrainedRun:
       condition_columns: the raw columns that `conditional_input` is the encoding of.
       training_summary: how training went.
       dequantization: by event column, the width of the noise that its values had; others had none.
+      lower_bounds, upper_bounds: by event column that has one, the least and the greatest value it can have.
     """
 
     distribution: Any
@@ -69,6 +70,8 @@ class TrainedRun:
     condition_columns: tuple[ConditionColumn, ...]
     training_summary: RunSummary
     dequantization: Mapping[str, float]
+    lower_bounds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    upper_bounds: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def conditional_columns(self) -> tuple[str, ...]:
@@ -210,7 +213,15 @@ def read_run(path: str | Path) -> TrainedRun:
 
 def make_run(distribution: Any, data: DataConfig, summary: RunSummary) -> TrainedRun:
     """The run of a trained distribution."""
-    return TrainedRun(distribution, data.event, data.columns, summary, data.dequantization_widths)
+    return TrainedRun(
+        distribution,
+        data.event,
+        data.columns,
+        summary,
+        data.dequantization_widths,
+        data.lower_bounds,
+        data.upper_bounds,
+    )
 
 
 def _read(path: Path) -> str:

@@ -166,17 +166,17 @@ def find_logarithmic(columns: Array, regressors: Array) -> tuple[int, ...]:
     return tuple(
         index
         for index, column in enumerate(columns.T)
-        if (column > 0).all() and _normal_cost(column, regressors) - _log_cost(column, regressors) > CLEARLY
+        if (column > 0).all() and normal_cost(column, regressors) - _log_cost(column, regressors) > CLEARLY
     )
 
 
 def _log_cost(column: Array, regressors: Array) -> float:
     logs = np.log(column)
-    return _normal_cost(logs, regressors) + float(logs.mean())
+    return normal_cost(logs, regressors) + float(logs.mean())
 
 
-def _normal_cost(column: Array, regressors: Array) -> float:
-    """NLL of a normal around the regression, but for what all columns have in common."""
+def normal_cost(column: Array, regressors: Array) -> float:
+    """NLL of a normal around the regression of a column `[N]`, nats a row, but for what all columns have in common."""
     deviation = float(column.std())
     if deviation == 0:
         return -np.inf

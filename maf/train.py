@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maf.arguments import Arguments, flag_of
+from maf.bounds import check_bounds
 from maf.errors import RunError, TrainingError
 from maf.fitting import Observer, fit, mean_nll
 from maf.observers import EpochProgress, TensorBoard, reading_progress
@@ -130,6 +131,7 @@ def _split(
 ) -> Rows:
     with reading_progress() as on_rows:
         rows = split_table(data, directory.rows, dtype=dtype, seed=seed, on_rows=on_rows)
+    check_bounds(data, rows)
     announce(f"rows: {len(rows.training):,} training, {len(rows.validation):,} validation, {len(rows.test):,} test")
     warn_of_rows(data, rows, announce)
     return rows

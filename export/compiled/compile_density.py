@@ -32,6 +32,7 @@ from export.errors import CompileError, ExportWarning
 from maf.routing import is_conditional, is_kind
 
 Array = np.ndarray[Any, Any]
+EVENT_SCALES = ("BoundedScale", "HeavyTails", "Logarithmic")
 MOST_STRAIGHT_COLUMNS = 16  # of a draw of few rows that is worth a graph of its own, which grows with them
 MOST_UNROLLED_COLUMNS = 512  # of all networks together: a server takes some 15 ms a column to load the graph of a draw
 
@@ -174,7 +175,7 @@ class _Compiler:
         step = self._affine(bijector, inverted=inverted) or self._masked(bijector, inverted=inverted)
         if step is None:
             self.reorder(np.arange(len(self._rows)))
-            if is_kind(bijector, "HeavyTails") or is_kind(bijector, "Logarithmic"):
+            if any(is_kind(bijector, scale) for scale in EVENT_SCALES):
                 self.straight.add_columns(bijector, inverted=inverted)
             else:
                 self.straight.add_unknown()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from maf.bounds import check_bounds
 from maf.config import DataConfig, RunConfig
 from maf.errors import SearchError
 from maf.observers import reading_progress
@@ -94,6 +95,7 @@ class SearchDirectory:
         try:
             with reading_progress() as on_rows:
                 rows = split_table(data, self.path / "rows", dtype=dtype, seed=seed, on_rows=on_rows)
+            check_bounds(data, rows)
         except BaseException:
             if not self.journal.exists():
                 shutil.rmtree(self.path)

@@ -45,6 +45,8 @@ class TrainingOptions(TypedDict, total=False):
     split_by: str
     max_rejected: float
     dequantize: Mapping[str, float] | Sequence[str]
+    lower_bound: Mapping[str, float] | Sequence[str]
+    upper_bound: Mapping[str, float] | Sequence[str]
     categorical: Sequence[str]
     max_categories: int
     min_category_rows: int
@@ -310,7 +312,10 @@ def _make_config(own: Mapping[str, Any], options: Mapping[str, Any]) -> RunConfi
 
 
 def _listed(name: str, value: Any) -> Any:
-    """The value as the configuration writes it: one name is a list of it, noise is COLUMN=WIDTH."""
+    """The value as the configuration writes it: one name is a list of it, a number of a column is COLUMN=NUMBER."""
     if name == "dequantize" and isinstance(value, Mapping):
         return tuple(f"{column}={width:g}" for column, width in value.items())
-    return (value,) if isinstance(value, str) and name in {"categorical", "nullable", "dequantize"} else value
+    if name in {"lower_bound", "upper_bound"} and isinstance(value, Mapping):
+        return tuple(f"{column}={float(bound)!r}" for column, bound in value.items())
+    lists = {"categorical", "nullable", "dequantize", "lower_bound", "upper_bound"}
+    return (value,) if isinstance(value, str) and name in lists else value

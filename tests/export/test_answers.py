@@ -16,7 +16,8 @@ from export.contract import ContractError
 from export.errors import ExportWarning
 from export.saved_model import functions_in_process
 from export.source import TrainedModel
-from maf.event_scales import Logarithmic
+from maf.config import BoundedColumn
+from maf.event_scales import BoundedScale, Logarithmic
 from maf_serving.columns import as_condition_columns
 from maf_serving.saved_model import LoadedModel
 
@@ -140,6 +141,23 @@ def test_moments_of_a_log_normal_and_of_tails_without_any():
             assert np.isposinf(summary["stddev"]).all()
         below = run("cdf", {"x": column(-3, 0, 1)})["cdf"]
         np.testing.assert_allclose(below, [0, 0, 0.5], atol=1e-6)
+
+
+def test_answers_of_a_column_with_bounds_end_there():
+    between = BoundedColumn(index=0, lower=2.0, upper=5.0, unit=3.0, closest=1e-5)
+    _, run = made(normal(), BoundedScale([between], 1), conditions=0)  # uniform
+    cdf = run("cdf", {"x": column(1, 2, 2.75, 5, 7, np.nan)})["cdf"]
+    np.testing.assert_allclose(cdf, [0, 0, 0.25, 1, 1, np.nan], atol=1e-6)
+    x = run("quantile", {"probability": np.array([1e-7, 0.1, 0.5], np.float32)})["x"]
+    np.testing.assert_allclose(x[:, 0], [2, 2.3, 3.5], rtol=1e-6)
+    summary = run("summarize", {"seed": np.arange(1)})
+    np.testing.assert_allclose(summary["mean"], 3.5, rtol=1e-5)
+    np.testing.assert_allclose(summary["stddev"], 3 / math.sqrt(12), rtol=1e-4)
+    np.testing.assert_allclose(summary["quantiles"][0, 0], [2.15, 2.75, 3.5, 4.25, 4.85], rtol=1e-5)
+    above = BoundedColumn(index=0, lower=None, upper=5.0, unit=3.0, closest=1e-5, far_side="odds")
+    _, run = made(normal(), BoundedScale([above], 1))
+    cdf = run("cdf", {"x": column(2, 6, 6), "conditional_input": column(0, 0, np.nan)})["cdf"]
+    np.testing.assert_allclose(cdf, [0.5, 1, np.nan], atol=1e-6)
 
 
 def test_the_cdf_is_the_integral_of_the_density(make_flow):

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig
+from maf.config import BoundedColumn
 from maf.errors import ConfigError
 
 CONFIG = RunConfig(
@@ -37,6 +38,7 @@ def test_json_that_is_not_ours_is_refused(section, change, message):
 def test_a_run_from_before_there_were_bins_has_none():
     data = json.loads(CONFIG.to_json())
     del (
+        data["flow"]["bounded"],
         data["flow"]["condition_bins"],
         data["flow"]["heavy_tailed"],
         data["flow"]["regression"],
@@ -44,6 +46,7 @@ def test_a_run_from_before_there_were_bins_has_none():
     )
     flow = RunConfig.from_json(json.dumps(data)).flow
     assert (flow.condition_bins, flow.heavy_tailed, flow.logarithmic, flow.regression) == (0, (), (), "off")
+    assert flow.bounded == ()
 
 
 def test_missing_keys_and_broken_json_are_refused():
@@ -53,6 +56,10 @@ def test_missing_keys_and_broken_json_are_refused():
         RunConfig.from_json(json.dumps(data))
     with pytest.raises(ConfigError, match="not JSON"):
         RunConfig.from_json("{")
+
+
+def bounded(index, lower=0.0, far_side="straight"):
+    return BoundedColumn(index=index, lower=lower, upper=None, unit=1.0, closest=1e-6, far_side=far_side)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +82,26 @@ def test_missing_keys_and_broken_json_are_refused():
         (lambda: TrainingConfig(weight_decay=-1.0), "weight_decay is -1.0; expected at least 0"),
         (lambda: FlowConfig(event_size=1, heavy_tailed=(1,)), "heavy_tailed is .1,.; expected indices below 1"),
         (lambda: FlowConfig(event_size=1, logarithmic=(-1,)), "logarithmic is .-1,.; expected indices below 1"),
+        (
+            lambda: FlowConfig(event_size=1, logarithmic=(0,), bounded=(bounded(0),)),
+            "logarithmic is .0,. and bounded has .0.; expected each column once",
+        ),
+        (lambda: FlowConfig(event_size=1, bounded=(bounded(1),)), "bounded is .1,.; expected indices below 1"),
+        (lambda: bounded(0, lower=None), "a column without lower and upper"),
+        (lambda: bounded(0, far_side="log"), "far_side is 'log'; expected one of straight, odds"),
+        (
+            lambda: DataConfig(data=("a",), event=("y",), lower_bound=("z=0",)),
+            "lower_bound has z=0; expected one of the event columns y and a finite value",
+        ),
+        (lambda: DataConfig(data=("a",), event=("y",), upper_bound=("y=inf",)), "upper_bound has y=inf"),
+        (
+            lambda: DataConfig(data=("a",), event=("y",), upper_bound=("y",)),
+            "upper_bound has 'y'; expected COLUMN=VALUE, as in share=1",
+        ),
+        (
+            lambda: DataConfig(data=("a",), event=("y",), lower_bound=("y=1",), upper_bound=("y=1",)),
+            "lower_bound has y=1 and upper_bound y=1; expected the lower one below",
+        ),
         (lambda: FlowConfig(event_size=1, input_orders=((1,),)), "input_orders came without num_layers"),
         (lambda: TrainingConfig(learning_rate=float("nan")), "learning_rate is nan"),
     ],

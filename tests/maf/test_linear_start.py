@@ -13,13 +13,13 @@ from maf.standardization import Standardization
 N = 4_000
 
 
-def prepared(x, c, **flow):
-    """The new flow for rows x `[N, D]`, c `[N, C]`, and its NLL of them before any step."""
+def prepared(x, c, *, data=None, **flow):
+    """The new flow for rows x `[N, D]`, c `[N, C]`, and its NLL of them before any step; `data` are options."""
     rows = np.concatenate([x, c], axis=1).astype(np.float32)
     event = tuple(f"x{i}" for i in range(x.shape[1]))
     condition = tuple(f"c{i}" for i in range(c.shape[1]))
     config = RunConfig(
-        data=DataConfig(data=("none.csv",), event=event, condition=condition),
+        data=DataConfig(data=("none.csv",), event=event, condition=condition, **(data or {})),
         flow=FlowConfig(event_size=len(event), condition_size=len(condition), condition_units=(16,), **flow),
         training=TrainingConfig(),
     )

@@ -108,6 +108,9 @@ def _facts(report: Report) -> Element:
         values["on an asinh scale"] = listed(tuple(report.data.event[i] for i in flow.heavy_tailed))
     if flow.logarithmic:
         values["on a log scale"] = listed(tuple(report.data.event[i] for i in flow.logarithmic))
+    for bounds, values_are in ((report.data.lower_bound, "at least"), (report.data.upper_bound, "at most")):
+        if bounds:
+            values[f"values are {values_are}"] = listed(bounds)
     if report.data.dequantize:
         values["uniform noise on"] = listed(report.data.dequantize)
     return facts(values)
