@@ -38,12 +38,9 @@ class KnownDensity:
     upper: float = math.inf
     is_told: bool = True
 
-    def flags(self, event: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """The bounds as options of the data."""
-        bounds = {"lower_bound": self.lower, "upper_bound": self.upper} if self.is_told else {}
-        return {
-            flag: tuple(f"{name}={bound!r}" for name in event) for flag, bound in bounds.items() if math.isfinite(bound)
-        }
+    def told(self, bound: float, event: Sequence[str]) -> tuple[str, ...]:
+        """`lower` or `upper` of every event column as the option that tells the flow."""
+        return tuple(f"{name}={bound!r}" for name in event) if self.is_told and math.isfinite(bound) else ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +73,12 @@ def train_on_density(density: KnownDensity, *, rows: int = ROWS, max_epochs: int
         pq.write_table(pa.table(columns), path)
         config = RunConfig(
             data=DataConfig(
-                data=(str(path),), event=event, condition=condition, test_share=0.0, **density.flags(event)
+                data=(str(path),),
+                event=event,
+                condition=condition,
+                test_share=0.0,
+                lower_bound=density.told(density.lower, event),
+                upper_bound=density.told(density.upper, event),
             ),
             flow=FlowConfig(event_size=len(event), condition_size=len(condition)),
             training=TrainingConfig(max_epochs=max_epochs),
@@ -102,7 +104,7 @@ def _at_the_bounds(density: KnownDensity, distribution: Any, x: Array, c: Array)
     draws = np.asarray(distribution.sample(len(x), seed=0, bijector_kwargs=kwargs), np.float64)
     outside = float(((draws < density.lower) | (draws > density.upper)).any(axis=1).mean())
     z = distribution.bijector.inverse(tf.constant(x, tf.float32), **kwargs)
-    levels = np.sort(tf.math.ndtr(z).numpy()[:, 0].astype(np.float64))  # of the base, which is a normal one
+    levels = np.sort(np.asarray(distribution.distribution.distribution.cdf(z), np.float64)[:, 0])
     edges = (levels < EDGE) | (levels > 1 - EDGE)
     return outside, float(np.abs(levels - (np.arange(len(x)) + 0.5) / len(x))[edges].max())
 
@@ -225,7 +227,8 @@ def _truncated_normal(rng: np.random.Generator, n: int) -> Array:
 
 def _beta_log_prob(x: Array, c: Array) -> Array:  # noqa: ARG001  # unconditional
     inside = np.clip(x[:, 0], 1e-300, 1 - 1e-16)  # a draw of float64 may be 1
-    return -math.log(math.pi) - 0.5 * np.log(inside) - 0.5 * np.log1p(-inside)
+    result: Array = -math.log(math.pi) - 0.5 * np.log(inside) - 0.5 * np.log1p(-inside)
+    return result
 
 
 def _scaled_exponential(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -236,7 +239,7 @@ def _scaled_exponential(n: int, rng: np.random.Generator) -> tuple[Array, Array]
 BOUNDED = {
     "uniform": KnownDensity(_alone(lambda rng, n: rng.uniform(size=n)), lambda x, _: np.zeros(len(x)), 0, 1),
     "exponential": KnownDensity(_alone(lambda rng, n: rng.exponential(size=n)), lambda x, _: -x[:, 0], 0),
-    "beta(0.5, 0.5)": KnownDensity(_alone(lambda rng, n: rng.beta(0.5, 0.5, n)), _beta_log_prob, 0, 1),
+    "beta 0.5 0.5": KnownDensity(_alone(lambda rng, n: rng.beta(0.5, 0.5, n)), _beta_log_prob, 0, 1),
     "truncated normal": KnownDensity(
         _alone(_truncated_normal), lambda x, _: _normal(x[:, 0], 0.0, 1.0) - NORMALIZER, *TRUNCATED
     ),
@@ -249,5 +252,5 @@ DENSITIES = {
     "banana": KnownDensity(_banana, _banana_log_prob),
     "conditional gamma": KnownDensity(_gamma, _gamma_log_prob),
     **BOUNDED,
-    **{f"{name}, not told": dataclasses.replace(density, is_told=False) for name, density in BOUNDED.items()},
+    **{f"{name} not told": dataclasses.replace(density, is_told=False) for name, density in BOUNDED.items()},
 }

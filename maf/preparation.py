@@ -220,10 +220,11 @@ def _repeats(values: Array, name: str) -> Iterator[str]:
             "or model those rows apart"
         )
     elif len(distinct) > FEW_VALUES and _are_counts(distinct):
-        negative = " and may be negative" if distinct[0] >= 0 else ""
+        is_positive = distinct[0] >= 0
         yield (
-            f"event column {name!r} is whole numbers: the model is continuous, its draws are fractions{negative}; "
-            f"train with --dequantize {name}=1 and round the draws"
+            f"event column {name!r} is whole numbers: the model is continuous, its draws are fractions"
+            f"{' and may be negative' if is_positive else ''}; train with --dequantize {name}=1"
+            f"{f' --lower_bound {name}=0' if is_positive else ''}"
         )
 
 

@@ -72,6 +72,7 @@ def test_many_whole_numbers_are_said_with_the_flag():
     (line,) = describe_degeneracies(np.stack([counts, C], axis=1), ["visits"], ["c"])
     assert line.startswith("event column 'visits' is whole numbers: the model is continuous, its draws are fractions")
     assert "and may be negative" in line
-    assert line.endswith("--dequantize visits=1 and round the draws")
+    assert line.endswith("train with --dequantize visits=1 --lower_bound visits=0")
     (line,) = describe_degeneracies(np.stack([counts - 5_000, C], axis=1), ["change"], ["c"])
     assert "negative" not in line
+    assert line.endswith("train with --dequantize change=1")

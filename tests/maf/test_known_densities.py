@@ -19,8 +19,15 @@ def test_the_exact_densities_integrate_to_one(name):
 
 @pytest.mark.parametrize("name", ["conditional mixture", "conditional gamma"])
 def test_a_short_fit_with_default_settings_comes_near_the_truth(name):
-    nll, truth = train_on_density(DENSITIES[name], rows=10_000, max_epochs=20)
-    assert truth - 0.01 < nll < truth + 0.06
+    found = train_on_density(DENSITIES[name], rows=10_000, max_epochs=20)
+    assert found.truth - 0.01 < found.nll < found.truth + 0.06
+
+
+def test_what_is_told_its_bounds_is_near_the_truth_up_to_them():
+    found = train_on_density(DENSITIES["beta 0.5 0.5"], rows=10_000, max_epochs=3)
+    assert found.truth - 0.01 < found.nll < found.truth + 0.02
+    assert found.outside == 0
+    assert found.edge == pytest.approx(0, abs=0.005)
 
 
 def test_tables_that_are_absent_are_skipped_with_a_reason(tmp_path):
