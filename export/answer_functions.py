@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from maf_serving.columns import ConditionColumn
 
 Array = np.ndarray[Any, Any]
-_COLUMN_DTYPES = {"number": "float64", "string": "string", "integer": "int64"}
+_COLUMN_DTYPES = {"number": "float64", "string": "string", "integer": "int64", "timestamp": "float64"}
 _LATTICE = 1e-3  # of a step: how far a value may be from the multiple of a width that it is
 
 
@@ -236,7 +236,7 @@ def column_signatures(
 
 
 class ColumnTensors:
-    """Reads a tensor `[B]` for each column: float64 numbers, texts, int64 integers.
+    """Reads a tensor `[B]` for each column: float64 numbers, seconds since 1970 among them, texts, int64 integers.
 
     A number is null where it is NaN, a text where it is `NULL_TEXT`, an integer where it is `NULL_INTEGER`, unless the
     vocabulary has that.

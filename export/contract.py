@@ -148,14 +148,14 @@ class Contract:
       conditional_columns: names of the C columns of `conditional_input`, in order; empty for an unconditional model.
       dtype: `"float32"` or `"float64"`, of every floating-point input and output but those of `regress`, which TF
         Serving wants in float32, and raw columns: those of the signatures by column are float64, and so are the
-        `numbers` of `encode_condition` if one of `condition_columns` has an offset.
+        `numbers` of `encode_condition` if one of `condition_columns` has an offset or is a point in time.
       signatures: by signature name.
       toolkit_version: version of this package that wrote the export.
       tensorflow_version: version of TensorFlow that wrote the export.
       training: how the model was trained, or `None` where that is not known (a model brought by its owner).
-      condition_columns: the raw columns of the condition, in order, where a category, or a column with nulls or an
-        offset, is among them; `conditional_columns` then names what they are encoded to. Empty: `conditional_columns`
-        are the raw columns themselves, all plain numbers.
+      condition_columns: the raw columns of the condition, in order, where a category, a point in time, or a
+        column with nulls or an offset, is among them; `conditional_columns` then names what they are encoded to.
+        Empty: `conditional_columns` are the raw columns themselves, all plain numbers.
       answers: how `summarize` and its like answer; `None` for a version that was exported without them.
       tensor_names: by event column and raw column of the condition, what the signatures of `BY_COLUMN` call its tensor:
         as the column, where TensorFlow takes such a name. Empty for a version that was exported without them.
@@ -229,8 +229,9 @@ class Contract:
             if self.training is not None and not data["training"][bounds]:
                 del data["training"][bounds]
         for column in data.get("condition_columns", ()):
-            if not column["offset"]:
-                del column["offset"]
+            for name in ("offset", "parts"):
+                if not column[name]:
+                    del column[name]
         if self.answers is None:
             del data["answers"]
         if not self.tensor_names:

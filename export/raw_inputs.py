@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from maf.condition_encoder import ConditionEncoder
+from maf.condition_encoder import ConditionEncoder, number_or_time
 from maf_serving.columns import number_entries, numbers_dtype
+from maf_serving.time_parts import END, START
 
 if TYPE_CHECKING:
     from maf_serving.columns import ConditionColumn
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, tf.Tensor]
 Parsed = Mapping[str, Any]
-_FEATURE_DTYPES = {"number": tf.float32, "string": tf.string, "integer": tf.int64}
+_FEATURE_DTYPES = {"number": tf.float32, "string": tf.string, "integer": tf.int64, "timestamp": tf.int64}
 
 
 class ConditionGraph(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     """Encodes rows of raw columns: `numbers` `[B, Kn]`, `categories` `[B, Kc]` and `null_categories` `[B, Kc]`.
 
-    Numbers are of the type that `numbers_dtype` says, of which an offset is taken off before it becomes the model's.
+    Numbers are of the type that `numbers_dtype` says, of which an offset is taken off before it becomes the model's;
+    points in time are among them, as seconds since 1970.
 
     A category's place in its vocabulary comes from a static hash table, which a SavedModel holds and every loader
     initialises. Integers are looked up as decimal text.
@@ -45,7 +47,7 @@ class ConditionGraph(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         """`conditional_input` `[B, C]`; NaN in a row with a null where none may be, or with an infinite number."""
         pieces: list[tf.Tensor] = []
         broken: list[tf.Tensor] = []
-        numbers = categories = 0
+        numbers = categories = usual = 0
         for column in self.columns:
             if column.is_category:
                 null = inputs["null_categories"][:, categories] if "null_categories" in inputs else None
@@ -53,13 +55,18 @@ class ConditionGraph(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
                 categories += 1
             else:
                 value = inputs["numbers"][:, numbers]
+                null = tf.math.is_nan(value)
+                if column.is_time:
+                    broken.append(tf.logical_or(value < START, value >= END))
                 if column.offset:
                     value -= tf.constant(column.offset, tf.float64)
-                value = tf.cast(value, self._dtype)
-                null = tf.math.is_nan(value)
-                broken.append(tf.math.is_inf(value))
-                usual = tf.constant(self._null_values[numbers], self._dtype)
-                pieces.append((tf.where(null, usual, value) if column.nullable else value)[:, tf.newaxis])
+                if not column.is_time:
+                    value = tf.cast(value, self._dtype)
+                    broken.append(tf.math.is_inf(value))
+                stand_in = 0.0 if column.unit is None else self._null_values[usual]
+                entries = number_or_time(column, value, null, tf.constant(stand_in, value.dtype))
+                pieces.append(tf.cast(entries, self._dtype))
+                usual += column.unit is not None
                 numbers += 1
             if column.nullable:
                 pieces.append(tf.cast(null, self._dtype)[:, tf.newaxis])
@@ -87,7 +94,8 @@ def _table(column: ConditionColumn) -> tf.lookup.StaticHashTable:
 class RawExamples:
     """Reads serialized `tf.Example`s whose features are the raw columns by name, one value each.
 
-    Floats for event columns and numbers, bytes for texts, int64 for integers. A feature that is absent or empty is
+    Floats for event columns and numbers, bytes for texts, int64 for integers and for points in time, in whole seconds
+    since 1970. A feature that is absent or empty is
     null. An Example that cannot be parsed, or has a feature of another kind or with two values, fails the request: the
     error names the feature.
 
@@ -109,7 +117,9 @@ class RawExamples:
         parsed = tf.io.parse_example(examples, features)
         raw = {}
         numbers = [
-            self._number(column.name, parsed, self._numbers_dtype) for column in columns if not column.is_category
+            _seconds(column.name, parsed) if column.is_time else self._number(column.name, parsed, self._numbers_dtype)
+            for column in columns
+            if not column.is_category
         ]
         categories = [column for column in columns if column.is_category]
         if numbers:
@@ -124,6 +134,12 @@ class RawExamples:
     def _number(self, name: str, parsed: Parsed, dtype: Any) -> tf.Tensor:
         """`[B]`, NaN for null."""
         return tf.cast(_one_value(name, parsed[name], float("nan")), dtype)
+
+
+def _seconds(name: str, parsed: Parsed) -> tf.Tensor:
+    """`[B]` float64, NaN for null."""
+    value = tf.cast(_one_value(name, parsed[name], 0), tf.float64)
+    return tf.where(parsed[name].row_lengths() > 0, value, tf.constant(float("nan"), tf.float64))
 
 
 def _text(column: ConditionColumn, parsed: Parsed) -> tf.Tensor:
@@ -146,7 +162,7 @@ def _one_value(name: str, feature: tf.RaggedTensor, null: Any) -> tf.Tensor:
 
 
 def null_values(distribution: Any, columns: Sequence[ConditionColumn]) -> Array:
-    """`[Kn]`, what stands in `conditional_input` for a null of each number: the mean of its training rows.
+    """`[Kn]`, what stands in `conditional_input` for a null of each number or trend: the mean of its training rows.
 
     0 where the model does not standardise its condition: its owner did it beforehand.
     """

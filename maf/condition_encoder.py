@@ -12,8 +12,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from maf_serving.time_parts import TREND, encode_time
+
 if TYPE_CHECKING:
     from maf.standardization import Standardization
+    from maf_serving.columns import ConditionColumn
 
 FARTHEST = 8.0  # deviations; what lies beyond does not drown the other columns
 Array = np.ndarray[Any, Any]
@@ -215,3 +218,21 @@ class ConditionBins:
 def condition_encoders(distribution: Any) -> list[ConditionEncoder]:
     """The encoders in `distribution`: one if it is of `build_flow` and conditional."""
     return [module for module in distribution.submodules if isinstance(module, ConditionEncoder)]
+
+
+def number_or_time(column: ConditionColumn, value: tf.Tensor, null: tf.Tensor, usual: tf.Tensor) -> tf.Tensor:
+    """The entries `[B, ...]` of a number or a point in time, its null apart.
+
+    Args:
+      column: that it is.
+      value: `[B]`, without the column's offset; float64 if it is a point in time.
+      null: where there is none, `[B]`.
+      usual: what stands for the number there; the angles of a point in time have none, and are at the circle's centre.
+    """
+    if not column.is_time:
+        return tf.where(null, usual, value)[:, tf.newaxis]
+    entries = encode_time(tf.where(null, tf.zeros_like(value), value), column.parts, column.offset, tf)
+    middle = [tf.zeros_like(usual)] * 2
+    stand_ins = [each for part in column.parts for each in ([usual] if part == TREND else middle)]
+    pieces = [tf.where(null, stand_in, entry) for entry, stand_in in zip(entries, stand_ins, strict=True)]
+    return tf.stack(pieces, axis=1)

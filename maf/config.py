@@ -17,6 +17,7 @@ from maf.errors import ConfigError
 from maf_serving.columns import ConditionColumn
 from maf_serving.strict_json import parse_json, read_value
 from maf_serving.table_formats import USUAL_CSV, CsvDialect
+from maf_serving.time_parts import PARTS
 
 ACTIVATIONS = ("relu", "elu", "gelu", "sigmoid", "silu", "softplus", "tanh")
 TRANSFORMS = ("affine", "spline")
@@ -29,7 +30,7 @@ SWITCH = ("on", "off")
 SCHEDULES = ("plateau", "cosine", "constant")
 FAR_SIDES = ("straight", "odds")
 BEFORE_THERE_WERE: dict[str, dict[str, Any]] = {
-    "data": {"split_by": None},
+    "data": {"split_by": None, "date": []},
     "flow": {"bounded": [], "condition_bins": 0, "heavy_tailed": [], "logarithmic": [], "regression": "off"},
 }  # what a stored config without the keys means
 
@@ -193,6 +194,12 @@ class DataConfig:
     categorical: tuple[str, ...] = option(
         (), "integer conditional columns that are categories; texts always are", metavar="COLUMNS"
     )
+    date: tuple[str, ...] = option(
+        (),
+        "conditional columns of dates or timestamps, and what the model sees of them: hour, weekday, day, month, "
+        "yearday, trend",
+        metavar="COLUMN=PART,...",
+    )
     max_categories: int = option(1_000, "most categories of a column, the most frequent; all others are one")
     min_category_rows: int = option(10, "training rows that a category needs to be one of its own")
     nulls: str = option(
@@ -257,12 +264,31 @@ class DataConfig:
         for name in columns:
             if columns.count(name) > 1:
                 raise ConfigError(f"column {name!r} is named {columns.count(name)} times; name every column once")
-        for field in ("categorical", "nullable"):
-            for name in getattr(self, field):
+        for field, named in (("categorical", self.categorical), ("nullable", self.nullable), ("date", self.date_parts)):
+            for name in named:
                 if name not in self.condition:
                     raise ConfigError(
                         f"{field} has {name!r}; expected one of the conditional columns {', '.join(self.condition)}"
                     )
+
+        for name, parts in self.date_parts.items():
+            if set(parts) - set(PARTS) or len(set(parts)) < len(parts) or name in self.categorical:
+                raise ConfigError(
+                    f"date has {name}={','.join(parts)}; expected some of {', '.join(PARTS)}, each once, of a column "
+                    "that is not categorical"
+                )
+
+    @property
+    def date_parts(self) -> dict[str, tuple[str, ...]]:
+        """What the model sees of each conditional column that is a point in time, by name."""
+        parts: dict[str, tuple[str, ...]] = {}
+        for item in self.date:
+            name, equals, part = item.rpartition("=")
+            if (equals and (not name or name in parts)) or not (equals or parts):
+                raise ConfigError(f"date has {item!r}; expected COLUMN=PART,... once a column, as in when=hour,trend")
+            name = name if equals else next(reversed(parts))
+            parts[name] = (*parts.get(name, ()), part)
+        return parts
 
     @property
     def columns(self) -> tuple[ConditionColumn, ...]:

@@ -68,24 +68,25 @@ class RowsLikelihood:
         self._distribution = distribution
         self._condition = condition
         self._event_size = event_size
-        self._dtype = distribution.distribution.dtype.as_numpy_dtype
+        self._dtype = distribution.distribution.dtype
+        self._rows_dtype = np.float64 if condition is not None and condition.has_times else self._dtype.as_numpy_dtype
         self._traced: Any = None
 
     def tensor(self, rows: Array) -> tf.Tensor:
-        """`rows` in the model's dtype."""
-        return tf.constant(np.asarray(rows, self._dtype))
+        """`rows` in the model's dtype; with points in time in float64."""
+        return tf.constant(np.asarray(rows, self._rows_dtype))
 
     def log_prob(self, rows: tf.Tensor) -> tf.Tensor:
         """`[N]` of `rows` `[N, D + K]`, nats."""
-        x, c = rows[:, : self._event_size], rows[:, self._event_size :]
+        x, c = tf.cast(rows[:, : self._event_size], self._dtype), rows[:, self._event_size :]
         if self._condition is not None:
-            c = self._condition.encode(c)
+            c = tf.cast(self._condition.encode(c), self._dtype)
         return log_prob(self._distribution, x, c if rows.shape[1] > self._event_size else None)
 
     def evaluate(self, rows: Array) -> Array:
         """`log_prob` of all `rows`, `[N]` float64."""
         if self._traced is None:
-            shape = tf.TensorSpec([None, rows.shape[1]], self._dtype)
+            shape = tf.TensorSpec([None, rows.shape[1]], self._rows_dtype)
             self._traced = tf.function(self.log_prob, input_signature=[shape], autograph=False)
         parts = [
             self._traced(self.tensor(rows[i : i + EVALUATION_ROWS])).numpy()

@@ -62,12 +62,13 @@ def prepare(config: RunConfig, rows: Rows) -> Prepared:
     """Resolves `config` for the training rows, and builds its flow."""
     d = config.flow.event_size
     sample = np.asarray(rows.training[:: -(-len(rows.training) // MOST_ROWS)], np.float64)
-    numbers = [index for index, column in enumerate(rows.columns, d) if not column.is_category]
+    numbers = [index for index, column in enumerate(rows.columns, d) if column.unit is not None]
     config = describe_columns(config, rows)
     flow, standardization = _scale_columns(config, rows, sample)
     flow = resolve(flow, seed=config.training.seed, rows=len(rows.training))
     training = size_training(config.training, len(rows.training), flow.condition_size)
-    bins = ConditionBins.fit(sample[:, numbers], chosen(flow.condition_bins)) if flow.condition_bins else None
+    units = np.array([column.unit for column in rows.columns if column.unit is not None])
+    bins = ConditionBins.fit(sample[:, numbers] / units, chosen(flow.condition_bins)) if flow.condition_bins else None
     distribution = build_flow(flow, standardization=standardization, bins=bins, seed=training.seed)
     start_at_identity(distribution)
     if 0 < flow.condition_size <= MOST_REGRESSORS:

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from maf.condition_encoder import number_or_time
 from maf.errors import DataError
 from maf.settling import SettledRows, settle_rows
 from maf.split_writer import SPLITS, SplitWriter
 from maf.splitting import assign_splits
 from maf.standardization import Standardization, noise_widths
-from maf.table import INTEGER, NULL_CODE, NUMBER, STRING, CategoryCodes, Table, has_type, open_files
-from maf_serving.columns import ConditionColumn, number_entries
+from maf.table import INTEGER, NULL_CODE, STRING, CategoryCodes, Table, has_type, open_files
+from maf_serving.columns import TIMESTAMP, ConditionColumn, number_entries, rows_dtype
 from maf_serving.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -36,11 +37,12 @@ Array = np.ndarray[Any, Any]
 class RowEncoder:
     """Encodes rows `[B, K]`: numbers without their offsets, NaN for null, and categories as places in vocabularies.
 
-    The place after the last is that of all other values; a null category is `NULL_CODE`.
+    The place after the last is that of all other values; a null category is `NULL_CODE`. With points in time, which are
+    seconds from their offsets, rows are float64.
 
     Attributes:
       columns: the raw columns.
-      null_values: `[Kn]`, what stands for a null of each number, beside its indicator: its mean.
+      null_values: `[Kn]`, what stands for a null of each number or trend, beside its indicator: its mean.
       nullable: names of the columns whose nulls are trained by hiding values.
     """
 
@@ -58,6 +60,11 @@ class RowEncoder:
         null_values = np.asarray(condition_loc)[number_entries(columns)]
         return cls(columns=tuple(columns), null_values=null_values, nullable=tuple(nullable))
 
+    @property
+    def has_times(self) -> bool:
+        """Whether one of the columns is a point in time."""
+        return any(column.is_time for column in self.columns)
+
     def encode(self, rows: tf.Tensor) -> tf.Tensor:
         """`conditional_input` `[B, C]` of `rows` `[B, K]`."""
         pieces, numbers = [], iter(self.null_values)
@@ -68,7 +75,8 @@ class RowEncoder:
                 pieces.append(tf.one_hot(tf.cast(value, tf.int32), len(column.vocabulary) + 1, dtype=rows.dtype))
             else:
                 null = tf.math.is_nan(value)
-                pieces.append(tf.where(null, tf.constant(next(numbers), rows.dtype), value)[:, tf.newaxis])
+                usual = next(numbers) if column.unit is not None else 0.0
+                pieces.append(number_or_time(column, value, null, tf.constant(usual, rows.dtype)))
             if column.nullable:
                 pieces.append(tf.cast(null, rows.dtype)[:, tf.newaxis])
         return tf.concat(pieces, axis=1)
@@ -163,7 +171,15 @@ def split_table(
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     codes = category_codes(config, table)
-    writer = SplitWriter(directory, config, dtype, seed, categories=tuple(map(config.condition.index, codes)))
+    places = config.condition.index
+    writer = SplitWriter(
+        directory,
+        config,
+        dtype,
+        seed,
+        categories=tuple(map(places, codes)),
+        times=tuple(places(name) for name in config.condition if table.kinds[name] == TIMESTAMP),
+    )
     assigned, told = assign_splits(table, codes, config, seed)
     with writer:
         for batch, split in assigned:
@@ -174,7 +190,7 @@ def split_table(
             on_rows(len(batch))
     if manifest is not None:
         manifest.check(files)
-    settled = settle_rows(writer, config, codes, table.categories)
+    settled = settle_rows(writer, config, codes, table.kinds)
     dataclasses.replace(settled, findings=(*told, *settled.findings)).write(directory)
     return _open_rows(directory, config, dtype)
 
@@ -182,6 +198,7 @@ def split_table(
 def _open_rows(directory: Path, config: DataConfig, dtype: str) -> Rows:
     settled = SettledRows.read(directory)
     num_columns = len(config.event) + len(config.condition)
+    dtype = rows_dtype(settled.columns, dtype)
     mapped = {
         split: np.memmap(directory / f"{split}.rows", dtype, mode="r", shape=(count, num_columns))
         if count
@@ -211,7 +228,7 @@ def open_tables(config: DataConfig) -> tuple[Table, Table | None]:
     if config.condition_columns is not None:
         wanted = {column.name: column.kind for column in config.condition_columns}
     table = _open(config.data, config, wanted)
-    kinds = {name: table.categories.get(name, NUMBER) for name in config.condition}
+    kinds = {name: table.kinds[name] for name in config.condition}
     return table, _open(config.test_data, config, kinds) if config.test_data else None
 
 
@@ -223,15 +240,18 @@ def category_codes(config: DataConfig, table: Table) -> dict[str, CategoryCodes]
 
 def _open(patterns: Sequence[str], config: DataConfig, wanted: Mapping[str, str] | None) -> Table:
     categorical = {*config.categorical, *(name for name, kind in (wanted or {}).items() if kind == INTEGER)}
+    times = {*config.date_parts, *(name for name, kind in (wanted or {}).items() if kind == TIMESTAMP)}
     columns = (*config.event, *config.condition)
     table = open_files(
-        patterns, columns, condition=config.condition, categorical=tuple(categorical), dialect=config.csv
+        patterns, columns, condition=config.condition, categorical=categorical, times=times, dialect=config.csv
     )
     if wanted is None:
         return table
     for name, kind in wanted.items():
-        got = table.categories.get(name, NUMBER)
+        got = table.kinds[name]
         untyped = not any(has_type(file, name) for file in table.files)
         if got != kind and not (kind == STRING and untyped):  # what looks like numbers can be read as text
             raise DataError(f"column {name!r} of {', '.join(patterns)} is of kind {got}; the model takes a {kind}")
-    return dataclasses.replace(table, categories={name: kind for name, kind in wanted.items() if kind != NUMBER})
+    return dataclasses.replace(
+        table, categories={name: kind for name, kind in wanted.items() if kind in {STRING, INTEGER}}
+    )

@@ -16,9 +16,10 @@ from maf.errors import DataError, RunError
 from maf.split_writer import FINE_STEPS, SPLITS, SplitWriter, type_step
 from maf.standardization import Standardization
 from maf.table import NULL_CODE, CategoryCodes
-from maf_serving.columns import ConditionColumn, encoded_columns, number_entries
+from maf_serving.columns import ConditionColumn, encoded_columns, number_entries, rows_dtype
 from maf_serving.moments import Moments
 from maf_serving.strict_json import parse_dataclass
+from maf_serving.time_parts import DAY, in_words
 
 if TYPE_CHECKING:
     from maf.config import DataConfig
@@ -77,13 +78,14 @@ def _decide(
         if writer.counts["training"] and writer.nulls[index] == writer.counts["training"]:
             raise DataError(f"conditional column {name!r} is missing in every training row; leave it out")
         vocabulary: tuple[Any, ...] = ()
+        parts = config.date_parts.get(name, ())
         if name in codes:
             vocabulary, places[index] = codes[name].choose(
                 writer.code_counts[index], most=config.max_categories, least=config.min_category_rows
             )
         nullable = bool(writer.nulls[index] >= least) or name in config.nullable
         columns.append(
-            ConditionColumn(name=name, kind=kinds.get(name, "number"), vocabulary=vocabulary, nullable=nullable)
+            ConditionColumn(name=name, kind=kinds[name], vocabulary=vocabulary, nullable=nullable, parts=parts)
         )
     return tuple(columns), places
 
@@ -91,12 +93,17 @@ def _decide(
 def _with_offsets(writer: SplitWriter, columns: tuple[ConditionColumn, ...]) -> tuple[ConditionColumn, ...]:
     """The columns, those of them with an offset that the model's type cannot tell apart without one.
 
-    An offset is the mean, rounded to the decimal place of the deviation: a number that people can read.
+    An offset is the mean, rounded to the decimal place of the deviation: a number that people can read. A trend is
+    counted from the day of the mean.
     """
-    if not writer.is_wide:
+    if not writer.is_wide or writer.knows_offsets:
         return columns
     chosen = []
     for index, (column, moments) in enumerate(zip(columns, writer.numbers, strict=True)):
+        if column.is_time:
+            origin = DAY * round(float(moments.mean[0]) / DAY) if column.unit is not None else 0.0
+            chosen.append(dataclasses.replace(column, offset=origin))
+            continue
         deviation = float(moments.scale[0])
         farthest = max(-float(moments.minimum[0]), float(moments.maximum[0]))
         if writer.is_rounded[index] and 0 < deviation < FINE_STEPS * type_step(farthest, writer.model_dtype):
@@ -149,17 +156,17 @@ def _settled(
 ) -> Array:
     """`rows` `[n, D + K]` with places for codes, without offsets, and without those that have a null that is no state.
 
-    In the model's type.
+    In the model's type, but for points in time.
     """
     event_size = writer.event_size
-    if writer.is_wide:
+    if writer.is_wide and not writer.knows_offsets:
         rows[:, event_size:] -= [column.offset for column in columns]
     null = np.isnan(rows[:, event_size:])
     kept = ~(null & ~np.array([column.nullable for column in columns])).any(axis=1)
     for index, table in places.items():
         codes = np.where(null[:, index], 0, rows[:, event_size + index]).astype(np.int64)
         rows[:, event_size + index] = np.where(null[:, index], NULL_CODE, table[codes])
-    left: Array = rows[kept].astype(writer.model_dtype, copy=False)
+    left: Array = rows[kept].astype(rows_dtype(columns, writer.model_dtype.name), copy=False)
     return left
 
 
@@ -201,6 +208,10 @@ def _findings(
                 f"column {column.name!r}: {len(column.vocabulary):,} categories ({column.kind}), most frequent "
                 f"{column.vocabulary[0]!r}; {_share(others, rows)} are of others"
             )
+        if column.is_time:
+            taken_off = column.offset if writer.knows_offsets else 0.0
+            first, last = (each[writer.event_size + index] + taken_off for each in (writer.lowest, writer.highest))
+            yield f"column {column.name!r}: from {in_words(first)} to {in_words(last)}, UTC; {', '.join(column.parts)}"
         nulls = int(writer.nulls[index])
         if column.name in config.nullable:
             yield f"column {column.name!r}: {_share(nulls, rows)} are null; it is trained as one by hiding values too"
@@ -224,7 +235,7 @@ def _coarse(
     """
     scale = np.concatenate([each.scale for each in moments])
     constant = np.concatenate([each.constant for each in moments])
-    categories = {index + writer.event_size for index in writer.code_counts}
+    categories = {index + writer.event_size for index in (*writer.code_counts, *writer.times)}
     offsets = [0.0] * writer.event_size + [column.offset for column in columns]
     for index, (name, offset) in enumerate(zip((*config.event, *config.condition), offsets, strict=True)):
         farthest = max(abs(writer.lowest[index]), abs(writer.highest[index]))
@@ -288,7 +299,8 @@ class SettledRows:
         size = len(encoded_columns(self.columns))
         loc, deviation = np.zeros(size), np.ones(size)  # entries that are 0 or 1 stay as they are
         entries = number_entries(self.columns)
-        numbers = [index for index, column in enumerate(self.columns, d) if not column.is_category]
-        loc[entries] = mean[numbers]
-        deviation[entries] = np.where(self.constant, 1.0, scale)[numbers]
+        numbers = [index for index, column in enumerate(self.columns, d) if column.unit is not None]
+        units = np.array([column.unit for column in self.columns if column.unit is not None])
+        loc[entries] = mean[numbers] / units
+        deviation[entries] = np.where(np.array(self.constant)[numbers], 1.0, scale[numbers] / units)
         return Standardization(mean[:d], event_scale, loc, deviation)

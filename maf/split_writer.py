@@ -26,7 +26,8 @@ class SplitWriter:
 
     Missing values in conditional columns are written as NaN: what becomes of them is decided when all rows are known.
     So are offsets: where the first rows have a conditional column that the model's type may not tell apart, all rows
-    are written in float64. Offsets that are known, of a run whose rows are read again, are taken off at once.
+    are written in float64; points in time, which are seconds since 1970, always are. Offsets that are known, of a run
+    whose rows are read again, are taken off at once.
 
     Attributes:
       directory: of the files, `training.rows` and so on.
@@ -41,15 +42,28 @@ class SplitWriter:
       numbers: if rows are wide, moments of each conditional column in training rows, of what is not missing.
       is_rounded: if rows are wide, which conditional columns have a value there that is none of the model's type.
       nulls: missing values in training rows, by conditional column.
+      knows_offsets: whether offsets are taken off already.
+      times: indices of the conditional columns that are points in time.
       code_counts: training rows with each code, by index of the conditional column; of categories alone.
     """
 
-    def __init__(self, directory: Path, config: DataConfig, dtype: str, seed: int, categories: tuple[int, ...]) -> None:
-        """`categories` are the indices of the conditional columns that hold codes."""
+    def __init__(
+        self,
+        directory: Path,
+        config: DataConfig,
+        dtype: str,
+        seed: int,
+        *,
+        categories: tuple[int, ...],
+        times: tuple[int, ...] = (),
+    ) -> None:
+        """`categories` are the indices of the conditional columns that hold codes, `times` those of points in time."""
         num_columns = len(config.event) + len(config.condition)
         self.directory = directory
         self.model_dtype = np.dtype(dtype)
-        self.is_wide = False
+        self.times = times
+        self.is_wide = bool(times)
+        self.knows_offsets = config.condition_columns is not None
         self.event_size = len(config.event)
         self.read = self.dropped = self.complete = 0
         self.counts = dict.fromkeys(SPLITS, 0)
@@ -81,7 +95,7 @@ class SplitWriter:
             batch[:, self.event_size :] -= self._offsets
         with np.errstate(over="ignore"):
             narrow = batch.astype(self.model_dtype)
-        if not self.read and not self._offsets:
+        if not self.read and not self._offsets and not self.is_wide:
             self.is_wide = self._is_in_doubt(batch, narrow)
         rows = batch if self.is_wide else narrow
         x, c = narrow[:, : self.event_size], narrow[:, self.event_size :]

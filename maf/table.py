@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,7 +26,7 @@ from maf_serving.arrow_columns import (
     to_floats,
     to_integers,
 )
-from maf_serving.columns import OTHER
+from maf_serving.columns import OTHER, TIMESTAMP
 from maf_serving.errors import UsageError, did_you_mean
 from maf_serving.rejection import RejectedRows
 from maf_serving.table_files import READABLE, TableFile
@@ -40,6 +40,7 @@ from maf_serving.table_formats import (
     list_suffixes,
     partitions_of,
 )
+from maf_serving.timestamps import may_hold_time, to_seconds
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 BATCH_ROWS = 65_536
@@ -63,12 +64,14 @@ class Table:
       dialect: how those in CSV are written.
       columns: names of the K columns.
       categories: kinds of those that are categories, `"string"` or `"integer"`, by name.
+      times: names of those that are points in time.
     """
 
     files: tuple[Path, ...]
     columns: tuple[str, ...]
     categories: Mapping[str, str] = dataclasses.field(default_factory=dict)
     dialect: CsvDialect = USUAL_CSV
+    times: frozenset[str] = frozenset()
 
     def batches(self, codes: Mapping[str, CategoryCodes] = MappingProxyType({})) -> Iterator[Array]:
         """All rows, in order, as float64 batches `[n, K]`; a missing value is NaN. Holds one batch at a time.
@@ -91,8 +94,8 @@ class Table:
 
     @property
     def kinds(self) -> dict[str, str]:
-        """`"number"`, `"string"` or `"integer"` of each column, by name."""
-        return {name: self.categories.get(name, NUMBER) for name in self.columns}
+        """The kind of each column, by name: of `CONDITION_KINDS`."""
+        return {name: TIMESTAMP if name in self.times else self.categories.get(name, NUMBER) for name in self.columns}
 
     def types_of(self, column: str) -> dict[Path, pa.DataType]:
         """Of a column, by file; it need not be one of the table's. Raises `DataError` if a file has no such column."""
@@ -124,7 +127,8 @@ def open_files(
     columns: Sequence[str],
     *,
     condition: Sequence[str] = (),
-    categorical: Sequence[str] = (),
+    categorical: Collection[str] = (),
+    times: Collection[str] = (),
     dialect: CsvDialect = USUAL_CSV,
 ) -> Table:
     """The table of the files that `patterns` (paths or globs) name.
@@ -134,6 +138,7 @@ def open_files(
       columns: names of the columns wanted.
       condition: those of them that may be categories: columns of text, or dictionaries of integers.
       categorical: those of them that are categories even if they are plain integers.
+      times: those of them that are points in time.
       dialect: how files in CSV are written.
 
     Raises:
@@ -147,15 +152,28 @@ def open_files(
         schemas[file] = opened.schema
         _check_columns(file, schemas[file], columns)
         for name in columns:
+            if name in times:
+                _check_time(file, name, opened.schema.field(name).type)
+                continue
             if name in opened.lookalikes and name not in categorical:
                 raise DataError(f"column {name!r} of {file} is {opened.lookalikes[name]}")
             if is_text(opened.schema.field(name).type) and name not in condition and name not in opened.partitions:
                 raise _not_numbers(opened, name)
     kinds = {
-        name: column_kind(name, schemas, may_be=name in condition, must_be=name in categorical) for name in columns
+        name: column_kind(name, schemas, may_be=name in condition, must_be=name in categorical)
+        for name in columns
+        if name not in times
     }
     categories = {name: kind for name, kind in kinds.items() if kind != NUMBER}
-    return Table(files, tuple(columns), categories, dialect)
+    return Table(files, tuple(columns), categories, dialect, frozenset(times))
+
+
+def _check_time(file: Path, name: str, kind: pa.DataType) -> None:
+    if not may_hold_time(kind):
+        raise DataError(
+            f"column {name!r} of {file} holds {column_in_words(kind)}; --date expects dates, timestamps, ISO 8601 text "
+            "or seconds since 1970"
+        )
 
 
 def _match(patterns: Sequence[str]) -> list[Path]:
@@ -218,6 +236,10 @@ def _check_columns(file: Path, schema: pa.Schema, columns: Sequence[str]) -> Non
 def _values(batch: InputBatch, name: str, kind: str, codes: CategoryCodes | None) -> Array:
     """The column as numbers `[n]`, those of `codes` for a category; NaN where there is no value."""
     column = batch.columns.column(name)
+    if kind == TIMESTAMP:
+        times = to_seconds(column)
+        raise_fault(batch, name, {Fault.NOT_A_TIME: times.faults[Fault.NOT_A_TIME]})
+        return times.values.astype(np.float64, copy=False)
     if codes is None:
         floats = to_floats(column)
         if is_text(column.type):
@@ -288,6 +310,11 @@ def _kind(file: Path, name: str, kind: pa.DataType, *, may_be: bool, must_be: bo
     if not must_be and _is_numeric(plain):
         return NUMBER
     expected = "integers or text" if must_be else "numbers or text" if may_be else "numbers"
+    if may_be and (types.is_timestamp(plain) or types.is_date(plain)):
+        raise DataError(
+            f"column {name!r} of {file} holds {column_in_words(plain)}; say --date {name}=hour,weekday,month,trend, or "
+            "those of hour, weekday, day, month, yearday and trend that matter"
+        )
     raise DataError(
         f"column {name!r} of {file} holds {column_in_words(plain)}; expected {expected}: {encoding_hint(plain)}"
     )

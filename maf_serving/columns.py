@@ -2,7 +2,8 @@
 
 A number enters as it is, or as its distance from an offset where it is large beside its deviation; a category as one
 entry for every value of its vocabulary, and one that all other values share, of which exactly one is 1; a column where
-null is a state of its own brings one more entry, which is 1 there.
+null is a state of its own brings one more entry, which is 1 there. A point in time becomes its places in the day, the
+week, the month and the year, each as a sine and a cosine, and the days that passed since some day.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 
 from maf_serving.errors import ContractError
+from maf_serving.time_parts import DAY, PARTS, TREND, part_names
 
-CONDITION_KINDS = ("number", "string", "integer")
+TIMESTAMP = "timestamp"
+CONDITION_KINDS = ("number", "string", "integer", TIMESTAMP)
 OTHER = "<other>"
 NULL_TEXT = "<null>"
 NULL_INTEGER = -(2**63)
@@ -32,18 +35,23 @@ class ConditionColumn:
         ('region=north', 'region=south', 'region=<other>', 'region is null')
         >>> ConditionColumn(name="when", offset=1_700_040_000.0).encoded_names
         ('when - 1700040000',)
+        >>> ConditionColumn(name="when", kind="timestamp", parts=("hour", "trend"), offset=86_400.0).encoded_names
+        ('when hour sin', 'when hour cos', 'when days since 1970-01-02')
 
     Attributes:
       name: of the column.
-      kind: of `CONDITION_KINDS`; `"string"` and `"integer"` are categories.
+      kind: of `CONDITION_KINDS`; `"string"` and `"integer"` are categories, `"timestamp"` is a point in time, which
+        enters as seconds since 1970, UTC, in float64.
       vocabulary: of a category, the values that have an entry of their own, in encoded order; any other value shares
         one entry.
       nullable: whether null is a state of its own, with an indicator; otherwise a row with a null has no density.
       offset: of a number, what is taken off in float64 before it becomes one of the model's type: seconds since 1970
-        cannot be told apart in float32, seconds since some day of the training rows can.
+        cannot be told apart in float32, seconds since some day of the training rows can. Of a point in time, since
+        when its days are counted, in seconds since 1970.
+      parts: of a point in time, what the model sees of it; of `time_parts.PARTS`.
 
     Raises:
-      ContractError: if kind and vocabulary, or kind and offset, do not go together.
+      ContractError: if kind and vocabulary, offset or parts do not go together.
     """
 
     name: str
@@ -51,6 +59,7 @@ class ConditionColumn:
     vocabulary: tuple[str, ...] | tuple[int, ...] = ()
     nullable: bool = False
     offset: float = 0.0
+    parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -62,12 +71,17 @@ class ConditionColumn:
         if bool(self.vocabulary) != self.is_category:
             raise ContractError(
                 f"condition column {self.name!r} is a {self.kind} with a vocabulary of {len(self.vocabulary)} values; "
-                "expected at least one for a category, none for a number"
+                "expected at least one for a category, none for a number or a point in time"
             )
         if not math.isfinite(self.offset) or (self.offset and self.is_category):
             raise ContractError(
                 f"condition column {self.name!r} is a {self.kind} with the offset {self.offset}; expected a finite "
                 "one, of numbers alone"
+            )
+        if bool(self.parts) != self.is_time or set(self.parts) - set(PARTS) or len(set(self.parts)) < len(self.parts):
+            raise ContractError(
+                f"condition column {self.name!r} is a {self.kind} with the parts {', '.join(map(str, self.parts))}; "
+                f"expected some of {', '.join(PARTS)} for a timestamp, each once, and none for anything else"
             )
         for value in self.vocabulary:
             self._check_value(value)
@@ -77,28 +91,40 @@ class ConditionColumn:
     @property
     def is_category(self) -> bool:
         """Whether the column is encoded by a vocabulary."""
-        return self.kind != "number"
+        return self.kind in {"string", "integer"}
+
+    @property
+    def is_time(self) -> bool:
+        """Whether the column is a point in time."""
+        return self.kind == TIMESTAMP
 
     @property
     def is_plain(self) -> bool:
         """Whether the column is its own encoding."""
-        return not self.is_category and not self.nullable and not self.offset
+        return self.kind == "number" and not self.nullable and not self.offset
+
+    @property
+    def unit(self) -> float | None:
+        """Of the entry that is a number, in those of the raw column: 1, or a day of seconds; `None` without one."""
+        if self.is_time:
+            return DAY if TREND in self.parts else None
+        return None if self.is_category else 1.0
 
     @property
     def measured_name(self) -> str:
         """What a value is of, once the offset is taken off."""
-        if not self.offset:
+        if not self.offset or self.is_time:
             return self.name
         return f"{self.name} {'-' if self.offset > 0 else '+'} {abs(self.offset):.15g}"
 
     @property
     def encoded_names(self) -> tuple[str, ...]:
         """Names of the column's entries of `conditional_input`, in order."""
-        values = (
-            [f"{self.name}={value}" for value in (*self.vocabulary, OTHER)]
-            if self.is_category
-            else [self.measured_name]
-        )
+        values: Iterable[str] = [self.measured_name]
+        if self.is_category:
+            values = [f"{self.name}={value}" for value in (*self.vocabulary, OTHER)]
+        elif self.is_time:
+            values = part_names(self.name, self.parts, self.offset)
         return (*values, *([f"{self.name} is null"] if self.nullable else []))
 
     def _check_value(self, value: object) -> None:
@@ -162,14 +188,22 @@ def tensor_names(columns: Iterable[str], taken: Collection[str] = ()) -> dict[st
 
 
 def number_entries(columns: Sequence[ConditionColumn]) -> list[int]:
-    """Where in `conditional_input` the numbers are, in order."""
+    """Where in `conditional_input` the numbers are, days that passed among them, in order."""
     entries, place = [], 0
     for column in columns:
-        entries += [] if column.is_category else [place]
+        if column.is_time and TREND in column.parts:
+            entries.append(place + len(part_names(column.name, column.parts[: column.parts.index(TREND)], 0.0)))
+        elif column.unit is not None:
+            entries.append(place)
         place += len(column.encoded_names)
     return entries
 
 
 def numbers_dtype(columns: Iterable[ConditionColumn], dtype: str) -> str:
-    """The type of the numbers that `encode_condition` takes: the model's, or float64 if one has an offset."""
-    return "float64" if any(column.offset for column in columns) else dtype
+    """The type of the numbers that `encode_condition` takes: float64 with an offset or a time, else the model's."""
+    return "float64" if any(column.offset or column.is_time for column in columns) else dtype
+
+
+def rows_dtype(columns: Iterable[ConditionColumn], dtype: str) -> str:
+    """The type of rows whose offsets are taken off: float64 if one is a point in time, else the model's."""
+    return "float64" if any(column.is_time for column in columns) else dtype

@@ -10,6 +10,7 @@ hold line breaks inside quotes.
                                                            false (in three cases) are 1 and 0
     integer       the same                                 whole numbers of 64 bits, 7.0 too
     text          an empty cell: NA may be a country       anything that is UTF-8
+    timestamp     an empty cell, `NULLS`                   text, that `timestamps.to_seconds` takes
 
 A row with more or fewer fields than the header is rejected alone; as the last one, with fewer and without its line
 break, it says that the file was cut off. Files are read as if all was well, straight to numbers, until a cell is none:
@@ -30,6 +31,7 @@ import pyarrow.compute as pc
 
 from maf_serving.arrow_columns import Fault, describe, type_in_words
 from maf_serving.byte_stream import ENDS_WITHIN_A_ROW, WholeLines, as_utf8
+from maf_serving.columns import TIMESTAMP
 from maf_serving.csv_text import (
     BLOCK_BYTES,
     FALSE_WORDS,
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
 
 NUMBER, INTEGER, STRING = "number", "integer", "string"
 
-_OF_KINDS = {NUMBER: pa.float64(), INTEGER: pa.int64(), STRING: pa.string()}
+_OF_KINDS = {NUMBER: pa.float64(), INTEGER: pa.int64(), STRING: pa.string(), TIMESTAMP: pa.string()}
 _HEAD_ROWS = 100  # of them it is seen whether a column spells its numbers true and false
 
 
@@ -181,7 +183,7 @@ class _Reader:
         for name, kind in self.columns.items():
             column = block.column(name)
             if pa.types.is_string(column.type):
-                column = empty_to_null(column)
+                column = spelled_to_null(column) if kind == TIMESTAMP else empty_to_null(column)
                 column = column if _is_text(kind) else self._number(column, kind)
             columns.append(column)
         yield InputBatch(file=self.file, rows=pa.array(rows), columns=_batch(columns, self.columns))
@@ -223,8 +225,8 @@ class _Reader:
 
     def _model_column(self, name: str, kind: str, cells: pa.BinaryArray, found: dict[int, str]) -> pa.BinaryArray:
         """What validation is to judge; into `found`, by index, what it would take for another number."""
-        if kind == STRING:
-            return empty_to_null(cells)
+        if _is_text(kind):
+            return empty_to_null(cells) if kind == STRING else spelled_to_null(cells)
         column, other = respell(cells, self.dialect)
         for index in np.flatnonzero(other).tolist():
             found.setdefault(index, describe(name, Fault.NOT_A_NUMBER, cells[index]))
@@ -255,7 +257,7 @@ def _batch(columns: list[pa.Array], names: Iterable[str]) -> pa.RecordBatch:
 
 
 def _is_text(kind: str | pa.DataType) -> bool:
-    return kind == STRING if isinstance(kind, str) else kind in {pa.string(), pa.bool_()}
+    return kind in {STRING, TIMESTAMP} if isinstance(kind, str) else kind in {pa.string(), pa.bool_()}
 
 
 def _plain_types(columns: Mapping[str, str | pa.DataType], first: bytes, dialect: CsvDialect) -> dict[str, pa.DataType]:

@@ -113,6 +113,11 @@ class ModelInputs:
         """The columns of the input that hold categories: by name, their kind, `"string"` or `"integer"`."""
         return {raw.name: raw.column.kind for raw in self.condition if raw.column.is_category}
 
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        """Of all columns that the signature needs, by name: their kind of `CONDITION_KINDS`."""
+        return dict.fromkeys(self.numeric_names, "number") | {raw.name: raw.column.kind for raw in self.condition}
+
 
 def model_inputs(
     contract: ContractProtocol,

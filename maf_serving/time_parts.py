@@ -68,6 +68,11 @@ def encode_time(elapsed: Any, parts: Sequence[str], origin: float, xp: Any) -> l
     """
     seconds = elapsed + origin
     days = xp.floor(seconds / DAY)
+    # a compiler may multiply by a reciprocal instead: a rounding away from midnight is the day before
+    past = seconds - days * DAY
+    days = days + xp.where(
+        past >= DAY, xp.ones_like(days), xp.where(past < 0, -xp.ones_like(days), xp.zeros_like(days))
+    )
     turns = {"hour": (seconds - days * DAY) / DAY, "weekday": (days + 3) % 7 / 7}  # 1970 began on a Thursday
     if not {"day", "month", "yearday"}.isdisjoint(parts):
         turns |= _calendar(days, xp)
@@ -87,14 +92,15 @@ def _calendar(days: Any, xp: Any) -> dict[str, Any]:
     (Hinnant 2013, "chrono-compatible low-level date algorithms").
     """
     shifted = days + 719_468  # days since March 1 of the year 0
-    era = xp.floor(shifted / 146_097)
+    era = _quotient(shifted, 146_097, xp)
     day_of_era = shifted - era * 146_097
-    leap = xp.floor(day_of_era / 1_460) - xp.floor(day_of_era / 36_524) + xp.floor(day_of_era / 146_096)
-    year_of_era = xp.floor((day_of_era - leap) / 365)
-    from_march = day_of_era - (365 * year_of_era + xp.floor(year_of_era / 4) - xp.floor(year_of_era / 100))
-    month_from_march = xp.floor((5 * from_march + 2) / 153)
-    first_of_month = xp.floor((153 * month_from_march + 2) / 5)
-    next_month = xp.floor((153 * (month_from_march + 1) + 2) / 5)
+    leap = _quotient(day_of_era, 1_460, xp) - _quotient(day_of_era, 36_524, xp) + _quotient(day_of_era, 146_096, xp)
+    year_of_era = _quotient(day_of_era - leap, 365, xp)
+    leap_days = _quotient(year_of_era, 4, xp) - _quotient(year_of_era, 100, xp)
+    from_march = day_of_era - (365 * year_of_era + leap_days)
+    month_from_march = _quotient(5 * from_march + 2, 153, xp)
+    first_of_month = _quotient(153 * month_from_march + 2, 5, xp)
+    next_month = _quotient(153 * month_from_march + 155, 5, xp)
     is_late = month_from_march >= 10  # January and February, of the next year
     year = era * 400 + year_of_era + xp.where(is_late, xp.ones_like(days), xp.zeros_like(days))
     leap_day = _is_leap(year, xp)
@@ -105,6 +111,11 @@ def _calendar(days: Any, xp: Any) -> dict[str, Any]:
         "month": (month_from_march + 2) % 12 / 12,
         "yearday": yearday / (365 + leap_day),
     }
+
+
+def _quotient(dividend: Any, divisor: int, xp: Any) -> Any:
+    """How often the divisor goes into whole numbers, also where a compiler multiplies by its reciprocal."""
+    return xp.floor((dividend + 0.5) / divisor)
 
 
 def _is_leap(year: Any, xp: Any) -> Any:

@@ -32,10 +32,11 @@ from maf_serving.arrow_columns import (
     to_categories,
     to_floats,
 )
-from maf_serving.columns import numbers_dtype
+from maf_serving.columns import TIMESTAMP, numbers_dtype
 from maf_serving.errors import UsageError, did_you_mean
 from maf_serving.model_inputs import RawColumn, RawCondition
 from maf_serving.rejection import RejectedRows, reject
+from maf_serving.timestamps import may_hold_time, to_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -46,7 +47,12 @@ if TYPE_CHECKING:
 
     Faults = Mapping[Fault, Mask]
 
-_EXPECTED = {"number": "numbers or text", "string": "text", "integer": "whole numbers"}
+_EXPECTED = {
+    "number": "numbers or text",
+    "string": "text",
+    "integer": "whole numbers",
+    TIMESTAMP: "dates, timestamps, ISO 8601 text or seconds since 1970",
+}
 # What stands where there is no value; `null_categories` says so.
 _NO_CATEGORY = b""
 
@@ -178,9 +184,9 @@ def check_columns(
         if schema.names.count(name) > 1:
             raise UsageError(f"{where} has more than one column {name}; expected each name once")
     known = {name: schema.field(name).type for name in columns if name not in untyped}
-    kinds = {name: inputs.categories.get(name, "number") for name in columns}
+    kinds = inputs.kinds
     for name in columns:
-        if name in lookalikes and kinds[name] != "string":
+        if name in lookalikes and kinds[name] not in {"string", TIMESTAMP}:
             raise UsageError(f"input column {name} of {where} is {lookalikes[name]}")
     misfits = [name for name, column_type in known.items() if not _holds(column_type, kinds[name])]
     if misfits:
@@ -199,6 +205,8 @@ def _holds(column_type: pa.DataType, kind: str) -> bool:
     """Whether a column of that type can hold values of that kind."""
     if pa.types.is_dictionary(column_type):
         return _holds(column_type.value_type, kind)
+    if kind == TIMESTAMP:
+        return may_hold_time(column_type)
     if pa.types.is_null(column_type) or kind == "number":
         return is_convertible(column_type)
     return is_text(column_type) if kind == "string" else is_whole(column_type)
@@ -276,6 +284,9 @@ def _read_condition(batch: pa.RecordBatch, columns: Sequence[RawColumn], dtype: 
             values, null, unknown[raw.name], found = _read_categories(column, raw)
             categories.append(values)
             null_categories.append(null)
+        elif raw.column.is_time:
+            values, found = _read_times(column, raw)
+            numbers.append(values)
         else:
             values, found = _read_numbers(column, raw, dtype)
             numbers.append(values)
@@ -304,6 +315,12 @@ def _read_numbers(column: pa.Array, raw: RawColumn, dtype: str) -> tuple[Floats,
     faults = find_faults(column, floats, converted)
     states = {Fault.NULL, Fault.NAN} if raw.column.nullable else set()
     return values, {fault: mask for fault, mask in faults.items() if fault not in states and mask.any()}
+
+
+def _read_times(column: pa.Array, raw: RawColumn) -> tuple[Floats, Faults]:
+    read = to_seconds(column)
+    states = {Fault.NULL, Fault.NAN} if raw.column.nullable else set()
+    return read.values, {fault: mask for fault, mask in read.faults.items() if fault not in states and mask.any()}
 
 
 def _read_categories(column: pa.Array, raw: RawColumn) -> tuple[npt.NDArray[Any], Mask, Mask, Faults]:

@@ -127,7 +127,7 @@ def plan_job(
     if manifest is not None:
         manifest.check(_paths(sources), open_file=open_stored)
     files = inspect_sources(sources, inputs=model.inputs, on_bad_file=options.on_bad_file)
-    kinds: dict[str, str | None] = {name: model.inputs.categories.get(name, "number") for name in model.inputs.names}
+    kinds: dict[str, str | None] = {**model.inputs.kinds}
     texts = dict.fromkeys(name for file in files for name in file.schema.names)
     # A key, or the name of a group, is the text that it is, and so is all that goes from CSV to CSV.
     as_kept = texts if options.output_format == "csv" else dict.fromkeys(extra or {}, IDENTIFIER)

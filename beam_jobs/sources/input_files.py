@@ -21,6 +21,7 @@ from beam_jobs.sources.parquet_source import ParquetSource
 from beam_jobs.sources.source import InputFile, ReadPlan, RefusedFile, Source, WorkUnit
 from beam_jobs.sources.tfrecord_source import TFRecordSource
 from maf_serving import validation
+from maf_serving.columns import TIMESTAMP
 from maf_serving.csv_text import partition_column, partition_type
 from maf_serving.table_formats import (
     USUAL_CSV,
@@ -47,7 +48,7 @@ FORMATS: Mapping[str, type[Source]] = {
     "tfrecord": TFRecordSource,
 }
 IDENTIFIER = "identifier"
-_TYPES_OF_KINDS = {"number": pa.float64(), "integer": pa.int64(), "string": pa.string()}
+_TYPES_OF_KINDS = {"number": pa.float64(), "integer": pa.int64(), "string": pa.string(), TIMESTAMP: pa.string()}
 
 
 def find_sources(

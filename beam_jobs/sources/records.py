@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from collections import Counter
@@ -11,8 +12,10 @@ import pyarrow as pa
 
 from beam_jobs.sources.source import InputFile, ReadPlan, WorkUnit
 from maf_serving.arrow_columns import type_in_words
+from maf_serving.columns import TIMESTAMP
 from maf_serving.rejection import WRONG_TYPE, RejectedRows, reject
 from maf_serving.table_formats import InputBatch
+from maf_serving.timestamps import may_hold_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -57,7 +60,7 @@ def to_batches(
     for name in plan.model_columns:
         if name not in arrays:
             values = [record.get(name) for record in records]
-            arrays[name] = _integers(values) if plan.condition_kinds.get(name) == "integer" else _numbers(values)
+            arrays[name] = _READERS.get(plan.condition_kinds.get(name, ""), _numbers)(values)
     columns = pa.RecordBatch.from_arrays([arrays[name] for name in plan.columns], plan.columns)
     yield InputBatch(file=file, rows=pa.array(rows, pa.int64()), columns=columns)
 
@@ -110,6 +113,22 @@ def _integers(values: list[Any]) -> pa.Array:
             return array
     texts = [json.dumps(value) if isinstance(value, bool) else value for value in values]
     return pa.array([each if each is None or isinstance(each, str) else _as_text(each) for each in texts], pa.string())
+
+
+def _times(values: list[Any]) -> pa.Array:
+    """As Arrow has them where all can be points in time; else as text, of which validation says which are none."""
+    try:
+        array = pa.array(values)
+    except _ARROW_REFUSES:
+        pass
+    else:
+        if may_hold_time(array.type):
+            return array
+    texts = [value.isoformat() if isinstance(value, dt.date) else value for value in values]
+    return pa.array([each if each is None or isinstance(each, str) else _as_text(each) for each in texts], pa.string())
+
+
+_READERS = {"integer": _integers, TIMESTAMP: _times}
 
 
 def _as_text(value: Any) -> str:

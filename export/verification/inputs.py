@@ -6,7 +6,8 @@ What NumPy encodes raw columns to, the serving graph must too.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -16,7 +17,16 @@ import tensorflow as tf
 from export.contract import BY_COLUMN, Contract
 from export.signatures import signature_features
 from maf.condition_encoder import ConditionEncoder
-from maf_serving.columns import NULL_INTEGER, NULL_TEXT, OTHER, ConditionColumn, number_entries, numbers_dtype
+from maf_serving.columns import (
+    NULL_INTEGER,
+    NULL_TEXT,
+    OTHER,
+    TIMESTAMP,
+    ConditionColumn,
+    number_entries,
+    numbers_dtype,
+)
+from maf_serving.time_parts import END, START, TREND, encode_time
 
 Array = np.ndarray[Any, Any]
 TYPICAL_ROWS = 128
@@ -146,8 +156,10 @@ class RawRows:
         return dataclasses.replace(self, **values)
 
     def in_float32(self) -> RawRows:
-        """The numbers as a `tf.Example` holds them, in the dtype that they have here."""
-        return dataclasses.replace(self, numbers=self.numbers.astype(np.float32).astype(self.numbers.dtype))
+        """The numbers as a `tf.Example` holds them, times in whole seconds, in the dtype that they have here."""
+        is_time = [column.is_time for column in self.columns if not column.is_category]
+        floats = self.numbers.astype(np.float32).astype(self.numbers.dtype)
+        return dataclasses.replace(self, numbers=np.where(is_time, np.floor(self.numbers), floats))
 
     @property
     def inputs(self) -> dict[str, Array]:
@@ -159,7 +171,7 @@ class RawRows:
         """By name of the column, `[N]` as the signatures by column take it."""
         tensors: dict[str, Array] = {}
         for column, values, null in self._each():
-            if column.kind == "number":
+            if not column.is_category:
                 tensors[column.name] = values.astype(np.float64)
             elif column.kind == "string":
                 tensors[column.name] = np.where(null, NULL_TEXT.encode(), values).astype(object)
@@ -168,7 +180,10 @@ class RawRows:
         return tensors
 
     def encode(self, null_values: Array) -> Array:
-        """`conditional_input` `[N, C]`, of rows without a null where none may be; a null number is `null_values`."""
+        """`conditional_input` `[N, C]`, of rows without a null where none may be; a null number is `null_values`.
+
+        The angles of points in time are those of NumPy, which may differ from a server's in the last digits.
+        """
         pieces: list[Array] = []
         usual = iter(null_values)
         for column, values, null in self._each():
@@ -177,6 +192,11 @@ class RawRows:
                 places = np.array([known.get(value, len(known)) for value in values])
                 one_hot = places[:, np.newaxis] == np.arange(len(known) + 1)
                 pieces.append(one_hot & ~null[:, np.newaxis])
+            elif column.is_time:
+                times = encode_time(np.where(null, 0.0, values - column.offset), column.parts, column.offset, np)
+                middle = [0.0, 0.0]
+                stand_ins = [each for part in column.parts for each in ([next(usual)] if part == TREND else middle)]
+                pieces += [np.where(null, s, entry)[:, np.newaxis] for s, entry in zip(stand_ins, times, strict=True)]
             else:
                 numbers = (values - column.offset).astype(self.dtype)
                 pieces.append(np.where(null, next(usual), numbers)[:, np.newaxis])
@@ -240,8 +260,10 @@ def broken_rows(raw: RawRows, x: Array, breaks: Sequence[Break]) -> tuple[RawRow
 def draw_raw_rows(columns: Sequence[ConditionColumn], conditions: Array, rng: np.random.Generator) -> RawRows:
     """Raw rows with the numbers of `conditions` `[N, C]`; categories, known and unknown, and nulls at random."""
     rows = len(conditions)
-    numbers = conditions[:, number_entries(columns)].astype(numbers_dtype(columns, conditions.dtype.name))
-    numbers += np.array([column.offset for column in columns if not column.is_category], numbers.dtype)
+    dtype = numbers_dtype(columns, conditions.dtype.name)
+    known = iter(conditions[:, number_entries(columns)].T)
+    each = [_raw_numbers(column, known, rng, rows) for column in columns if not column.is_category]
+    numbers = np.stack(each, axis=1).astype(dtype) if each else np.empty((rows, 0), dtype)
     nullable = [column.nullable for column in columns if not column.is_category]
     numbers[(rng.random(numbers.shape) < _NULL_SHARE) & np.array(nullable, bool)] = np.nan
     categories = [column for column in columns if column.is_category]
@@ -252,6 +274,17 @@ def draw_raw_rows(columns: Sequence[ConditionColumn], conditions: Array, rng: np
     nullable = [column.nullable for column in categories]
     null = (rng.random(values.shape) < _NULL_SHARE) & np.array(nullable, bool)
     return RawRows(columns=columns, dtype=conditions.dtype, numbers=numbers, categories=values, null_categories=null)
+
+
+def _raw_numbers(column: ConditionColumn, known: Iterator[Array], rng: np.random.Generator, rows: int) -> Array:
+    """`[rows]` of a number, as it is known; of a point in time, around its days if they are known, in any year."""
+    if column.unit is None:
+        return rng.uniform(START, END, rows)
+    dtype = np.float64 if column.is_time or column.offset else None
+    numbers: Array = next(known).astype(dtype) if dtype else next(known)
+    if column.is_time:
+        return np.clip(numbers * column.unit + column.offset, START, END - 1)
+    return numbers + column.offset if column.offset else numbers
 
 
 def null_numbers(columns: Sequence[ConditionColumn], dtype: Any) -> RawRows:
@@ -281,6 +314,8 @@ def _floats(value: float) -> tf.train.Feature:
 def _feature(kind: str, value: Any) -> tf.train.Feature:
     if kind == "number":
         return _floats(value)
+    if kind == TIMESTAMP:
+        value = math.floor(value) if math.isfinite(value) else 2**63 - 1
     if kind == "string":
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
     return tf.train.Feature(int64_list=tf.train.Int64List(value=[int(value)]))
@@ -317,5 +352,5 @@ class Reference(Protocol):
         ...
 
     def null_values(self, columns: Sequence[ConditionColumn]) -> Array:
-        """`[Kn]`, what stands in `conditional_input` for a null of each number among the raw columns."""
+        """`[Kn]`, what stands in `conditional_input` for a null of each number or trend among the raw columns."""
         ...

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from export.verification.replay import Replies
 
 Array = np.ndarray[Any, Any]
+TIME_TOLERANCE = 1e-6  # of sines and cosines, and of days relative to their number
 _OTHER_BATCH = " in another batch"
 _BROKEN = " that cannot be scored"
 _OTHER_ROWS = slice(None, None, -2)
@@ -31,7 +32,8 @@ _OTHER_ROWS = slice(None, None, -2)
 class RawVerification:
     """Requests to `encode_condition` and `log_prob_examples`, and what their replies have to be.
 
-    What rows are encoded to must be what NumPy makes of them, to the last bit, and their log-density that of the model.
+    What rows are encoded to must be what NumPy makes of them, to the last bit but for points in time, and their
+    log-density that of the model.
 
     Attributes:
       contract: of the version.
@@ -92,12 +94,19 @@ class RawVerification:
     def _check_encoding(self, replies: Replies, loader: str, expected: Array) -> None:
         for suffix, rows in (("", expected), (_OTHER_BATCH, expected[_OTHER_ROWS])):
             came = replies.output(loader, ENCODE_CONDITION + suffix, "conditional_input")
-            wrong = np.argwhere(~np.equal(came, rows)) if came.shape == rows.shape else [(0, 0)]
+            wrong = np.argwhere(~self._same(came, rows)) if came.shape == rows.shape else [(0, 0)]
             for row, column in wrong[:1]:
                 raise VerificationError(
                     f"signature {ENCODE_CONDITION!r} ({loader} loader): {self.contract.conditional_columns[column]} is "
                     f"{came[row, column]} in row {row} of shape {list(came.shape)}; expected {rows[row, column]}"
                 )
+
+    def _same(self, came: Array, expected: Array) -> Array:
+        """Where entries `[N, C]` are as they must be."""
+        is_time = np.array([column.is_time for column in self.raw.columns for _ in column.encoded_names])
+        near = np.isclose(came, expected, rtol=TIME_TOLERANCE, atol=TIME_TOLERANCE)
+        same: Array = np.equal(came, expected) | (is_time & near)
+        return same
 
     def _check_broken(self, replies: Replies, loader: str) -> None:
         for name, output in ((ENCODE_CONDITION, "conditional_input"), (LOG_PROB_EXAMPLES, "log_prob")):

@@ -67,7 +67,8 @@ def _columns(event: tuple[str, ...], condition: tuple[ConditionColumn, ...]) -> 
 
 def _column(column: ConditionColumn) -> str:
     more = ", ..." if len(column.vocabulary) > _SHOWN else ""
-    kind = f"{column.kind}s {', '.join(map(str, column.vocabulary[:_SHOWN]))}{more}" if column.is_category else ""
+    kind = f"timestamp: {', '.join(column.parts)}" if column.is_time else ""
+    kind = f"{column.kind}s {', '.join(map(str, column.vocabulary[:_SHOWN]))}{more}" if column.is_category else kind
     described = [each for each in (kind, "nullable" if column.nullable else "") if each]
     return f"{column.name} ({', '.join(described)})" if described else column.name
 

@@ -35,7 +35,7 @@ class ReportModel:
         self._condition = RowEncoder.of(columns, encoders[0].loc.numpy()) if encoders else None
         self.event_size = int(distribution.event_shape[0])
         self._distribution = distribution
-        self._dtype = distribution.dtype.as_numpy_dtype
+        self._dtype = distribution.dtype
         self._log_prob = tf.function(self._density, autograph=False)
         self._sample = tf.function(self._draw, autograph=False)
 
@@ -58,11 +58,13 @@ class ReportModel:
         return np.concatenate(parts).astype(np.float64)
 
     def _batch(self, array: Array, start: int) -> tf.Tensor:
-        batch = np.asarray(array[start : start + BATCH_ROWS], self._dtype)
+        has_times = self._condition is not None and self._condition.has_times
+        dtype = np.float64 if has_times else self._dtype.as_numpy_dtype
+        batch = np.asarray(array[start : start + BATCH_ROWS], dtype)
         return tf.constant(np.pad(batch, ((0, BATCH_ROWS - len(batch)), (0, 0)), mode="edge"))
 
     def _density(self, x: tf.Tensor, c: tf.Tensor) -> tf.Tensor:
-        return log_prob(self._distribution, x, self._encoded(c) if c.shape[1] else None)
+        return log_prob(self._distribution, tf.cast(x, self._dtype), self._encoded(c) if c.shape[1] else None)
 
     def _draw(self, c: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         condition = {"conditional_input": self._encoded(c)} if c.shape[1] else {}
@@ -70,4 +72,4 @@ class ReportModel:
         return self._distribution.sample(tf.shape(c)[0], seed=seed, bijector_kwargs=kwargs)
 
     def _encoded(self, c: tf.Tensor) -> tf.Tensor:
-        return c if self._condition is None else self._condition.encode(c)
+        return c if self._condition is None else tf.cast(self._condition.encode(c), self._dtype)

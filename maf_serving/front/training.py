@@ -48,6 +48,7 @@ class TrainingOptions(TypedDict, total=False):
     lower_bound: Mapping[str, float] | Sequence[str]
     upper_bound: Mapping[str, float] | Sequence[str]
     categorical: Sequence[str]
+    date: Mapping[str, Sequence[str]] | Sequence[str]
     max_categories: int
     min_category_rows: int
     nulls: Literal["auto", "state", "drop"]
@@ -312,10 +313,13 @@ def _make_config(own: Mapping[str, Any], options: Mapping[str, Any]) -> RunConfi
 
 
 def _listed(name: str, value: Any) -> Any:
-    """The value as the configuration writes it: one name is a list of it, a number of a column is COLUMN=NUMBER."""
+    """The value as the configuration writes it: one name is a list, a number or a part of a column is COLUMN=VALUE."""
     if name == "dequantize" and isinstance(value, Mapping):
         return tuple(f"{column}={width:g}" for column, width in value.items())
     if name in {"lower_bound", "upper_bound"} and isinstance(value, Mapping):
         return tuple(f"{column}={float(bound)!r}" for column, bound in value.items())
-    lists = {"categorical", "nullable", "dequantize", "lower_bound", "upper_bound"}
+    if name == "date" and isinstance(value, Mapping):
+        parts = {column: (part,) if isinstance(part, str) else tuple(part) for column, part in value.items()}
+        return tuple(item for column, each in parts.items() for item in (f"{column}={''.join(each[:1])}", *each[1:]))
+    lists = {"categorical", "date", "nullable", "dequantize", "lower_bound", "upper_bound"}
     return (value,) if isinstance(value, str) and name in lists else value

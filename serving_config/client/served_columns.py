@@ -10,14 +10,15 @@ they say which quantiles a summary has.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from export.contract import BY_COLUMN
 from maf_serving.answers import RowQuestion, level_name
-from maf_serving.columns import NULL_INTEGER, NULL_TEXT, TAKEN_NAMES, ConditionColumn, tensor_names
+from maf_serving.columns import NULL_INTEGER, NULL_TEXT, TAKEN_NAMES, TIMESTAMP, ConditionColumn, tensor_names
+from maf_serving.time_parts import TREND
 from serving_config.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +50,11 @@ class ServedColumns:
 
     @classmethod
     def of(
-        cls, served: ModelMetadata, in_table: Sequence[str], rename: Sequence[tuple[str, str]]
+        cls,
+        served: ModelMetadata,
+        in_table: Sequence[str],
+        rename: Sequence[tuple[str, str]],
+        times: Collection[str] = (),
     ) -> ServedColumns | None:
         """The columns of a served model; `None` if it has no signatures by column.
 
@@ -57,6 +62,7 @@ class ServedColumns:
           served: what the server says of the model.
           in_table: names of the columns of the table.
           rename: pairs of the model's name of a column and the table's.
+          times: names of the columns of the table that hold points in time.
 
         Raises:
           UsageError: the model has no column of a name that `rename` has.
@@ -77,7 +83,7 @@ class ServedColumns:
             served,
             {columns[tensor]: tensor for tensor in ordered},
             tuple(columns[tensor] for tensor in ordered if tensor in drawn),
-            tuple(_column(columns[tensor], taken[tensor]) for tensor in ordered if tensor not in drawn),
+            tuple(_column(columns[tensor], taken[tensor], times) for tensor in ordered if tensor not in drawn),
         )
 
     def questions(self, vector_name: str, inputs: ModelInputs, levels: Sequence[float]) -> list[RowQuestion]:
@@ -130,8 +136,11 @@ def _tensor(column: str) -> str:
     return tensor_names([column], TAKEN_NAMES)[column]
 
 
-def _column(name: str, info: TensorInfo) -> ConditionColumn:
+def _column(name: str, info: TensorInfo, times: Collection[str]) -> ConditionColumn:
+    """As far as a tensor tells; whether a number is seconds since 1970 the table does."""
     kind, vocabulary = _KINDS.get(info.dtype, ("number", ()))
+    if kind == "number" and name in times:
+        return ConditionColumn(name=name, kind=TIMESTAMP, parts=(TREND,), nullable=True)
     return ConditionColumn(name=name, kind=kind, vocabulary=vocabulary, nullable=True)
 
 

@@ -109,7 +109,8 @@ def open_client(options: CallOptions) -> Client:
 
 def _plan(options: CallOptions, table: TableFile, client: Client, batch_rows: int) -> _Call:
     """Which columns are read, and how, so many rows at a time. Raises `UsageError` if they do not fit."""
-    columns = resolve_columns(options, table.schema.names, note=say, client=client)
+    times = {each.name for each in table.schema if pa.types.is_timestamp(each.type) or pa.types.is_date(each.type)}
+    columns = resolve_columns(options, table.schema.names, note=say, client=client, times=times)
     inputs = find_inputs(options, columns, lambda *names: _dtype(client, *names))
     untyped = () if table.is_typed else table.schema.names
     check_columns(table.schema, inputs, where=str(table.path), untyped=untyped, lookalikes=table.lookalikes)
@@ -163,9 +164,9 @@ def _dtype(client: Client, signature_name: str, input_name: str) -> str:
 def _kept_type(table: TableFile, name: str, inputs: ModelInputs, *, as_text: bool) -> pa.DataType:
     if table.is_typed:
         return table.exact.field(name).type
-    kind = inputs.categories.get(name, "number") if name in inputs.names else None
+    kind = inputs.kinds.get(name)
     if kind is not None:
-        return {"number": pa.float64(), "integer": pa.int64(), "string": pa.string()}[kind]
+        return {"number": pa.float64(), "integer": pa.int64()}.get(kind, pa.string())
     return pa.string() if as_text else table.exact.field(name).type
 
 
@@ -188,7 +189,7 @@ class _Call:
         key = self.options.key_column
         columns: dict[str, str | pa.DataType] = {field.name: field.type for field in self.kept}
         columns |= {} if key is None or key in columns else {key: pa.string()}
-        columns |= {name: self.inputs.categories.get(name, "number") for name in self.inputs.names}
+        columns |= self.inputs.kinds
         for part in self.table.rows(columns, batch_rows=batch_rows):
             if isinstance(part, Damage):
                 raise JobError(f"{part.file} cannot be read from row {part.first_row} (from 0): {part.reason}")

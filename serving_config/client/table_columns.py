@@ -25,7 +25,7 @@ from serving_config.client.served_columns import ServedColumns
 from serving_config.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from maf_serving.model_inputs import ModelInputs
     from maf_serving.row_seeds import Identity
@@ -74,10 +74,12 @@ def resolve_columns(
     *,
     note: Callable[[str], None],
     client: Client,
+    times: Collection[str] = (),
 ) -> Columns:
     """The columns that the contract or the flags name.
 
-    Without either, `models/<model_name>` is the model if it is there, else the server is asked; `note` is told so.
+    Without either, `models/<model_name>` is the model if it is there, else the server is asked; `note` is told so,
+    and `times`, the columns that hold points in time, are sent as these.
 
     Raises:
       UsageError: nothing names them, or too much does, or the contract cannot be read.
@@ -88,7 +90,7 @@ def resolve_columns(
     if given > 1:
         raise _which(options, in_file, "They were named more than once", "more than one")
     if not given and not usual.is_dir():
-        return _ask_server(options, in_file, client.metadata(), note)
+        return _ask_server(options, in_file, times, client.metadata(), note)
     try:
         if named:
             check_column_names(options.event_columns, options.conditional_columns)
@@ -111,9 +113,13 @@ def resolve_columns(
 
 
 def _ask_server(
-    options: CallOptions, in_file: Sequence[str], metadata: ModelMetadata, note: Callable[[str], None]
+    options: CallOptions,
+    in_file: Sequence[str],
+    times: Collection[str],
+    metadata: ModelMetadata,
+    note: Callable[[str], None],
 ) -> Columns:
-    served = ServedColumns.of(metadata, in_file, options.rename)
+    served = ServedColumns.of(metadata, in_file, options.rename, times)
     model = f"version {metadata.version} of model {metadata.name}"
     if served is None:
         raise _which(options, in_file, f"The server knows no names: {model} has no log_prob_columns", "none")

@@ -1,6 +1,7 @@
 """One question, one answer, at every door: the 0.9 quantile of y = c + N(0, 0.3), summaries and probabilities.
 
-line    one event column y; c is a number, region a text that may be null and has no say
+line    one event column y; c is a number, to which the sine of the hour of a timestamp is added; region a text that
+        may be null and has no say
 plane   two event columns, summarized by draws, whose seeds are the rows'
 """
 
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 import tensorflow_probability as tfp
 
 import maf_serving as ms
@@ -29,21 +31,38 @@ from serving_config import Client, UsageError
 from serving_config.client.options import parse_call
 from serving_config.client.table_call import call_table
 from serving_config.local_server.model_config import ModelConfig
-from tests.export.test_answers import normal, shift
+from tests.export.test_answers import normal
 from tests.serving_config.local_server.support import running
 from tests.serving_config.test_guide import commands
 
 COLUMNS = (
     ConditionColumn(name="c"),
     ConditionColumn(name="region", kind="string", vocabulary=("north",), nullable=True),
+    ConditionColumn(name="when", kind="timestamp", parts=("hour", "trend"), offset=1_709_164_800.0, nullable=True),
 )
-C = np.array([-1.0, 0.0, 0.5, 2.0])
+C = np.array([-2.0, 0.0, 0.5, 3.0])
 REGION = ["north", None, "elsewhere", "north"]
-ENCODED = np.float32([[-1, 1, 0, 0], [0, 0, 0, 1], [0.5, 0, 1, 0], [2, 1, 0, 0]])
-TABLE = pa.table({"c": C, "region": REGION, "y": C + 0.3, "y2": C - 0.3})
+WHEN = np.array(["2024-02-29T06", "1969-12-31T12", "NaT", "2024-03-01T18"], "datetime64[us]")
+SECONDS = [1_709_186_400.0, -43_200.0, math.nan, 1_709_316_000.0]
+ENCODED = np.float32(
+    [
+        [-2, 1, 0, 0, 1, 0, 0.25, 0],
+        [0, 0, 0, 1, 0, -1, -19_782.5, 0],
+        [0.5, 0, 1, 0, 0, 0, 0, 1],
+        [3, 1, 0, 0, -1, 0, 1.75, 0],
+    ]
+)
+MEAN = C + ENCODED[:, 4]
+TABLE = pa.table({"c": C, "region": REGION, "when": WHEN, "y": MEAN + 0.3, "y2": MEAN - 0.3})
 LEVELS = [0.05, 0.9]
 OFFSETS = 0.3 * np.array([-1.644854, 1.281552])
 SEED = 7
+
+
+def shift(x, conditional_input):
+    """x = c + sin(hour) + 0.3 z."""
+    mean = conditional_input[:, :1] + conditional_input[:, 4:5]
+    return mean + tf.zeros_like(x), tf.fill(tf.shape(x), np.float32(math.log(0.3)))
 
 
 def save(base, size):
@@ -107,7 +126,7 @@ def as_matrix(table, names):
 def test_a_quantile_is_the_same_at_every_door(models, server, path):
     line = models["line"]
     in_python = as_matrix(ms.load(line).quantile(TABLE, LEVELS), ["y_q05", "y_q90"])
-    np.testing.assert_allclose(in_python, C[:, None] + OFFSETS, atol=1e-4)
+    np.testing.assert_allclose(in_python, MEAN[:, None] + OFFSETS, atol=1e-4)
     probability = np.full(4, 0.9, np.float32)
     request = Request("q", "quantile", {"probability": probability, "conditional_input": ENCODED})
     answers = {
@@ -117,14 +136,16 @@ def test_a_quantile_is_the_same_at_every_door(models, server, path):
     instances = [{"probability": 0.9, "conditional_input": row} for row in ENCODED.tolist()]
     told = post(server, "line", {"signature_name": "quantile", "instances": instances})
     answers["REST"] = np.array(told["predictions"])[:, 0]
-    named = [{"c": c, "region": region or "<null>", "probability": 0.9} for c, region in zip(C, REGION, strict=True)]
+    rows = zip(C, REGION, SECONDS, strict=True)
+    named = [{"c": c, "region": region or "<null>", "when": t, "probability": 0.9} for c, region, t in rows]
     told = post(server, "line", {"signature_name": "quantile_columns", "instances": named})
     answers["REST by names"] = np.array(told["predictions"])
     for address in addresses(server):
         with Client("line", **address, rows_per_request=3) as client:
-            raw = {"c": C, "region": REGION}
-            encoded = client.encode_condition(raw, condition_columns=COLUMNS)
-            np.testing.assert_array_equal(encoded, ENCODED)
+            for when in (WHEN, SECONDS, ["2024-02-29T07:00+01:00", "1969-12-31 12:00", None, "2024-03-01T18:00Z"]):
+                raw = {"c": C, "region": REGION, "when": when}
+                encoded = client.encode_condition(raw, condition_columns=COLUMNS)
+                np.testing.assert_allclose(encoded, ENCODED, atol=1e-6)
             answers[f"client {address}"] = client.quantile(0.9, encoded)
             np.testing.assert_allclose(client.quantile(LEVELS, encoded), in_python, atol=1e-5)
         table = by_command("quantile", line, address, path, "--levels", "0.05,0.9")
@@ -132,7 +153,7 @@ def test_a_quantile_is_the_same_at_every_door(models, server, path):
         answers[f"command {address}"] = as_matrix(table, ["y_q90"])[:, 0]
     for door, quantiles in answers.items():
         np.testing.assert_allclose(quantiles, in_python[:, 1], atol=1e-5, err_msg=door)
-        np.testing.assert_allclose(quantiles, C + 0.3845, atol=0.02, err_msg=door)
+        np.testing.assert_allclose(quantiles, MEAN + 0.3845, atol=0.02, err_msg=door)
 
 
 @pytest.mark.parametrize("name", ["line", "plane"])
@@ -143,7 +164,7 @@ def test_a_summary_is_the_same_at_every_door(models, server, path, name):
     size = len(model.event_columns)
     for column, place in (("y_mean", 0.0), ("y_stddev", None), ("y_q95", 0.3 * 1.644854)):
         values = np.asarray(in_python.column(column))
-        np.testing.assert_allclose(values, 0.3 if place is None else C + place, atol=0.03)
+        np.testing.assert_allclose(values, 0.3 if place is None else MEAN + place, atol=0.03)
     inputs = {"seed": draw_seeds(row_keys(SEED, np.arange(4)), np.zeros(4, np.int64)), "conditional_input": ENCODED}
     for loader, answer in (("object", answer_object), ("session", answer_session)):
         found = answer(str(models[name] / "1"), [Request("s", "summarize", inputs)])
@@ -152,7 +173,8 @@ def test_a_summary_is_the_same_at_every_door(models, server, path, name):
     body = {key: value.tolist() for key, value in inputs.items()}
     told = post(server, name, {"signature_name": "summarize", "inputs": body})["outputs"]
     np.testing.assert_allclose(flat(told, size), expected, atol=1e-5)
-    by_name = {"c": C.tolist(), "region": [region or "<null>" for region in REGION], "seed": body["seed"]}
+    regions = [region or "<null>" for region in REGION]
+    by_name = {"c": C.tolist(), "region": regions, "when": SECONDS, "seed": body["seed"]}
     told = post(server, name, {"signature_name": "summarize_columns", "inputs": by_name})["outputs"]
     np.testing.assert_allclose(flat(told, size), expected, atol=1e-5)
     for address in addresses(server):
@@ -181,7 +203,7 @@ def test_probabilities_are_the_same_at_every_door(models, server, path, name):
     size = len(model.event_columns)
     names = ["cdf"] if size == 1 else ["cdf_y", "cdf_y2"]
     share = 0.5 * math.erfc(-1 / math.sqrt(2))
-    x = np.stack([C + 0.3, C - 0.3], axis=1)[:, :size]
+    x = np.stack([MEAN + 0.3, MEAN - 0.3], axis=1)[:, :size]
     found = model.cdf(TABLE)
     in_python = np.asarray(found)[:, None] if size == 1 else as_matrix(found, names)
     np.testing.assert_allclose(in_python, np.tile([share, 1 - share][:size], (4, 1)), atol=1e-5)
@@ -220,7 +242,7 @@ def test_a_server_tells_the_columns_of_its_model(models, server, path, name, mor
             continue
         call_table(parse_call(asked))
         event = {"line": "y", "plane": "y, y2"}[name]
-        said = f"columns {event} | c, region: as the server has them, of version 1 of model {name}\n"
+        said = f"columns {event} | c, region, when: as the server has them, of version 1 of model {name}\n"
         assert capsys.readouterr().err == said
         expected = by_command(more[0], models[name], address, path, *more[1:])
         answers = pq.read_table("told.parquet")
@@ -230,7 +252,12 @@ def test_a_server_tells_the_columns_of_its_model(models, server, path, name, mor
 
 
 def test_a_server_tells_columns_of_other_names_and_rejects_what_the_model_cannot_take(models, server, tmp_path):
-    names = {"c": [0.0, None, 1.0, np.inf], "where": ["north", None, None, None], "Y": ["0.3", "1", "cheap", "1"]}
+    names = {
+        "when": WHEN,
+        "c": [-1.0, None, 1.0, np.inf],
+        "where": ["north", None, None, None],
+        "Y": ["0.3", "1", "cheap", "1"],
+    }
     pq.write_table(pa.table(names), tmp_path / "rows.parquet")
     output = tmp_path / "out.parquet"
     flags = ["--rest_url", server.rest, "--model_name", "line", "--input", str(tmp_path / "rows.parquet")]
@@ -257,7 +284,7 @@ def test_the_commands_of_the_guide_answer(models, server, path, monkeypatch):
 
 def test_rows_that_cannot_be_answered_are_rejected_and_move_no_seed(models, server, tmp_path):
     """Row 1 has no c: what is left has the answers of its own row numbers, as in Python."""
-    table = TABLE.set_column(0, "c", pa.array([-1.0, None, 0.5, 2.0]))
+    table = TABLE.set_column(0, "c", pa.array([-2.0, None, 0.5, 3.0]))
     pq.write_table(table, tmp_path / "rows.parquet")
     model = ms.load(models["plane"])
     in_python = model.summarize(table, seed=SEED)

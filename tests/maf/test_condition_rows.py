@@ -158,7 +158,7 @@ REFUSED = {
     ),
     "dates": (
         {"region": pa.array([0] * 100, pa.date32())},
-        "'region' of .* holds dates; expected numbers or text: make columns of numbers of it first",
+        "'region' of .* holds dates; say --date region=hour,weekday,month,trend, or those of",
     ),
 }
 

@@ -52,7 +52,7 @@ def _columns(report: Report) -> Element:
         size, first = len(column.encoded_names), len(event) + place
         where = f"conditional_input[{place}]" if size == 1 else f"conditional_input[{place}:{place + size}]"
         null_share = float(moments.mean[first + size - 1]) if column.nullable else 0.0
-        if not column.is_category:
+        if column.kind == "number":
             rows.append(_number(report, _name(column, null_share), where, first, null_share))
         else:
             rows.append((_name(column, null_share), where, "", "", "", ""))
@@ -165,7 +165,7 @@ def _encoding_command(report: Report, name: str) -> dict[str, str]:
     if report.rows.condition is None:
         return {}
     columns, values = report.rows.condition.columns, report.rows.c[0].tolist()
-    raw = _rounded(values)
+    raw = [value if each.is_time else _rounded([value])[0] for each, value in zip(columns, values, strict=True)]
     numbers = [value + each.offset for each, value in zip(columns, raw, strict=True) if not each.is_category]
     categories = [(column, int(value)) for column, value in zip(columns, values, strict=True) if column.is_category]
     instance: dict[str, list[Any]] = {"numbers": numbers} if numbers else {}

@@ -11,6 +11,7 @@ from maf_serving.columns import OTHER, ConditionColumn
 from maf_serving.page import Element, density_of, header, listed, short, tile
 from maf_serving.page_numbers import SPACE, difference, fixed, nats, number, percent, plural, with_error
 from maf_serving.page_plots import calibration_tiles, nll_tile
+from maf_serving.time_parts import in_words
 
 if TYPE_CHECKING:
     from maf.report.likelihoods import Likelihood
@@ -28,6 +29,8 @@ def value_of(column: ConditionColumn, value: float) -> str:
     """A number, or the category whose place in the vocabulary it is."""
     if np.isnan(value) or (column.is_category and value < 0):
         return NULL
+    if column.is_time:
+        return in_words(value + column.offset)
     if not column.is_category:
         return number(value, 3)
     return short(str((*column.vocabulary, OTHER)[int(value)]), MAX_LETTERS)
@@ -38,7 +41,8 @@ def values_of(column: ConditionColumn, values: Array, middle: float) -> str:
     if column.is_category or np.isnan(middle):
         alike = np.isnan(values) if np.isnan(middle) else values == middle
         return f"{column.measured_name} {value_of(column, middle)} in {percent(float(alike.mean()))}"
-    return f"{column.measured_name} from {number(float(np.nanmin(values)), 3)} to {number(float(np.nanmax(values)), 3)}"
+    least, most = (value_of(column, float(each)) for each in (np.nanmin(values), np.nanmax(values)))
+    return f"{column.measured_name} from {least} to {most}"
 
 
 def categories_of(column: ConditionColumn, shares: Array) -> str:
