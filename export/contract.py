@@ -229,9 +229,8 @@ class Contract:
             if self.training is not None and not data["training"][bounds]:
                 del data["training"][bounds]
         for column in data.get("condition_columns", ()):
-            for name in ("offset", "parts"):
-                if not column[name]:
-                    del column[name]
+            for name in [name for name in ("offset", "parts") if not column[name]]:
+                del column[name]
         if self.answers is None:
             del data["answers"]
         if not self.tensor_names:

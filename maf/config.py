@@ -30,7 +30,6 @@ SWITCH = ("on", "off")
 SCHEDULES = ("plateau", "cosine", "constant")
 FAR_SIDES = ("straight", "odds")
 BEFORE_THERE_WERE: dict[str, dict[str, Any]] = {
-    "data": {"split_by": None, "date": []},
     "flow": {"bounded": [], "condition_bins": 0, "heavy_tailed": [], "logarithmic": [], "regression": "off"},
 }  # what a stored config without the keys means
 
