@@ -17,7 +17,7 @@ from maf.errors import ConfigError
 from maf_serving.columns import ConditionColumn
 from maf_serving.strict_json import parse_json, read_value
 from maf_serving.table_formats import USUAL_CSV, CsvDialect
-from maf_serving.time_parts import PARTS
+from maf_serving.time_parts import read_parts
 
 ACTIVATIONS = ("relu", "elu", "gelu", "sigmoid", "silu", "softplus", "tanh")
 TRANSFORMS = ("affine", "spline")
@@ -270,24 +270,13 @@ class DataConfig:
                         f"{field} has {name!r}; expected one of the conditional columns {', '.join(self.condition)}"
                     )
 
-        for name, parts in self.date_parts.items():
-            if set(parts) - set(PARTS) or len(set(parts)) < len(parts) or name in self.categorical:
-                raise ConfigError(
-                    f"date has {name}={','.join(parts)}; expected some of {', '.join(PARTS)}, each once, of a column "
-                    "that is not categorical"
-                )
-
     @property
     def date_parts(self) -> dict[str, tuple[str, ...]]:
         """What the model sees of each conditional column that is a point in time, by name."""
-        parts: dict[str, tuple[str, ...]] = {}
-        for item in self.date:
-            name, equals, part = item.rpartition("=")
-            if (equals and (not name or name in parts)) or not (equals or parts):
-                raise ConfigError(f"date has {item!r}; expected COLUMN=PART,... once a column, as in when=hour,trend")
-            name = name if equals else next(reversed(parts))
-            parts[name] = (*parts.get(name, ()), part)
-        return parts
+        try:
+            return read_parts(self.date)
+        except ValueError as error:
+            raise ConfigError(f"date {error}") from None
 
     @property
     def columns(self) -> tuple[ConditionColumn, ...]:

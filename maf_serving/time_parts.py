@@ -18,6 +18,31 @@ TREND = "trend"
 PARTS = (*CYCLES, TREND)
 
 
+def read_parts(items: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Parts by column, as a list says them.
+
+        >>> read_parts(["sold=hour", "trend", "due=month"])
+        {'sold': ('hour', 'trend'), 'due': ('month',)}
+
+    Args:
+      items: of which those after COLUMN=PART are more parts of the same column.
+
+    Raises:
+      ValueError: they are none; the message says so of what has them.
+    """
+    parts: dict[str, tuple[str, ...]] = {}
+    for item in items:
+        name, equals, part = item.rpartition("=")
+        if (equals and (not name or name in parts)) or not (equals or parts):
+            raise ValueError(f"has {item!r}; expected COLUMN=PART,... once a column, as in when=hour,trend")
+        name = name if equals else next(reversed(parts))
+        parts[name] = (*parts.get(name, ()), part)
+    for name, each in parts.items():
+        if set(each) - set(PARTS) or len(set(each)) < len(each):
+            raise ValueError(f"has {name}={','.join(each)}; expected some of {', '.join(PARTS)}, each once")
+    return parts
+
+
 def in_words(seconds: float) -> str:
     """The point in time, for people: a date at midnight, else with the time of day, UTC.
 
