@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 from tensorflow_probability import bijectors as tfb
@@ -235,6 +236,55 @@ class SplineConditioner(Conditioner):
         )
         scale = tfb.Scale(log_scale=self.bounded(log_scale[..., 0]))
         return tfb.Chain([tfb.Shift(shift[..., 0]), scale, spline])
+
+    def inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """The bijector's `inverse` of `x`, `[B, D]`, and its log-derivative of each column, `[B, D]`.
+
+        The same numbers in a sixth of the operations, and with no gather, whose gradient is a scatter: training takes
+        this way. With `t` and `share` the parts of a bin's height and width below the value, slopes in units of the
+        bin's own, `low` and `high`, and `m = low + high - 2`:
+
+            t = (share^2 + low share (1 - share)) / (1 + m share (1 - share))
+            share = 2 t / (b + root),  b = low - m t,  root = sqrt((b - 2 t)^2 + 4 t (1 - t))
+
+        Beyond the range the spline is the identity: the value at its end, and what is beyond.
+        """
+        bins = self.num_bins
+        sizes, slopes, shift, log_scale = tf.split(
+            self.parameters(x, conditional_input), [2 * bins, bins - 1, 1, 1], axis=-1
+        )
+        log_scale = self.bounded(log_scale[..., 0])
+        y = (x - shift[..., 0]) * tf.exp(-log_scale)
+        inside = tf.clip_by_value(y, -self.spline_range, self.spline_range)
+        shares = tf.nn.softmax(tf.reshape(sizes, tf.concat([tf.shape(x), [2, bins]], axis=0)))
+        lows, spans = tf.split(tf.tensordot(shares, self._sums(x.dtype), 1) + self._least(x.dtype), 2, axis=-1)
+        above = tf.cast(inside[..., tf.newaxis] >= lows[..., 1, 1:], x.dtype)  # which inner knots are reached
+        reached = tf.pad(above, [[0, 0], [0, 0], [1, 0]], constant_values=1)
+        here = reached - tf.pad(above, [[0, 0], [0, 0], [0, 1]])  # 1 in the value's bin, else 0
+        x_low, y_low = tf.unstack(tf.reduce_sum(lows * here[..., tf.newaxis, :], axis=-1), num=2, axis=-1)
+        width, height = tf.unstack(tf.reduce_sum(spans * here[..., tf.newaxis, :], axis=-1), num=2, axis=-1)
+        slopes = tf.pad(self._slopes(slopes), [[0, 0], [0, 0], [1, 1]], constant_values=1)
+        steepness = width / height
+        low = tf.reduce_sum(slopes[..., :-1] * here, axis=-1) * steepness
+        high = tf.reduce_sum(slopes[..., 1:] * here, axis=-1) * steepness
+        t = (inside - y_low) / height
+        m = low + high - 2
+        b = low - m * t
+        root = tf.sqrt(tf.square(b - 2 * t) + 4 * t * (1 - t))
+        share = 2 * t / (b + root)
+        log_derivative = tf.math.log(steepness * (1 + m * share * (1 - share)) / root)
+        return x_low + share * width + (y - inside), log_derivative - log_scale
+
+    def _sums(self, dtype: tf.DType) -> tf.Tensor:
+        """`[K, 2 K]`: makes of shares where bins begin, and their sizes."""
+        both = np.concatenate([np.triu(np.ones((self.num_bins, self.num_bins)), 1), np.eye(self.num_bins)], axis=1)
+        return tf.constant(2 * self.spline_range * (1 - self.num_bins * self.min_bin_share) * both, dtype)
+
+    def _least(self, dtype: tf.DType) -> tf.Tensor:
+        """`[2 K]`: what every share adds to these, and where the range begins."""
+        least = 2 * self.spline_range * self.min_bin_share
+        starts = least * np.arange(self.num_bins) - self.spline_range
+        return tf.constant(np.concatenate([starts, np.full(self.num_bins, least)]), dtype)
 
     def _bins(self, logits: tf.Tensor) -> tf.Tensor:
         """Bin sizes that sum to `2 r`, none below its share."""

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
 from maf.condition_encoder import condition_encoders
+from maf.layers import SplineConditioner
 from maf.routing import make_bijector_kwargs
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def log_prob(distribution: Any, x: tf.Tensor, conditional_input: tf.Tensor | Non
         True
 
     TFP asks an autoregressive layer for its inverse and then for its log-determinant, and each evaluates the layer's
-    network. Here a layer's inner bijector is made once and asked for both; every other bijector is asked as TFP does.
-    An encoder that layers share encodes once.
+    network. Here a layer's inner bijector is made once and asked for both, and a spline of ours answers both at once;
+    every other bijector is asked as TFP does. An encoder that layers share encodes once.
 
     Args:
       distribution: a `tfd.TransformedDistribution`.
@@ -56,6 +57,9 @@ def _inverse(bijector: Any, x: tf.Tensor, kwargs: dict[str, Any]) -> tuple[tf.Te
             x, log_det = _inverse(part, x, kwargs.get(part.name, {}))
             total += log_det
         return x, total
+    if isinstance(bijector, tfb.MaskedAutoregressiveFlow) and isinstance(bijector._bijector_fn, SplineConditioner):
+        z, log_derivative = bijector._bijector_fn.inverse(x, **kwargs)
+        return z, tf.reduce_sum(log_derivative, axis=-1)
     if isinstance(bijector, tfb.MaskedAutoregressiveFlow):
         bijector, kwargs = bijector._bijector_fn(x, **kwargs), {}
     return bijector.inverse(x, **kwargs), bijector.inverse_log_det_jacobian(x, event_ndims=1, **kwargs)

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
 
 from maf import FlowConfig, build_flow, log_prob, make_bijector_kwargs
 from maf.flow import resolve
@@ -75,6 +76,32 @@ def test_log_prob_with_each_network_once_equals_tfp(kind):
     x = STANDARDIZATION.event_loc + STANDARDIZATION.event_scale * np.random.default_rng(1).normal(size=(5, 3)) * 3
     expected = flow.log_prob(tf.constant(x), bijector_kwargs=routed(flow, c))
     np.testing.assert_allclose(log_prob(flow, tf.constant(x), c), expected, rtol=1e-12)
+
+
+def test_gradients_of_splines_equal_those_of_tfp_within_their_range_and_beyond():
+    flow, c = make({"transform": "spline", "condition_size": 2})
+    layer = next(part for part in flow.bijector.bijectors if isinstance(part, tfb.MaskedAutoregressiveFlow))
+    spline = layer._bijector_fn
+    z = np.linspace(-1.63, 1.57, 33)[:, np.newaxis] * np.full(3, spline.spline_range)
+    given = tf.repeat(c[:1], 33, axis=0)
+    x = layer.forward(tf.constant(z), conditional_input=given)
+    gradients, values = [], []
+    for asked in (
+        lambda x: spline.inverse(x, given),
+        lambda x: (
+            spline(x, given).inverse(x),
+            spline(x, given).inverse_log_det_jacobian(x, event_ndims=0),
+        ),
+    ):
+        with tf.GradientTape() as tape:
+            came = asked(tf.identity(x))
+            both = tf.reduce_sum(came[0] * tf.cos(came[0])) + tf.reduce_sum(came[1])
+        values.append(came)
+        gradients.append(tape.gradient(both, layer.trainable_variables))
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-9, atol=1e-9)
+    for ours, of_tfp in zip(*gradients, strict=True):
+        assert np.isfinite(ours).all()
+        np.testing.assert_allclose(ours, of_tfp, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("transform", ["affine", "spline"])
