@@ -31,6 +31,7 @@ SCHEDULES = ("plateau", "cosine", "constant")
 FAR_SIDES = ("straight", "odds")
 BEFORE_THERE_WERE: dict[str, dict[str, Any]] = {
     "flow": {"bounded": [], "condition_bins": 0, "heavy_tailed": [], "logarithmic": [], "regression": "off"},
+    "flow": {"bounded": [], "condition_bins": 0, "heavy_tailed": [], "logarithmic": [], "regression": "off"},
 }  # what a stored config without the keys means
 
 
@@ -184,6 +185,11 @@ class DataConfig:
         "splits; by chance without it",
         metavar="time:COLUMN|group:COLUMN",
     )
+    weight: str | None = option(
+        None,
+        "column of row weights, 0 or more, in the likelihood of every split; a row of weight 0 is left out",
+        metavar="COLUMN",
+    )
     max_dropped_share: float = option(0.05, "refuse the table if more than this share of rows has a missing value")
     dequantize: tuple[str, ...] = option(
         (), "uniform noise on event columns that repeat values", metavar="COLUMN=WIDTH,..."
@@ -263,6 +269,8 @@ class DataConfig:
         for name in columns:
             if columns.count(name) > 1:
                 raise ConfigError(f"column {name!r} is named {columns.count(name)} times; name every column once")
+        if self.weight is not None and (not self.weight or self.weight in columns):
+            raise ConfigError(f"weight is {self.weight!r}; expected the name of a column that the model does not have")
         for field, named in (("categorical", self.categorical), ("nullable", self.nullable), ("date", self.date_parts)):
             for name in named:
                 if name not in self.condition:

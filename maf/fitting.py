@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +34,7 @@ SMALLEST_IMPROVEMENT = 1e-4  # nats; less does not reset the patience
 DROPOUT_STREAM = 0xD209
 WINDOW_BYTES = 2**26
 BLOCK_ROWS = 8_192
+TINY = 1e-30
 
 
 class Observer(Protocol):
@@ -53,6 +56,8 @@ def fit(
     config: TrainingConfig,
     noise_widths: Array | None = None,
     condition: RowEncoder | None = None,
+    weights: Array | None = None,
+    validation_weights: Array | None = None,
     state_path: Path | None = None,
     observer: Observer | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -78,6 +83,9 @@ def fit(
       config: how to fit; what it leaves automatic depends on the number of rows.
       noise_widths: `[D]`, of uniform noise added to the event columns of the training rows; `None` for none.
       condition: encodes the K raw columns of the condition; `None` if they are `conditional_input` as they are.
+      weights: `[N]`, above 0, how much each training row counts in the loss; `None` for all alike. They are divided
+        by their mean.
+      validation_weights: `[M]`, the same in the validation NLL.
       state_path: where the state is kept while training goes on; if it is there, training continues from it.
       observer: is told of steps and epochs.
       clock: seconds, for checkpoints and speed.
@@ -108,9 +116,9 @@ def fit(
         return condition.with_hidden(rows, config.unknown_share, event_size=event_size, seed=seed)
 
     while state.epoch < chosen(config.max_epochs) and state.epochs_since_best < chosen(config.patience):
-        _run_epoch(state, training_rows, disturbed, train_step, config, state_path, observer, clock)
+        _run_epoch(state, (training_rows, weights), disturbed, train_step, config, state_path, observer, clock)
         with state.averaged():
-            _end_epoch(state, likelihood.nll(validation_rows), config)
+            _end_epoch(state, likelihood.nll(validation_rows, validation_weights), config)
         if state_path is not None:
             state.save(state_path)
         if observer is not None:
@@ -120,32 +128,50 @@ def fit(
 
 
 def mean_nll(
-    distribution: Any, rows: Array, *, event_size: int, condition: RowEncoder | None = None
+    distribution: Any,
+    rows: Array,
+    *,
+    event_size: int,
+    condition: RowEncoder | None = None,
+    weights: Array | None = None,
 ) -> tuple[float, float]:
-    """Mean NLL of `rows` `[N, D + K]` and its standard error, in nats; `condition` as in `fit`."""
+    """Mean NLL of `rows` `[N, D + K]` and its standard error, in nats; `condition` and `weights` as in `fit`.
+
+    A weight says how much a row counts, not that it was seen so often: few heavy rows make the mean uncertain.
+    """
     log_probs = RowsLikelihood(distribution, event_size, condition).evaluate(rows)
-    return float(-log_probs.mean()), float(log_probs.std() / math.sqrt(len(log_probs)))
+    shares = np.full(len(rows), 1 / len(rows)) if weights is None else np.asarray(weights, np.float64) / sum(weights)
+    mean = float(shares @ log_probs)
+    return -mean, float(np.sqrt(np.sum((shares * (log_probs - mean)) ** 2)))
 
 
 def _run_epoch(
     state: TrainingState,
-    rows: Array,
+    weighted_rows: tuple[Array, Array | None],
     disturbed: Callable[[Array], tuple[Array, Array | None]],
-    train_step: Callable[[Array, Array | None], float],
+    train_step: Callable[[Array, Array | None, Array | None], float],
     config: TrainingConfig,
     state_path: Path | None,
     observer: Observer | None,
     clock: Callable[[], float],
 ) -> None:
     """What is left of the current epoch, with a checkpoint whenever `checkpoint_seconds` have passed."""
+    rows, weights = weighted_rows
     epoch, steps = state.epoch, steps_per_epoch(len(rows), chosen(config.batch_size))
     started = saved = clock()
-    batches = minibatches(
-        rows, batch_size=chosen(config.batch_size), seed=config.seed, epoch=epoch, first_step=state.step
+    cut = functools.partial(
+        minibatches,
+        batch_size=chosen(config.batch_size),
+        seed=config.seed,
+        epoch=epoch,
+        first_step=state.step,
+        row_bytes=rows.itemsize * rows.shape[1],
     )
-    for batch in batches:
+    relative = None if weights is None else np.asarray(weights)[:, np.newaxis] / np.mean(weights, dtype=np.float64)
+    counting = itertools.repeat(None) if relative is None else cut(relative)
+    for batch, weight in zip(cut(rows), counting, strict=False):
         state.optimizer.learning_rate.assign(_learning_rate(state, steps, config))
-        nll = train_step(*disturbed(batch))
+        nll = train_step(*disturbed(batch), None if weight is None else weight[:, 0])
         state.count(nll)
         now = clock()
         if observer is not None:
@@ -179,17 +205,23 @@ def _learning_rate(state: TrainingState, steps: int, config: TrainingConfig) -> 
 
 def make_train_step(
     likelihood: RowsLikelihood, distribution: Any, state: TrainingState, config: TrainingConfig, total_steps: int
-) -> Callable[[Array, Array | None], float]:
-    """One step of the optimiser on a minibatch; returns its NLL before it, nats, of the rows that are as they were."""
+) -> Callable[[Array, Array | None, Array | None], float]:
+    """One step of the optimiser on a minibatch; returns its NLL before it, nats, of the rows that are as they were.
+
+    Weights of rows, the third argument, have a mean of 1 over all training rows.
+    """
     variables, optimizer = distribution.trainable_variables, state.optimizer
     decays = [chosen(config.weight_decay) if "kernel" in variable.name else 0.0 for variable in variables]
     most_kept = 1 - 1 / max(1.0, config.weight_average * total_steps)
 
     @tf.function(autograph=False, jit_compile=config.jit_compile == "on")  # type: ignore[untyped-decorator]
-    def step(rows: tf.Tensor, same: tf.Tensor | None, random_bytes: tf.Tensor | None) -> tf.Tensor:
+    def step(
+        rows: tf.Tensor, same: tf.Tensor | None, weights: tf.Tensor | None, random_bytes: tf.Tensor | None
+    ) -> tf.Tensor:
         with tf.GradientTape() as tape, _dropout(distribution, chosen(config.dropout), random_bytes):
             log_prob = likelihood.log_prob(rows)
-            nll = -tf.reduce_mean(log_prob)
+            counted = log_prob if weights is None else weights * log_prob
+            nll = -tf.reduce_mean(counted)
         gradients = tape.gradient(nll, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         gradients, norm = tf.clip_by_global_norm(gradients, config.gradient_clip_norm)
         usable = tf.math.is_finite(norm)
@@ -207,22 +239,24 @@ def make_train_step(
         kept = tf.minimum((done - 1) / (8 + done), most_kept)
         for variable, average in zip(variables, state.averages, strict=True):
             average.assign_add(tf.cast(1 - kept, variable.dtype) * (variable - average))
-        return nll if same is None else -tf.reduce_sum(tf.where(same, log_prob, 0)) / _count(same, log_prob.dtype)
+        if same is None and weights is None:
+            return nll
+        known = tf.ones_like(log_prob) if weights is None else weights
+        known = known if same is None else tf.where(same, known, 0)
+        return -tf.reduce_sum(tf.where(known > 0, counted, 0)) / tf.maximum(tf.reduce_sum(known), TINY)
 
     hidden = max((encoder.num_hidden for encoder in condition_encoders(distribution)), default=0)
 
-    def on_rows(rows: Array, same: Array | None) -> float:
+    def on_rows(rows: Array, same: Array | None, weights: Array | None) -> float:
         random_bytes = None
         if config.dropout and hidden:
             rng = np.random.default_rng([config.seed, state.epoch, state.step, DROPOUT_STREAM])
             random_bytes = tf.constant(rng.integers(0, 256, (len(rows), hidden), np.uint8))
-        return float(step(likelihood.tensor(rows), None if same is None else tf.constant(same), random_bytes))
+        known = None if same is None else tf.constant(same)
+        counting = None if weights is None else tf.constant(weights, distribution.dtype)
+        return float(step(likelihood.tensor(rows), known, counting, random_bytes))
 
     return on_rows
-
-
-def _count(which: tf.Tensor, dtype: Any) -> tf.Tensor:
-    return tf.maximum(tf.reduce_sum(tf.cast(which, dtype)), 1)
 
 
 @contextlib.contextmanager
@@ -240,7 +274,14 @@ def steps_per_epoch(num_rows: int, batch_size: int) -> int:
 
 
 def minibatches(
-    rows: Array, *, batch_size: int, seed: int, epoch: int, first_step: int = 0, window_bytes: int = WINDOW_BYTES
+    rows: Array,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    first_step: int = 0,
+    window_bytes: int = WINDOW_BYTES,
+    row_bytes: int | None = None,
 ) -> Iterator[Array]:
     """One epoch of minibatches `[batch_size, K]` of `rows` `[N, K]`, in an order that `seed` and `epoch` decide.
 
@@ -255,11 +296,12 @@ def minibatches(
       epoch: counts passes over the rows.
       first_step: minibatches to skip from the start, without reading more than one window of them.
       window_bytes: memory for one window.
+      row_bytes: of a row in it, if not that of `rows`: what belongs to other rows comes in their order then.
     """
     batch_size = min(batch_size, len(rows))
     block_rows = batch_size * max(1, BLOCK_ROWS // batch_size)
     starts = np.random.default_rng([seed, epoch]).permutation(np.arange(0, len(rows), block_rows))
-    blocks = max(1, window_bytes // (block_rows * rows.itemsize * rows.shape[1]))
+    blocks = max(1, window_bytes // (block_rows * (row_bytes or rows.itemsize * rows.shape[1])))
     for window in range(0, len(starts), blocks):
         chosen = starts[window : window + blocks]
         size = sum(min(block_rows, len(rows) - start) for start in chosen)

@@ -98,6 +98,6 @@ class RowsLikelihood:
         ]
         return np.concatenate(parts).astype(np.float64)
 
-    def nll(self, rows: Array) -> float:
-        """Mean over `rows`, nats."""
-        return float(-self.evaluate(rows).mean())
+    def nll(self, rows: Array, weights: Array | None = None) -> float:
+        """Mean over `rows`, by `weights` `[N]` if they have some, nats."""
+        return float(-np.average(self.evaluate(rows), weights=weights))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 MOST_ROWS = 200_000  # looked at for quantiles
 REGRESSION_ROWS = 20_000
+WEIGHT_STREAM = 0x3E1647
 MOST_REGRESSORS = 500  # entries of the condition; with more the regression would take memory and time
 MOST_ROWS_COMPARED = 20_000
 FEW_VALUES = 100  # distinct values that splines could put a peak on each
@@ -61,7 +62,7 @@ class Prepared:
 def prepare(config: RunConfig, rows: Rows) -> Prepared:
     """Resolves `config` for the training rows, and builds its flow."""
     d = config.flow.event_size
-    sample = np.asarray(rows.training[:: -(-len(rows.training) // MOST_ROWS)], np.float64)
+    sample = _sample(rows, config.training.seed)
     numbers = [index for index, column in enumerate(rows.columns, d) if column.unit is not None]
     config = describe_columns(config, rows)
     flow, standardization = _scale_columns(config, rows, sample)
@@ -75,6 +76,18 @@ def prepare(config: RunConfig, rows: Rows) -> Prepared:
         few = sample[:: _step(sample)]
         start_at_regression(distribution, few[:, :d], _encoded(rows, few[:, d:]))
     return Prepared(dataclasses.replace(config, flow=flow, training=training), distribution)
+
+
+def _sample(rows: Rows, seed: int) -> Array:
+    """Training rows `[n, D + K]`, float64, at most `MOST_ROWS` of them; drawn by their weights, if they have some."""
+    every = -(-len(rows.training) // MOST_ROWS)
+    sample, weights = np.asarray(rows.training[::every], np.float64), rows.weights_of("training")
+    if weights is None:
+        return sample
+    shares = np.asarray(weights[::every], np.float64)
+    rng = np.random.default_rng([seed, WEIGHT_STREAM])
+    drawn: Array = sample[rng.choice(len(sample), len(sample), p=shares / shares.sum())]
+    return drawn
 
 
 def _scale_columns(config: RunConfig, rows: Rows, sample: Array) -> tuple[FlowConfig, Standardization]:

@@ -21,7 +21,7 @@ from maf.condition_encoder import number_or_time
 from maf.errors import DataError
 from maf.settling import SettledRows, settle_rows
 from maf.split_writer import SPLITS, SplitWriter
-from maf.splitting import assign_splits
+from maf.splitting import assign_splits, read_weighted
 from maf.standardization import Standardization, noise_widths
 from maf.table import INTEGER, NULL_CODE, STRING, CategoryCodes, Table, has_type, open_files
 from maf_serving.columns import TIMESTAMP, ConditionColumn, number_entries, rows_dtype
@@ -124,6 +124,7 @@ class Rows:
       columns: the raw columns of the condition.
       findings: what there is to say of categories and nulls, a line each.
       nullable: names of the columns that may be null though hardly a training row is.
+      weights: by name of the split, what its rows count, `[N]`, above 0; `None` where all count alike.
     """
 
     training: Array
@@ -135,6 +136,11 @@ class Rows:
     columns: tuple[ConditionColumn, ...]
     findings: tuple[str, ...]
     nullable: tuple[str, ...] = ()
+    weights: Mapping[str, Array] | None = None
+
+    def weights_of(self, split: str) -> Array | None:
+        """What the rows of a split count, `[N]`; `None` where all count alike."""
+        return None if self.weights is None else self.weights[split]
 
     @property
     def condition(self) -> RowEncoder | None:
@@ -182,11 +188,11 @@ def split_table(
     )
     assigned, told = assign_splits(table, codes, config, seed)
     with writer:
-        for batch, split in assigned:
-            writer.write(batch, split)
+        for batch, split, weights in assigned:
+            writer.write(batch, split, weights)
             on_rows(len(batch))
-        for batch in test_table.batches(codes) if test_table else ():
-            writer.write(batch, np.full(len(batch), SPLITS.index("test")))
+        for batch, _, weights in read_weighted(test_table, codes, config.weight) if test_table else ():
+            writer.write(batch, np.full(len(batch), SPLITS.index("test")), weights)
             on_rows(len(batch))
     if manifest is not None:
         manifest.check(files)
@@ -199,14 +205,16 @@ def _open_rows(directory: Path, config: DataConfig, dtype: str) -> Rows:
     settled = SettledRows.read(directory)
     num_columns = len(config.event) + len(config.condition)
     dtype = rows_dtype(settled.columns, dtype)
+    width = num_columns + (config.weight is not None)
     mapped = {
-        split: np.memmap(directory / f"{split}.rows", dtype, mode="r", shape=(count, num_columns))
+        split: np.memmap(directory / f"{split}.rows", dtype, mode="r", shape=(count, width))
         if count
-        else np.empty((0, num_columns), dtype)
+        else np.empty((0, width), dtype)
         for split, count in settled.counts.items()
     }
     return Rows(
-        **mapped,
+        **{split: rows[:, :num_columns] for split, rows in mapped.items()},
+        weights=None if config.weight is None else {split: rows[:, -1] for split, rows in mapped.items()},
         dropped=settled.dropped,
         standardization=settled.standardization(noise_widths(config)),
         constant=tuple(

@@ -136,14 +136,15 @@ def _rewrite(
                 file.write(rows.tobytes())
                 counts[split] += len(rows)
                 for column, each in enumerate(moments if split == "training" else ()):
-                    values = rows[:, [column]].astype(np.float64)
-                    each.add(values[~np.isnan(values[:, 0])])
+                    known = ~np.isnan(rows[:, column])
+                    weights = rows[known, -1].astype(np.float64) if writer.has_weights else None
+                    each.add(rows[known][:, [column]], weights)
         settled.replace(path)
     return counts, moments
 
 
 def _chunks(writer: SplitWriter, split: str) -> Iterator[Array]:
-    shape = (writer.counts[split], writer.event_size + writer.nulls.size)
+    shape = (writer.counts[split], writer.event_size + writer.nulls.size + writer.has_weights)
     dtype = np.dtype(np.float64) if writer.is_wide else writer.model_dtype
     if shape[0]:
         rows = np.memmap(writer.directory / f"{split}.rows", dtype, mode="r", shape=shape)
@@ -154,14 +155,15 @@ def _chunks(writer: SplitWriter, split: str) -> Iterator[Array]:
 def _settled(
     rows: Array, writer: SplitWriter, columns: tuple[ConditionColumn, ...], places: Mapping[int, Array]
 ) -> Array:
-    """`rows` `[n, D + K]` with places for codes, without offsets, and without those that have a null that is no state.
+    """`rows` `[n, D + K (+ 1)]` with places for codes, without offsets, and without those that have a null that is no state.
 
     In the model's type, but for points in time.
     """
     event_size = writer.event_size
+    raw = slice(event_size, event_size + len(columns))
     if writer.is_wide and not writer.knows_offsets:
-        rows[:, event_size:] -= [column.offset for column in columns]
-    null = np.isnan(rows[:, event_size:])
+        rows[:, raw] -= [column.offset for column in columns]
+    null = np.isnan(rows[:, raw])
     kept = ~(null & ~np.array([column.nullable for column in columns])).any(axis=1)
     for index, table in places.items():
         codes = np.where(null[:, index], 0, rows[:, event_size + index]).astype(np.int64)

@@ -43,6 +43,7 @@ class SplitWriter:
       is_rounded: if rows are wide, which conditional columns have a value there that is none of the model's type.
       nulls: missing values in training rows, by conditional column.
       knows_offsets: whether offsets are taken off already.
+      has_weights: whether the files have a column of weights after the others.
       times: indices of the conditional columns that are points in time.
       code_counts: training rows with each code, by index of the conditional column; of categories alone.
     """
@@ -62,6 +63,7 @@ class SplitWriter:
         self.directory = directory
         self.model_dtype = np.dtype(dtype)
         self.times = times
+        self.has_weights = config.weight is not None
         self.is_wide = bool(times)
         self.knows_offsets = config.condition_columns is not None
         self.event_size = len(config.event)
@@ -88,8 +90,11 @@ class SplitWriter:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def write(self, batch: Array, split: Array) -> None:
-        """Appends the usable rows of `batch` `[n, D + K]` to the splits that `split` `[n]` says; below 0 is none."""
+    def write(self, batch: Array, split: Array, weights: Array | None = None) -> None:
+        """Appends the usable rows of `batch` `[n, D + K]` to the splits that `split` `[n]` says; below 0 is none.
+
+        Weights `[n]`, if rows have some, are a column after the others.
+        """
         if any(self._offsets):
             batch = np.array(batch)
             batch[:, self.event_size :] -= self._offsets
@@ -103,16 +108,17 @@ class SplitWriter:
         self.read += len(rows)
         self.dropped += int(len(rows) - usable.sum())
         for index, name in enumerate(SPLITS):
-            chosen = rows[usable & (split == index)]
+            mine = usable & (split == index)
+            chosen, counting = rows[mine], None if weights is None else weights[mine]
             if name != "training":  # training rows get new noise at each step
                 chosen = dequantized(chosen, self._noise_widths, seed=(self._seed, index, self.read))
-            self._files[name].write(chosen.tobytes())
+            self._files[name].write(_beside(chosen, counting).tobytes())
             self.counts[name] += len(chosen)
             complete = ~np.isnan(chosen).any(axis=1)
             self.complete += int(complete.sum())
             if name == "training":
-                self.moments.add(chosen[complete].astype(np.float64))
-                exact = batch[usable & (split == index)]
+                self.moments.add(chosen[complete], None if counting is None else counting[complete])
+                exact = batch[mine]
                 self.lowest = np.fmin(self.lowest, np.fmin.reduce(exact, axis=0, initial=np.inf))
                 self.highest = np.fmax(self.highest, np.fmax.reduce(exact, axis=0, initial=-np.inf))
                 self._count(chosen[:, self.event_size :])
@@ -148,6 +154,10 @@ class SplitWriter:
             came = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=len(counts))
             came[: len(counts)] += counts
             self.code_counts[index] = came
+
+
+def _beside(rows: Array, weights: Array | None) -> Array:
+    return rows if weights is None else np.column_stack([rows, weights.astype(rows.dtype)])
 
 
 def type_step(value: float, dtype: Any) -> float:

@@ -6,13 +6,17 @@
 
 A row's time, or a number that a hash makes of its group, is its key. The keys of all rows are counted before the rows
 themselves are read, then the same key always means the same split: so nothing leaks, whatever the order of the rows.
+
+Rows of weight 0 are left out before any of this: with them or without them the others are split alike.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +26,7 @@ import pyarrow.compute as pc
 from maf.errors import DataError
 from maf.split_writer import SPLITS
 from maf.table import NUMBER, STRING, raise_fault
-from maf_serving.arrow_columns import Fault, column_in_words, is_text, to_floats
+from maf_serving.arrow_columns import Fault, column_in_words, is_convertible, is_text, to_floats
 from maf_serving.time_parts import in_words
 from maf_serving.timestamps import may_hold_time, to_seconds
 
@@ -36,12 +40,13 @@ NO_SPLIT = -1
 SPLIT_STREAM = 0x5B117
 MOST_KEYS = 2**22  # of times, that are kept apart while they are counted
 NULL_GROUP = "\0null"
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def assign_splits(
     table: Table, codes: Mapping[str, CategoryCodes], config: DataConfig, seed: int
-) -> tuple[Iterator[tuple[Array, Array]], tuple[str, ...]]:
-    """Batches of rows with the index of each row's split, `NO_SPLIT` for none, and what there is to say of it.
+) -> tuple[Iterator[tuple[Array, Array, Array | None]], tuple[str, ...]]:
+    """Batches of rows with the index of each row's split, `NO_SPLIT` for none, and weight; and what there is to say.
 
     Args:
       table: of which the rows are.
@@ -54,35 +59,75 @@ def assign_splits(
     """
     shares = (0.0 if config.test_data else config.test_share, config.validation_share)
     if config.split_by is None:
-        return _by_chance(table, codes, shares, seed), ()
+        return _by_chance(read_weighted(table, codes, config.weight), shares, seed), ()
     by, _, column = config.split_by.partition(":")
     find_keys = _times if by == "time" else _groups(seed)
     read_as = {column: _read_as(table, column, by)}
     distinct = DistinctKeys(most=MOST_KEYS if by == "time" else None)
-    for batch in table.parts(read_as):
-        distinct.add(find_keys(batch, column))
+    for batch in table.parts(read_as | _weight_column(config.weight)):
+        keys = find_keys(batch, column)
+        distinct.add(keys if config.weight is None else keys[_weights(batch, config.weight) > 0])
     choose = _choose_last if by == "time" else _choose_groups
     splits = choose(distinct, shares, f"column {column!r} that --split_by {config.split_by} reads")
 
-    def assigned() -> Iterator[tuple[Array, Array]]:
-        for rows, batch in table.batches_beside(codes, read_as):
-            yield rows, splits(find_keys(batch, column))
+    def assigned() -> Iterator[tuple[Array, Array, Array | None]]:
+        for rows, batch, weights in read_weighted(table, codes, config.weight, read_as):
+            yield rows, splits(find_keys(batch, column)), weights
 
     shown = "{:.15g}".format if read_as[column] == NUMBER else in_words
     return assigned(), (_describe(config.split_by, distinct, splits, shown),)
 
 
+def read_weighted(
+    table: Table, codes: Mapping[str, CategoryCodes], weight: str | None, others: Mapping[str, str] = NOTHING
+) -> Iterator[tuple[Array, InputBatch, Array | None]]:
+    """Batches of rows, `others` of their columns as the files have them, and weights `[n]`, of those that have one.
+
+    Raises:
+      DataError: naming the file and the row, if a weight is no finite number of at least 0.
+    """
+    for rows, batch in table.batches_beside(codes, {**others, **_weight_column(weight)}):
+        if weight is None:
+            yield rows, batch, None
+            continue
+        weights = _weights(batch, weight)
+        kept = weights > 0
+        if not kept.all():
+            mask = pa.array(kept)
+            kept_rows, columns = batch.rows.filter(mask), batch.columns.filter(mask)
+            batch = dataclasses.replace(batch, rows=kept_rows, columns=columns)  # noqa: PLW2901
+        yield rows[kept], batch, weights[kept]
+
+
+def _weight_column(weight: str | None) -> dict[str, str]:
+    return {} if weight is None else {weight: NUMBER}
+
+
+def _weights(batch: InputBatch, weight: str) -> Array:
+    """`[n]` float64."""
+    column = batch.columns.column(weight)
+    if not is_convertible(column.type):
+        raise DataError(f"column {weight!r} of {batch.file} holds {column_in_words(column.type)}; expected weights")
+    weights = to_floats(column).astype(np.float64)
+    for index in np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))[:1]:
+        raise DataError(
+            f"{batch.file}, row {batch.rows[int(index)]} (from 0): the weight {weight} is {column[int(index)]}; expected "
+            "a finite number, 0 or more"
+        )
+    return weights
+
+
 def _by_chance(
-    table: Table, codes: Mapping[str, CategoryCodes], shares: tuple[float, float], seed: int
-) -> Iterator[tuple[Array, Array]]:
+    batches: Iterator[tuple[Array, InputBatch, Array | None]], shares: tuple[float, float], seed: int
+) -> Iterator[tuple[Array, Array, Array | None]]:
     test_share, validation_share = shares
     # a stream of its own: rows that someone drew with the plain seed must not be split by what they hold
     rng = np.random.default_rng([seed, SPLIT_STREAM])
-    for rows in table.batches(codes):
+    for rows, _, weights in batches:
         uniform = rng.random(len(rows))
         held_out = uniform < test_share + validation_share
         split = np.where(uniform < test_share, SPLITS.index("test"), SPLITS.index("validation"))
-        yield rows, np.where(held_out, split, SPLITS.index("training"))
+        yield rows, np.where(held_out, split, SPLITS.index("training")), weights
 
 
 def _read_as(table: Table, column: str, by: str) -> str:

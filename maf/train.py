@@ -167,6 +167,8 @@ def train_on(
             config=config.training,
             noise_widths=noise_widths(config.data),
             condition=rows.condition,
+            weights=rows.weights_of("training"),
+            validation_weights=rows.weights_of("validation"),
             state_path=directory.state,
             observer=recorder,
         )
@@ -180,7 +182,13 @@ def train_on(
 def _summarize(distribution: Any, rows: Rows, history: list[EpochRecord], event_size: int) -> RunSummary:
     test_nll, standard_error = None, None
     if len(rows.test):
-        test_nll, standard_error = mean_nll(distribution, rows.test, event_size=event_size, condition=rows.condition)
+        test_nll, standard_error = mean_nll(
+            distribution,
+            rows.test,
+            event_size=event_size,
+            condition=rows.condition,
+            weights=rows.weights_of("test"),
+        )
     return RunSummary(
         training_rows=len(rows.training),
         validation_rows=len(rows.validation),

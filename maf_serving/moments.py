@@ -24,24 +24,26 @@ class Moments:
         (3, 3.0, 6.0)
 
     Attributes:
-      count: rows so far.
+      count: rows so far; the sum of their weights, where they have some.
       mean, minimum, maximum: `[K]`.
     """
 
     def __init__(self, size: int) -> None:
-        self.count = 0
+        self.count: float = 0
         self.mean: Array = np.zeros(size)
         self.minimum: Array = np.full(size, np.inf)
         self.maximum: Array = np.full(size, -np.inf)
         self._spread = self._spread_of(np.zeros((1, size)))
 
-    def add(self, values: Array) -> None:
-        """Takes in rows `[B, K]`."""
+    def add(self, values: Array, weights: Array | None = None) -> None:
+        """Takes in rows `[B, K]`, each as often as its weight in `weights` `[B]`, above 0, says."""
         if not len(values):
             return
         wide = values.astype(np.float64)
-        mean = wide.mean(axis=0)
-        self._merge(len(wide), mean, self._spread_of(wide - mean))
+        mean = np.average(wide, axis=0, weights=weights)
+        roots = 1.0 if weights is None else np.sqrt(weights)[:, np.newaxis]
+        rows = len(wide) if weights is None else float(weights.sum())
+        self._merge(rows, mean, self._spread_of((wide - mean) * roots))
         self.minimum = np.minimum(self.minimum, wide.min(axis=0))
         self.maximum = np.maximum(self.maximum, wide.max(axis=0))
 
@@ -61,7 +63,7 @@ class Moments:
     @property
     def scale(self) -> Array:
         """Standard deviations of these rows, `[K]`; 0 of a constant column and of no rows."""
-        return np.sqrt(np.where(self.constant, 0, self._squares()) / max(self.count, 1))
+        return np.sqrt(np.where(self.constant, 0, self._squares()) / (self.count or 1))
 
     def standard_deviation(self) -> Array:
         """That of what the rows are drawn from, `[K]`; NaN of fewer than two rows."""
@@ -84,7 +86,7 @@ class Moments:
         squares: Array = np.square(centred).sum(axis=0)
         return squares
 
-    def _merge(self, rows: int, mean: Array, spread: Array) -> None:
+    def _merge(self, rows: float, mean: Array, spread: Array) -> None:
         count = self.count + rows
         delta = mean - self.mean
         self._spread = self._spread + spread + self._spread_of(delta[np.newaxis]) * (self.count * rows / count)
@@ -111,7 +113,7 @@ class Covariances(Moments):
     @property
     def covariance(self) -> Array:
         """`[K, K]`, of these rows and the noise."""
-        covariance: Array = self._spread / max(self.count, 1) + np.diag(self.noise)
+        covariance: Array = self._spread / (self.count or 1) + np.diag(self.noise)
         return covariance
 
     @property

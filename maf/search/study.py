@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FIRST_TRIALS = 5  # before trials are stopped for being worse than others
 OUTCOME = "outcome"  # attribute of a trial that ended by itself: its seconds, and its validation NLL or why it has none
+Array = np.ndarray[Any, Any]
 CHECKPOINTS = 20  # shares of a trial's epochs at which trials are compared: their numbers of epochs differ
 FEW_ROWS = 3_000
 FOLDS = 5  # of a table of few rows
@@ -135,7 +136,7 @@ def _run_trial(
             run = directory.new_fold(config) if fold else directory.new_trial(config)
             trained = train_on(rows, config, run, announce=silent, observer=observer)
             likelihood = RowsLikelihood(trained.distribution, len(config.data.event), rows.condition)
-            log_probs.append(likelihood.evaluate(rows.validation))
+            log_probs.append(_counted(likelihood.evaluate(rows.validation), rows.weights_of("validation")))
     except (TrialStopped, TrainingError) as end:
         reason = "failed" if isinstance(end, TrainingError) else str(end)
         outcome = {"seconds": clock() - started, "end": reason, "pruned": bool(trial.should_prune())}
@@ -145,6 +146,11 @@ def _run_trial(
         outcome = {"seconds": clock() - started, "validation_nll": float(-log_prob.mean())}
     trial.set_user_attr(OUTCOME, outcome)
     _settle(study, directory, trial.number, outcome)
+
+
+def _counted(log_prob: Array, weights: Array | None) -> Array:
+    """Log-densities `[N]` whose plain mean is that by weights."""
+    return log_prob if weights is None else log_prob * weights / np.mean(weights, dtype=np.float64)
 
 
 def _settle(study: optuna.Study, directory: SearchDirectory, number: int, outcome: dict[str, Any]) -> None:
@@ -257,8 +263,17 @@ def other_folds(rows: Rows, count: int, *, seed: int) -> Iterator[Rows]:
     order = np.random.default_rng([seed, FOLD_STREAM]).permutation(len(rows.training))
     for fold in range(count - 1):
         held_out, others = np.split(np.roll(order, -fold * size), [size])
+        weights = None
+        if rows.weights is not None:
+            own, held = rows.weights["training"], rows.weights["validation"]
+            weights = {
+                **rows.weights,
+                "training": np.concatenate([own[np.sort(others)], held]),
+                "validation": np.asarray(own[np.sort(held_out)]),
+            }
         yield dataclasses.replace(
             rows,
+            weights=weights,
             training=np.concatenate([rows.training[np.sort(others)], rows.validation]),
             validation=np.asarray(rows.training[np.sort(held_out)]),
         )

@@ -43,6 +43,7 @@ class TrainingOptions(TypedDict, total=False):
     validation_share: float
     test_share: float
     split_by: str
+    weight: str
     max_rejected: float
     dequantize: Mapping[str, float] | Sequence[str]
     lower_bound: Mapping[str, float] | Sequence[str]
@@ -276,6 +277,8 @@ def _other_columns(options: Mapping[str, Any]) -> Iterator[str]:
     """Columns that options name beside those of the model."""
     if isinstance(options.get("split_by"), str):
         yield options["split_by"].partition(":")[2]
+    if isinstance(options.get("weight"), str):
+        yield options["weight"]
 
 
 def _of_columns(data: Any, columns: tuple[str, ...]) -> tuple[InputTable, tuple[str, ...]]:
