@@ -186,17 +186,20 @@ def split_table(
         categories=tuple(map(places, codes)),
         times=tuple(places(name) for name in config.condition if table.kinds[name] == TIMESTAMP),
     )
-    assigned, told = assign_splits(table, codes, config, seed)
+    left_out: list[int] = []
+    assigned, told = assign_splits(table, codes, config, seed, on_left_out=left_out.append)
     with writer:
         for batch, split, weights in assigned:
             writer.write(batch, split, weights)
             on_rows(len(batch))
-        for batch, _, weights in read_weighted(test_table, codes, config.weight) if test_table else ():
+        test_rows = read_weighted(test_table, codes, config.weight, on_left_out=left_out.append) if test_table else ()
+        for batch, _, weights in test_rows:
             writer.write(batch, np.full(len(batch), SPLITS.index("test")), weights)
             on_rows(len(batch))
     if manifest is not None:
         manifest.check(files)
     settled = settle_rows(writer, config, codes, table.kinds)
+    told = (*told, *writer.describe_weights(sum(left_out)))
     dataclasses.replace(settled, findings=(*told, *settled.findings)).write(directory)
     return _open_rows(directory, config, dtype)
 

@@ -155,9 +155,9 @@ def _chunks(writer: SplitWriter, split: str) -> Iterator[Array]:
 def _settled(
     rows: Array, writer: SplitWriter, columns: tuple[ConditionColumn, ...], places: Mapping[int, Array]
 ) -> Array:
-    """`rows` `[n, D + K (+ 1)]` with places for codes, without offsets, and without those that have a null that is no state.
+    """`rows` with places for codes, without offsets, and without those that have a null that is no state.
 
-    In the model's type, but for points in time.
+    `[n, D + K]`, and a column of weights where there are some; in the model's type, but for points in time.
     """
     event_size = writer.event_size
     raw = slice(event_size, event_size + len(columns))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -64,6 +65,8 @@ class SplitWriter:
         self.model_dtype = np.dtype(dtype)
         self.times = times
         self.has_weights = config.weight is not None
+        self._weight = config.weight
+        self._weights = Moments(1)
         self.is_wide = bool(times)
         self.knows_offsets = config.condition_columns is not None
         self.event_size = len(config.event)
@@ -119,11 +122,26 @@ class SplitWriter:
             if name == "training":
                 self.moments.add(chosen[complete], None if counting is None else counting[complete])
                 exact = batch[mine]
+                if counting is not None:
+                    self._weights.add(counting[:, np.newaxis])
                 self.lowest = np.fmin(self.lowest, np.fmin.reduce(exact, axis=0, initial=np.inf))
                 self.highest = np.fmax(self.highest, np.fmax.reduce(exact, axis=0, initial=-np.inf))
                 self._count(chosen[:, self.event_size :])
                 if self.is_wide:
                     self._measure(chosen[:, self.event_size :])
+
+    def describe_weights(self, left_out: int) -> Iterator[str]:
+        """A line on the weights of the training rows, if they have some; `left_out` rows of the table have weight 0."""
+        if self._weight is None or not self._weights.count:
+            return
+        mean, deviation = float(self._weights.mean[0]), float(self._weights.scale[0])
+        rows, equal = self._weights.count, self._weights.count / (1 + (deviation / mean) ** 2)
+        zero = f"; {left_out:,} rows of weight 0 are left out" if left_out else ""
+        least, most = float(self._weights.minimum[0]), float(self._weights.maximum[0])
+        yield (
+            f"column {self._weight!r}: weights from {least:g} to {most:g}, so that {rows:,} training rows tell as "
+            f"much as {equal:,.0f} of equal weight{zero}"
+        )
 
     def _is_in_doubt(self, batch: Array, narrow: Array) -> bool:
         """Whether the model's type may not tell the values of a conditional column apart, by the first rows."""

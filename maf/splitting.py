@@ -44,7 +44,12 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def assign_splits(
-    table: Table, codes: Mapping[str, CategoryCodes], config: DataConfig, seed: int
+    table: Table,
+    codes: Mapping[str, CategoryCodes],
+    config: DataConfig,
+    seed: int,
+    *,
+    on_left_out: Callable[[int], object] = lambda _: None,
 ) -> tuple[Iterator[tuple[Array, Array, Array | None]], tuple[str, ...]]:
     """Batches of rows with the index of each row's split, `NO_SPLIT` for none, and weight; and what there is to say.
 
@@ -53,13 +58,14 @@ def assign_splits(
       codes: of its categories.
       config: shares of the splits, and what they are made by.
       seed: of the split.
+      on_left_out: see `read_weighted`.
 
     Raises:
       DataError: the column has too few times or groups, or holds neither.
     """
     shares = (0.0 if config.test_data else config.test_share, config.validation_share)
     if config.split_by is None:
-        return _by_chance(read_weighted(table, codes, config.weight), shares, seed), ()
+        return _by_chance(read_weighted(table, codes, config.weight, on_left_out=on_left_out), shares, seed), ()
     by, _, column = config.split_by.partition(":")
     find_keys = _times if by == "time" else _groups(seed)
     read_as = {column: _read_as(table, column, by)}
@@ -71,7 +77,7 @@ def assign_splits(
     splits = choose(distinct, shares, f"column {column!r} that --split_by {config.split_by} reads")
 
     def assigned() -> Iterator[tuple[Array, Array, Array | None]]:
-        for rows, batch, weights in read_weighted(table, codes, config.weight, read_as):
+        for rows, batch, weights in read_weighted(table, codes, config.weight, read_as, on_left_out=on_left_out):
             yield rows, splits(find_keys(batch, column)), weights
 
     shown = "{:.15g}".format if read_as[column] == NUMBER else in_words
@@ -79,9 +85,21 @@ def assign_splits(
 
 
 def read_weighted(
-    table: Table, codes: Mapping[str, CategoryCodes], weight: str | None, others: Mapping[str, str] = NOTHING
+    table: Table,
+    codes: Mapping[str, CategoryCodes],
+    weight: str | None,
+    others: Mapping[str, str] = NOTHING,
+    *,
+    on_left_out: Callable[[int], object] = lambda _: None,
 ) -> Iterator[tuple[Array, InputBatch, Array | None]]:
-    """Batches of rows, `others` of their columns as the files have them, and weights `[n]`, of those that have one.
+    """Batches of rows, the columns as the files have them, and weights `[n]` above 0, or `None` where there are none.
+
+    Args:
+      table: of which the rows are.
+      codes: of its categories.
+      weight: the column of weights, if there is one.
+      others: columns to read beside those of the table, as in `Table.parts`.
+      on_left_out: called with the number of rows of weight 0 in a batch.
 
     Raises:
       DataError: naming the file and the row, if a weight is no finite number of at least 0.
@@ -96,6 +114,7 @@ def read_weighted(
             mask = pa.array(kept)
             kept_rows, columns = batch.rows.filter(mask), batch.columns.filter(mask)
             batch = dataclasses.replace(batch, rows=kept_rows, columns=columns)  # noqa: PLW2901
+            on_left_out(int((~kept).sum()))
         yield rows[kept], batch, weights[kept]
 
 
@@ -111,8 +130,8 @@ def _weights(batch: InputBatch, weight: str) -> Array:
     weights = to_floats(column).astype(np.float64)
     for index in np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))[:1]:
         raise DataError(
-            f"{batch.file}, row {batch.rows[int(index)]} (from 0): the weight {weight} is {column[int(index)]}; expected "
-            "a finite number, 0 or more"
+            f"{batch.file}, row {batch.rows[int(index)]} (from 0): the weight {weight} is {column[int(index)]}; "
+            "expected a finite number, 0 or more"
         )
     return weights
 

@@ -24,12 +24,14 @@ class Moments:
         (3, 3.0, 6.0)
 
     Attributes:
-      count: rows so far; the sum of their weights, where they have some.
+      count: rows so far.
+      weight: the sum of their weights, of which each is 1 where none are given.
       mean, minimum, maximum: `[K]`.
     """
 
     def __init__(self, size: int) -> None:
-        self.count: float = 0
+        self.count = 0
+        self.weight = 0.0
         self.mean: Array = np.zeros(size)
         self.minimum: Array = np.full(size, np.inf)
         self.maximum: Array = np.full(size, -np.inf)
@@ -42,15 +44,15 @@ class Moments:
         wide = values.astype(np.float64)
         mean = np.average(wide, axis=0, weights=weights)
         roots = 1.0 if weights is None else np.sqrt(weights)[:, np.newaxis]
-        rows = len(wide) if weights is None else float(weights.sum())
-        self._merge(rows, mean, self._spread_of((wide - mean) * roots))
+        weight = float(len(wide) if weights is None else weights.sum())
+        self._merge(len(wide), weight, mean, self._spread_of((wide - mean) * roots))
         self.minimum = np.minimum(self.minimum, wide.min(axis=0))
         self.maximum = np.maximum(self.maximum, wide.max(axis=0))
 
     def merge(self, other: Moments) -> None:
         """Takes in what another of the same class has seen."""
         if other.count:
-            self._merge(other.count, other.mean, other._spread)
+            self._merge(other.count, other.weight, other.mean, other._spread)
             self.minimum = np.minimum(self.minimum, other.minimum)
             self.maximum = np.maximum(self.maximum, other.maximum)
 
@@ -63,13 +65,13 @@ class Moments:
     @property
     def scale(self) -> Array:
         """Standard deviations of these rows, `[K]`; 0 of a constant column and of no rows."""
-        return np.sqrt(np.where(self.constant, 0, self._squares()) / (self.count or 1))
+        return np.sqrt(np.where(self.constant, 0, self._squares()) / (self.weight or 1))
 
     def standard_deviation(self) -> Array:
         """That of what the rows are drawn from, `[K]`; NaN of fewer than two rows."""
         if self.count < 2:
             return np.full_like(self.mean, np.nan)
-        return np.sqrt(self._squares() / (self.count - 1))
+        return np.sqrt(self._squares() * (self.count / self.weight) / (self.count - 1))
 
     def standard_error(self) -> Array:
         """Of the means, `[K]`; NaN of fewer than two rows."""
@@ -86,12 +88,12 @@ class Moments:
         squares: Array = np.square(centred).sum(axis=0)
         return squares
 
-    def _merge(self, rows: float, mean: Array, spread: Array) -> None:
-        count = self.count + rows
+    def _merge(self, rows: int, weight: float, mean: Array, spread: Array) -> None:
+        total = self.weight + weight
         delta = mean - self.mean
-        self._spread = self._spread + spread + self._spread_of(delta[np.newaxis]) * (self.count * rows / count)
-        self.mean = self.mean + delta * (rows / count)
-        self.count = count
+        self._spread = self._spread + spread + self._spread_of(delta[np.newaxis]) * (self.weight * weight / total)
+        self.mean = self.mean + delta * (weight / total)
+        self.count, self.weight = self.count + rows, total
 
 
 class Covariances(Moments):
@@ -113,7 +115,7 @@ class Covariances(Moments):
     @property
     def covariance(self) -> Array:
         """`[K, K]`, of these rows and the noise."""
-        covariance: Array = self._spread / (self.count or 1) + np.diag(self.noise)
+        covariance: Array = self._spread / (self.weight or 1) + np.diag(self.noise)
         return covariance
 
     @property

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 Values = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int64] | npt.NDArray[np.float64]  # of weighted rows
 # Of the normal distribution, so much lies between two edges at most: the KS distance is exact to that.
 RESOLUTION = 1 / 1024
 HISTOGRAM_EDGES: Values = np.linspace(-5, 5, 41)
@@ -72,37 +72,39 @@ class BaseSpaceCounts:
     """Counts of points in base space. Memory: about 1,300 counts for each dimension."""
 
     def __init__(self, dimensions: int) -> None:
-        self.rows = 0
+        self.rows: float = 0
         self._dimensions = dimensions
-        self._by_dimension: Counts = np.zeros((dimensions, len(z_edges()) + 1), np.int64)
-        self._by_radius: Counts = np.zeros(len(radius_edges(dimensions)) + 1, np.int64)
+        self._by_dimension: Any = np.zeros((dimensions, len(z_edges()) + 1), np.int64)
+        self._by_radius: Any = np.zeros(len(radius_edges(dimensions)) + 1, np.int64)
 
-    def add(self, z: Floats) -> None:
-        """Takes in points `[B, D]`; what is NaN counts as infinitely far out."""
+    def add(self, z: Floats, weights: Values | None = None) -> None:
+        """Takes in points `[B, D]`, with weights `[B]` if they have some; what is NaN counts as infinitely far out."""
         z = np.where(np.isnan(z), np.inf, z).astype(np.float64)
-        self.rows += len(z)
-        for dimension in range(self._dimensions):
-            cells = np.searchsorted(z_edges(), z[:, dimension])
-            self._by_dimension[dimension] += np.bincount(cells, minlength=self._by_dimension.shape[1])
+        self.rows += len(z) if weights is None else float(weights.sum())
+        by_dimension = [
+            np.bincount(np.searchsorted(z_edges(), z[:, dimension]), weights, self._by_dimension.shape[1])
+            for dimension in range(self._dimensions)
+        ]
+        self._by_dimension = self._by_dimension + np.stack(by_dimension)
         with np.errstate(over="ignore"):
             radii = np.square(z).sum(axis=1)
         cells = np.searchsorted(radius_edges(self._dimensions), radii)
-        self._by_radius += np.bincount(cells, minlength=len(self._by_radius))
+        self._by_radius = self._by_radius + np.bincount(cells, weights, len(self._by_radius))
 
     def merge(self, other: BaseSpaceCounts) -> None:
         """Takes in what another has seen."""
         self.rows += other.rows
-        self._by_dimension += other._by_dimension
-        self._by_radius += other._by_radius
+        self._by_dimension = self._by_dimension + other._by_dimension
+        self._by_radius = self._by_radius + other._by_radius
 
     def z_cdf(self) -> Values:
         """The share of points up to each of `z_edges`, `[D, edges]`."""
-        shares: Values = np.cumsum(self._by_dimension[:, :-1], axis=1) / max(self.rows, 1)
+        shares: Values = np.cumsum(self._by_dimension[:, :-1], axis=1) / (self.rows or 1)
         return shares
 
     def radius_cdf(self) -> Values:
         """The share of points up to each of `radius_edges`."""
-        shares: Values = np.cumsum(self._by_radius[:-1]) / max(self.rows, 1)
+        shares: Values = np.cumsum(self._by_radius[:-1]) / (self.rows or 1)
         return shares
 
     def z_histogram(self) -> Counts:
@@ -185,7 +187,7 @@ class BaseReference:
     z_cdf: Values
     radius_cdf: Values
 
-    def independent_rows(self, rows: int) -> float:
+    def independent_rows(self, rows: float) -> float:
         """As how many rows beside an exact distribution they count: draws have noise of their own."""
         return rows * self.draws / (rows + self.draws) if self.kind == BASE_DRAWS else rows
 
@@ -202,7 +204,7 @@ def find_reference(draws: BaseSpaceCounts, dimensions: int) -> BaseReference:
     normal = distance <= critical_distance(draws.rows, _FALSE_ALARMS / (dimensions + 1))
     return BaseReference(
         kind=NORMAL if normal else BASE_DRAWS,
-        draws=draws.rows,
+        draws=int(draws.rows),
         ks_of_draws=distance,
         z_cdf=normal_z if normal else draws.z_cdf(),
         radius_cdf=normal_radius if normal else draws.radius_cdf(),

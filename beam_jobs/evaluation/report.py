@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from export.contract import TrainingSummary
     from maf_serving.calibration import Finding
 
+_WEIGHTS = "as many of equal weight tell as much; CRPS and intervals count rows alike"
 MAX_CHARTS = 12
 MAX_SCORED = 4  # event columns in the table of groups
 ROW_HEIGHT = 24.0
@@ -230,6 +231,8 @@ def _closing_section(summary: EvaluateSummary, result: EvaluationResult, finding
             ("calibration and KS", f"{overall.rows:,}", f"all evaluated, against the {result.reference}"),
             ("the reference", f"{result.reference_draws:,}", "draws of the model, brought back to base space"),
         ]
+        if overall.effective_rows is not None:
+            rows.append(("weights", f"{overall.effective_rows:,.0f}", _WEIGHTS))
         crps = summary.crps_missing or f"by {summary.crps_method}"
         rows.append(("CRPS and intervals", f"{overall.crps_rows:,}", crps))
     if result.groups:

@@ -88,6 +88,7 @@ class GroupResult:
       crps_rows: rows of the sample that `columns` are of.
       crps_rows_failed: rows of the sample that the model gave no finite forecast for.
       columns: the event columns as forecasts; empty if no row was scored so.
+      effective_rows: as how many rows of equal weight they tell, where they have weights; `None` where they have none.
     """
 
     group: str | None
@@ -104,6 +105,7 @@ class GroupResult:
     crps_rows: int = 0
     crps_rows_failed: int = 0
     columns: tuple[ColumnResult, ...] = ()
+    effective_rows: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,12 +208,13 @@ def _make_group(
         rows_rejected=0,
         rows_with_zero_density=rows - group.log_prob.count,
         mean_nll=finite_number(-group.log_prob.mean[0]) if group.log_prob.count else None,
-        nll_standard_error=finite_number(group.log_prob.standard_error()[0]),
+        nll_standard_error=finite_number(group.nll_error()),
         log_prob_quantiles={
             f"{level:g}": finite_number(q) for level, q in zip(QUANTILE_LEVELS, quantiles, strict=True)
         },
         log_prob_range=(finite_number(extremes[0]), finite_number(extremes[1])),
-        ks_by_chance=critical_distance(reference.independent_rows(rows), 0.05) if rows else None,
+        ks_by_chance=critical_distance(reference.independent_rows(group.effective_rows), 0.05) if rows else None,
+        effective_rows=group.effective_rows if group.log_prob_squared.count else None,
         dimensions=tuple(
             DimensionResult(
                 column=column,
@@ -239,7 +242,7 @@ def _coverage(group: GroupStatistics, reference: BaseReference, dimensions: int)
     for share in LEVELS:
         index = int(np.searchsorted(radius_edges(dimensions), chi_square_quantile(share, dimensions)))
         observed = float(group.base_space.radius_cdf()[index]) if group.rows else None
-        error = None if observed is None else math.sqrt(observed * (1 - observed) / group.rows)
+        error = None if observed is None else math.sqrt(observed * max(1 - observed, 0.0) / group.effective_rows)
         expected = float(reference.radius_cdf[index])
         results.append(CoverageResult(level=share, expected=expected, observed=observed, standard_error=error))
     return tuple(results)
@@ -260,7 +263,7 @@ def _z_histograms(group: GroupStatistics, reference: BaseReference) -> tuple[His
         return ()
     at = np.searchsorted(z_edges(), HISTOGRAM_EDGES)
     expected = np.diff(reference.z_cdf[:, at], axis=1)
-    observed = group.base_space.z_histogram()[:, 1:-1] / group.rows
+    observed = group.base_space.z_histogram()[:, 1:-1] / group.weight
     edges = tuple(map(float, HISTOGRAM_EDGES))
     return tuple(
         Histogram(edges=edges, shares=tuple(map(float, shares)), reference=tuple(map(float, other)))
@@ -309,6 +312,9 @@ class EvaluateSummary(Summary):
         if overall.mean_nll is not None:
             error = "" if overall.nll_standard_error is None else f" ± {overall.nll_standard_error:.4f}"
             lines.append(f"mean NLL      {overall.mean_nll:>12.4f}{error} nats")
+        if overall.effective_rows is not None:
+            told = "CRPS and intervals count rows alike" if self.crps_missing is None else "in all figures"
+            lines.append(f"weights       {overall.effective_rows:>12,.0f}  rows of equal weight tell as much; {told}")
         if overall.rows_with_zero_density:
             lines.append(f"zero density  {overall.rows_with_zero_density:>12,}  rows, not in the mean NLL")
         distances = [each.ks for each in overall.dimensions if each.ks is not None]

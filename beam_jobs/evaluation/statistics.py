@@ -38,7 +38,7 @@ RELATIVE_ERROR = 2.0 ** -(_KEPT_BITS + 1)
 # Smaller numbers are counted as zero, so that there are not buckets without end around it.
 SMALLEST = 2.0**-30
 Values = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.int64]
+Counts = npt.NDArray[Any]  # int64, or float64 of weighted rows
 
 
 class Statistics:
@@ -51,20 +51,26 @@ class Statistics:
         self._dimensions = dimensions
         self._grouping = grouping
 
-    def add(self, z: Floats, log_prob: Floats, groups: pa.StringArray | None) -> None:
-        """Takes in rows: z `[B, D]`, log_prob `[B]`, and of which group each is, or `None` if that was not asked for.
+    def add(self, z: Floats, log_prob: Floats, groups: pa.StringArray | None, weights: Vector | None = None) -> None:
+        """Takes in rows.
+
+        Args:
+          z: `[B, D]`.
+          log_prob: `[B]`.
+          groups: of which group each row is, or `None` if that was not asked for.
+          weights: `[B]`, above 0, or `None` if all count alike.
 
         Raises:
           JobError: there are too many groups.
         """
-        self.overall.add(z, log_prob)
+        self.overall.add(z, log_prob, weights)
         if groups is None:
             return
         encoded = groups.fill_null(NULL_GROUP).dictionary_encode()
         index = encoded.indices.to_numpy(zero_copy_only=False)
         for number, name in enumerate(encoded.dictionary.to_pylist()):
             mine = index == number
-            self._group(name).add(z[mine], log_prob[mine])
+            self._group(name).add(z[mine], log_prob[mine], None if weights is None else weights[mine])
 
     def merge(self, other: Statistics) -> None:
         """Takes in what another has seen. Raises `JobError` if there are too many groups."""
@@ -129,7 +135,9 @@ class GroupStatistics:
 
     Attributes:
       rows: how many.
+      weight, squared_weight: sums of their weights, and of the squares of these; 1 each where they have none.
       log_prob: moments of the finite ones, in nats.
+      log_prob_squared: the same by the squares of weights, for the error of the mean; of weighted rows alone.
       sketch: for their quantiles.
       z: moments of the finite points in base space.
       base_space: where all of them lie.
@@ -137,23 +145,50 @@ class GroupStatistics:
 
     def __init__(self, dimensions: int) -> None:
         self.rows = 0
+        self.weight = self.squared_weight = 0.0
         self.log_prob = Moments(1)
+        self.log_prob_squared = Moments(1)
         self.sketch = ValueSketch()
         self.z = Moments(dimensions)
         self.base_space = BaseSpaceCounts(dimensions)
 
-    def add(self, z: Floats, log_prob: Floats) -> None:
-        """Takes in rows: z `[B, D]`, log_prob `[B]`, minus infinity where the density is zero."""
+    def add(self, z: Floats, log_prob: Floats, weights: Vector | None = None) -> None:
+        """Takes in rows: z `[B, D]`, log_prob `[B]`, minus infinity where the density is zero, and weights `[B]`."""
         self.rows += len(log_prob)
-        finite = log_prob[np.isfinite(log_prob)]
-        self.log_prob.add(finite[:, np.newaxis])
-        self.sketch.add(finite)
-        self.z.add(z[np.isfinite(z).all(axis=1)])
-        self.base_space.add(z)
+        self.weight += len(log_prob) if weights is None else float(weights.sum())
+        self.squared_weight += len(log_prob) if weights is None else float(np.square(weights).sum())
+        known, near = np.isfinite(log_prob), np.isfinite(z).all(axis=1)
+        finite = log_prob[known]
+        counting = None if weights is None else weights[known]
+        self.log_prob.add(finite[:, np.newaxis], counting)
+        if counting is not None:
+            self.log_prob_squared.add(finite[:, np.newaxis], np.square(counting))
+        self.sketch.add(finite, counting)
+        self.z.add(z[near], None if weights is None else weights[near])
+        self.base_space.add(z, weights)
+
+    @property
+    def effective_rows(self) -> float:
+        """As how many rows of equal weight these tell (Kish)."""
+        return self.weight**2 / self.squared_weight if self.rows else 0.0
+
+    def nll_error(self) -> float:
+        """Standard error of the mean log_prob, nats; NaN of fewer than two rows."""
+        squares = self.log_prob_squared
+        if not squares.count:
+            return float(self.log_prob.standard_error()[0])
+        if squares.count < 2:
+            return float("nan")
+        apart = float(squares.mean[0] - self.log_prob.mean[0])
+        spread = float(squares.scale[0]) ** 2 + apart**2
+        return float(np.sqrt(squares.weight * spread)) / self.log_prob.weight
 
     def merge(self, other: GroupStatistics) -> None:
         """Takes in what another has seen."""
         self.rows += other.rows
+        self.weight += other.weight
+        self.squared_weight += other.squared_weight
+        self.log_prob_squared.merge(other.log_prob_squared)
         self.log_prob.merge(other.log_prob)
         self.sketch.merge(other.sketch)
         self.z.merge(other.z)
@@ -164,21 +199,21 @@ class ValueSketch:
     """Counts of finite numbers by bucket. Memory: a bucket for each 1/2048 by which values differ."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: float = 0
         self.minimum = np.inf
         self.maximum = -np.inf
         self._buckets: Counts = np.zeros(0, np.int64)
         self._counts: Counts = np.zeros(0, np.int64)
 
-    def add(self, values: Floats) -> None:
-        """Takes in finite numbers `[B]`."""
+    def add(self, values: Floats, weights: Vector | None = None) -> None:
+        """Takes in finite numbers `[B]`, each as often as its weight in `weights` `[B]`, above 0, says."""
         if not len(values):
             return
         wide = values.astype(np.float64)
         self.minimum, self.maximum = min(self.minimum, wide.min()), max(self.maximum, wide.max())
         wide[np.abs(wide) < SMALLEST] = 0.0
-        buckets, counts = np.unique(wide.view(np.int64) >> _SHIFT, return_counts=True)
-        self._add_counts(buckets, counts)
+        buckets, places = np.unique(wide.view(np.int64) >> _SHIFT, return_inverse=True)
+        self._add_counts(buckets, np.bincount(places.ravel(), weights))
 
     def merge(self, other: ValueSketch) -> None:
         """Takes in what another has seen."""
@@ -187,10 +222,11 @@ class ValueSketch:
 
     def _add_counts(self, buckets: Counts, counts: Counts) -> None:
         merged, index = np.unique(np.concatenate([self._buckets, buckets]), return_inverse=True)
-        total = np.zeros(len(merged), np.int64)
-        np.add.at(total, index, np.concatenate([self._counts, counts]))
+        added = np.concatenate([self._counts, counts])
+        total = np.zeros(len(merged), added.dtype)
+        np.add.at(total, index, added)
         self._buckets, self._counts = merged, total
-        self.count += int(counts.sum())
+        self.count += counts.sum().item()
 
     def quantiles(self, levels: Sequence[float]) -> list[float]:
         """The number below which that share of the values lies, for each level; NaN if there is no value."""

@@ -123,7 +123,7 @@ def fit_of(group: GroupResult, result: EvaluationResult) -> Fit:
     levels = tuple((each.expected, each.observed or 0.0) for each in group.coverage)
     curve = result.coverage_curve if group.group is None else ()
     return Fit(
-        rows=group.rows,
+        rows=group.rows if group.effective_rows is None else max(1, round(group.effective_rows)),
         levels=levels,
         distance=max(abs(observed - expected) for expected, observed in (*levels, *curve)),
         columns=tuple(

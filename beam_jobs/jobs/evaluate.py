@@ -52,7 +52,9 @@ from beam_jobs.output.writing import WriteRejected, at_end, create_file, naming_
 from beam_jobs.rows import NULL_GROUP, REJECTED_TAG, Grouping, ReadTable, count_groups, group_names
 from beam_jobs.sources.input_files import find_sources
 from maf_serving.answers import is_failed, reject_failed
+from maf_serving.arrow_columns import to_floats
 from maf_serving.model_inputs import encode_rows
+from maf_serving.rejection import reject
 from maf_serving.row_seeds import RowIdentity, Words, draw_seeds, file_names, is_one_input
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from beam_jobs.output.staging import StagedOutput
     from beam_jobs.sources.source import Source
     from maf_serving.arrow_columns import Mask
+    from maf_serving.rejection import RejectedRows
     from maf_serving.saved_model import LoadedModel
     from maf_serving.validation import ScoreableRows
 
@@ -72,6 +75,7 @@ _RESULT_NAME = "evaluation.json"
 USED_TAG = "tally"
 SAMPLE_TAG = "sample"
 INVERSE = "inverse"
+NOT_A_WEIGHT = "not a weight"
 _SEED = 0
 # Of each file, the first rows and one row in so many get a draw: enough to tell bases apart, at little cost.
 FIRST_ROWS = 4096
@@ -92,9 +96,12 @@ def plan_evaluate(options: EvaluateOptions) -> EvaluateJob:
     """Finds the model and the files, and checks that they fit. Raises `UsageError`."""
     model = plan_model(options, signature_name=INVERSE)
     extra = {} if options.group_column is None else {options.group_column: "--group_column"}
+    numbers = {} if options.weight is None else {options.weight: "--weight"}
     sources = find_sources(options.inputs, input_format=options.input_format, dialect=options.csv)
     return EvaluateJob(
-        plan=plan_job(options, model, sources, extra=extra), options=options, identity=row_identity(sources)
+        plan=plan_job(options, model, sources, extra=extra, numbers=numbers),
+        options=options,
+        identity=row_identity(sources),
     )
 
 
@@ -132,7 +139,9 @@ class EvaluateJob:
         contract = self.plan.model.contract
         grouping = Grouping(column=self.options.group_column, max_groups=self.options.max_groups)
         table = pipeline | "ReadTable" >> ReadTable(self.plan, staging=directory, group_column=grouping.column)
-        accumulate = beam.ParDo(Accumulate(contract.event_size, grouping, self.crps_rows, self.identity))
+        accumulate = beam.ParDo(
+            Accumulate(contract.event_size, grouping, self.crps_rows, self.identity, self.options.weight)
+        )
         shared = Shared()
         evaluated = (
             table["rows"]
@@ -273,24 +282,38 @@ class Accumulate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
     Rows for which the model failed go to `REJECTED_TAG`.
     """
 
-    def __init__(self, dimensions: int, grouping: Grouping, sample_rows: int, identity: RowIdentity) -> None:
+    def __init__(
+        self, dimensions: int, grouping: Grouping, sample_rows: int, identity: RowIdentity, weight: str | None = None
+    ) -> None:
+        """Of event columns and groups; rows are weighted by the column `weight`, if there is one."""
         super().__init__()
+        self._weight = weight
         self._dimensions = dimensions
         self._grouping = grouping
         self._sample_rows = sample_rows
         self._identity = identity
         self._rows_used = Metrics.counter("beam_jobs", "rows_evaluated")
+        self._left_out = 0
         self._statistics, self._sample = self._empty()
 
     def start_bundle(self) -> None:
         """Begins anew."""
+        self._left_out = 0
         self._statistics, self._sample = self._empty()
 
     def process(self, result: PredictionResult) -> Iterator[TaggedOutput]:
         """Takes in one batch."""
         batch: ScoreableRows = result.example
         log_prob, z = result.inference["log_prob"], result.inference["z"]
-        column = self._grouping.column
+        column, weights = self._grouping.column, None
+        if self._weight is not None:
+            weights = to_floats(batch.columns.column(self._weight)).astype(np.float64)
+            if (wrong := ~(np.isfinite(weights) & (weights >= 0))).any():
+                yield TaggedOutput(REJECTED_TAG, self._reject_unweighted(batch.filter(wrong)))
+            self._left_out += int((weights == 0).sum())
+            counted = ~wrong & (weights > 0)
+            batch, weights = batch.filter(counted), weights[counted]
+            log_prob, z = log_prob[counted], z[counted]
         groups = None if column is None else group_names(batch.columns.column(column))
         rejected = reject_failed(batch.file, batch.rows, log_prob)
         failed = is_failed(log_prob)
@@ -302,10 +325,20 @@ class Accumulate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
                 groups = groups.filter(pa.array(~failed))
             yield TaggedOutput(REJECTED_TAG, rejected)
             log_prob, z = log_prob[~failed], z[~failed]
-        self._statistics.add(z, log_prob, groups)
+            weights = None if weights is None else weights[~failed]
+        self._statistics.add(z, log_prob, groups, weights)
         base_z = result.inference.get("base_z", np.empty((0, self._dimensions)))
         self._statistics.base_draws.add(finite_points(base_z))
         self._rows_used.inc(len(log_prob))
+
+    def _reject_unweighted(self, batch: ScoreableRows) -> RejectedRows:
+        """Rows whose weight is none."""
+        shown = batch.columns.column(self._weight).to_pylist()
+        reasons = [f"{self._weight}: {NOT_A_WEIGHT}: {value}" for value in shown]
+        rejected = reject(batch.file, batch.rows, reasons, {NOT_A_WEIGHT: len(reasons)})
+        if self._grouping.column is None:
+            return rejected
+        return rejected.with_groups(count_groups(group_names(batch.columns.column(self._grouping.column))))
 
     def _add_to_sample(self, batch: ScoreableRows, usable: Mask, groups: pa.StringArray | None) -> None:
         keys = self._identity.keys(batch)
@@ -321,7 +354,7 @@ class Accumulate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
 
     def finish_bundle(self) -> Iterator[object]:
         """Emits the statistics, how many rows are in them, and the sample."""
-        rows = self._statistics.overall.rows
+        rows = self._statistics.overall.rows + self._left_out
         if rows or self._statistics.base_draws.rows:
             yield at_end(self._statistics)
             yield TaggedOutput(USED_TAG, at_end(Tally(rows_used=rows)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from beam_jobs.sources.input_files import (
 )
 from beam_jobs.sources.source import FileState, ReadPlan, Source, WorkUnit, check_unchanged, look_up
 from beam_jobs.storage import open_stored
+from maf_serving.arrow_columns import column_in_words, is_convertible
 from maf_serving.manifest import Manifest
 from maf_serving.row_seeds import RowIdentity, check_key_column, file_names, is_one_input
 
@@ -108,6 +110,7 @@ def plan_job(
     keep: Sequence[str] = (),
     reserved: Sequence[str] = (),
     extra: Mapping[str, str] | None = None,
+    numbers: Mapping[str, str] = types.MappingProxyType({}),
 ) -> JobPlan:
     """Inspects the inputs, and checks that they fit.
 
@@ -118,6 +121,7 @@ def plan_job(
       keep: input columns to carry through.
       reserved: names that the output has for itself.
       extra: other input columns to read: by name of the column, the flag that asked for it.
+      numbers: the same of columns of numbers.
 
     Raises:
       UsageError: they do not fit.
@@ -127,17 +131,20 @@ def plan_job(
     if manifest is not None:
         manifest.check(_paths(sources), open_file=open_stored)
     files = inspect_sources(sources, inputs=model.inputs, on_bad_file=options.on_bad_file)
-    kinds: dict[str, str | None] = {**model.inputs.kinds}
+    kinds: dict[str, str | None] = {**dict.fromkeys(numbers, "number"), **model.inputs.kinds}
     texts = dict.fromkeys(name for file in files for name in file.schema.names)
     # A key, or the name of a group, is the text that it is, and so is all that goes from CSV to CSV.
     as_kept = texts if options.output_format == "csv" else dict.fromkeys(extra or {}, IDENTIFIER)
     kept = resolve_kept(files, keep, reserved, as_kept | kinds)
     others = [
         resolve_schema(files, [name], flag, texts | kinds)
-        for name, flag in (extra or {}).items()
+        for name, flag in {**(extra or {}), **numbers}.items()
         if name not in kept.names
     ]
     read = pa.unify_schemas([kept, *others])
+    for name, flag in numbers.items():
+        if not is_convertible(read.field(name).type):
+            raise UsageError(f"{flag}: {name} holds {column_in_words(read.field(name).type)}; expected numbers")
     units = split_sources(sources, files, _read_plan(options, model, read))
     return JobPlan(
         options=options,

@@ -272,6 +272,12 @@ log_prob, calibration and coverage of all rows, CRPS and intervals of a sample; 
   %(prog)s --model models/sales --input test.parquet --group_column region_id --output out/report""",
     )
     add_evaluation_flags(parser)
+    parser.add_argument(
+        "--weight",
+        metavar="COLUMN",
+        help="how much each row counts, 0 or more, in NLL, quantiles of log_prob, calibration and coverage; CRPS and "
+        "intervals count the rows of their sample alike",
+    )
     return parser
 
 

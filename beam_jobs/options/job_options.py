@@ -370,11 +370,13 @@ class EvaluateOptions(JobOptions):
       group_column: the input column whose values get statistics of their own as well, or `None`.
       max_groups: the job fails if that column has more values.
       crps_rows: how many rows at most are scored by CRPS and intervals, a random sample of all; 0 for none.
+      weight: the input column of how much each row counts, or `None`; CRPS and intervals leave it aside.
     """
 
     group_column: str | None = None
     max_groups: int = DEFAULT_MAX_GROUPS
     crps_rows: int = DEFAULT_CRPS_ROWS
+    weight: str | None = None
 
     def __post_init__(self) -> None:
         super(EvaluateOptions, self).__post_init__()  # see `RowOptions`

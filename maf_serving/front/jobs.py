@@ -223,6 +223,7 @@ def evaluate(
     group_column: str | None = None,
     max_groups: int = 100,
     crps_rows: int = 4096,
+    weight: str | None = None,
     beam_flags: Sequence[str] = (),
     **options: Unpack[JobKeywords],
 ) -> EvaluateSummary:
@@ -245,6 +246,7 @@ def evaluate(
       max_groups: the job fails if it has more values.
       crps_rows: rows at most, a random sample, whose event columns are scored by CRPS and by the coverage and width of
         central intervals; 0 for none.
+      weight: a column of how much each row counts, 0 or more, but for CRPS and intervals.
       beam_flags: as of `ms.score`.
       **options: see `JobKeywords`.
 
@@ -259,7 +261,8 @@ def evaluate(
     from beam_jobs.options.job_options import EvaluateOptions  # noqa: PLC0415
 
     own: dict[str, Any] = {"group_column": group_column, "max_groups": max_groups, "crps_rows": crps_rows}
-    with _job(EvaluateOptions, model, table, output, own, options, others=(group_column,)) as job_options:
+    own["weight"] = weight
+    with _job(EvaluateOptions, model, table, output, own, options, others=(group_column, weight)) as job_options:
         return evaluate_table(job_options, _beam(beam_flags))
 
 

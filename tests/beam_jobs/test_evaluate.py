@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 import pytest
 
-from beam_jobs import EvaluateOptions, JobError, evaluate_table
+from beam_jobs import EvaluateOptions, JobError, UsageError, evaluate_table
 
 ROWS = 6_000
 
@@ -247,3 +247,48 @@ def test_what_cannot_be_scored_is_said_and_why(evaluate, write_parquet, tmp_path
     summary, directory = evaluate(path, model=base, output="b")
     assert summary["crps_missing"] == "the model has neither quantile nor sample_with_seed, but inverse"
     assert "There is no CRPS here: the model has neither" in (directory / "report.html").read_text()
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_a_weight_counts_as_so_many_rows(evaluate, write_parquet, write_csv, density, suffix):
+    columns = {name: values.astype(np.float32).astype(float) for name, values in rows_of_the_model(6).items()}
+    weights = np.random.default_rng(0).integers(0, 4, ROWS).astype(float)
+    weights[:3] = [-1, np.inf, np.nan]
+    write = write_parquet if suffix == "parquet" else write_csv
+    weighted, directory = evaluate(write(f"a.{suffix}", columns | {"w": weights}), output="a", weight="w")
+    used = np.flatnonzero(np.isfinite(weights) & (weights > 0))
+    repeated = {name: np.repeat(values[used], weights[used].astype(int)) for name, values in columns.items()}
+    repeats, _ = evaluate(write_parquet("b.parquet", repeated), output="b")
+    first, second = weighted["overall"], repeats["overall"]
+    assert (weighted["rows_rejected"], weighted["rows_scored"], first["rows"]) == (3, ROWS - 3, len(used))
+    assert first["mean_nll"] == pytest.approx(second["mean_nll"], rel=1e-6)
+    for name in ("log_prob_quantiles", "log_prob_range"):
+        assert first[name] == pytest.approx(second[name], rel=1e-3)
+    for mine, other in zip(first["coverage"], second["coverage"], strict=True):
+        assert mine["observed"] == pytest.approx(other["observed"], abs=1e-9)
+    for mine, other in zip(first["dimensions"], second["dimensions"], strict=True):
+        assert mine["ks"] == pytest.approx(other["ks"], abs=1e-9)
+        assert mine["mean"] == pytest.approx(other["mean"], abs=1e-6)
+        assert mine["standard_deviation"] == pytest.approx(other["standard_deviation"], rel=1e-3)
+    log_prob, counting = density(**columns)[used], weights[used]
+    assert first["effective_rows"] == pytest.approx(counting.sum() ** 2 / (counting**2).sum())
+    error = np.sqrt((counting**2 * (log_prob - np.average(log_prob, weights=counting)) ** 2).sum()) / counting.sum()
+    assert first["nll_standard_error"] == pytest.approx(error, rel=1e-3)
+    assert first["nll_standard_error"] > second["nll_standard_error"]
+    assert second["effective_rows"] is None
+    assert "CRPS and intervals count rows alike" in (directory / "report.html").read_text(encoding="utf-8")
+
+
+def test_rows_of_weight_zero_and_weights_that_are_none(evaluate, write_parquet):
+    columns = rows_of_the_model(7)
+    with pytest.raises(UsageError, match=r"--weight: w holds lists or records; expected numbers"):
+        evaluate(write_parquet("a.parquet", columns | {"w": [[1.0]] * ROWS}), weight="w")
+    strange = {name: np.concatenate([values, values + 100]) for name, values in columns.items()}
+    both, _ = evaluate(write_parquet("b.parquet", strange | {"w": np.repeat([2.0, 0.0], ROWS)}), output="b", weight="w")
+    alone, _ = evaluate(write_parquet("c.parquet", columns | {"w": np.full(ROWS, 2.0)}), output="c", weight="w")
+    assert both["rows_scored"] == 2 * ROWS
+    assert both["overall"]["rows"] == alone["overall"]["rows"] == ROWS
+    assert both["overall"]["mean_nll"] == pytest.approx(alone["overall"]["mean_nll"], rel=1e-12)
+    assert [each["ks"] for each in both["overall"]["dimensions"]] == [
+        each["ks"] for each in alone["overall"]["dimensions"]
+    ]

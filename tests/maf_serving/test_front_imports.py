@@ -40,7 +40,7 @@ def test_the_options_of_training_are_those_of_the_command():
 
 def test_the_options_of_jobs_are_those_of_the_commands():
     flags = set(evaluate_flags().flags()) - {"-h", "--help", "--model", "--input", "--output"}
-    flags -= {"--group_column", "--max_groups", "--crps_rows"}
+    flags -= {"--group_column", "--max_groups", "--crps_rows", "--weight"}
     dialect = {f"--csv_{field.name}" for field in dataclasses.fields(ms.CsvDialect)}
     assert {f"--{name}" for name in ms.JobKeywords.__annotations__} == flags - dialect | {"--csv"}
     assert dialect < flags
