@@ -25,7 +25,6 @@ BASES = ("normal", "mixture")
 ORDERS = ("reverse", "random", "same")
 DTYPES = ("float32", "float64")
 NULLS = ("auto", "state", "drop")
-SPLIT_BY = ("time", "group")
 SWITCH = ("on", "off")
 SCHEDULES = ("plateau", "cosine", "constant")
 FAR_SIDES = ("straight", "odds")
@@ -184,11 +183,7 @@ class DataConfig:
         "splits; by chance without it",
         metavar="time:COLUMN|group:COLUMN",
     )
-    weight: str | None = option(
-        None,
-        "column of row weights, 0 or more, in the likelihood of every split; a row of weight 0 is left out",
-        metavar="COLUMN",
-    )
+    weight: str | None = option(None, "column of row weights; a weight of 0 leaves its row out", metavar="COLUMN")
     max_dropped_share: float = option(0.05, "refuse the table if more than this share of rows has a missing value")
     dequantize: tuple[str, ...] = option(
         (), "uniform noise on event columns that repeat values", metavar="COLUMN=WIDTH,..."
@@ -235,11 +230,8 @@ class DataConfig:
                 "expected some rows for validation, and some left for training"
             )
         by, _, column = ("time:-" if self.split_by is None else self.split_by).partition(":")
-        if by not in SPLIT_BY or not column:
-            raise ConfigError(
-                f"split_by is {self.split_by!r}; expected time:COLUMN or group:COLUMN, as in time:sold_at or "
-                "group:store"
-            )
+        if by not in {"time", "group"} or not column:
+            raise ConfigError(f"split_by is {self.split_by!r}; expected time:COLUMN or group:COLUMN, as in group:store")
         for name, width in self.dequantization_widths.items():
             if name not in self.event or not 0 < width < math.inf:
                 raise ConfigError(

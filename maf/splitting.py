@@ -70,7 +70,7 @@ def assign_splits(
     find_keys = _times if by == "time" else _groups(seed)
     read_as = {column: _read_as(table, column, by)}
     distinct = DistinctKeys(most=MOST_KEYS if by == "time" else None)
-    for batch in table.parts(read_as | _weight_column(config.weight)):
+    for batch in table.parts(read_as | _weight_column(table, config.weight)):
         keys = find_keys(batch, column)
         distinct.add(keys if config.weight is None else keys[_weights(batch, config.weight) > 0])
     choose = _choose_last if by == "time" else _choose_groups
@@ -104,7 +104,7 @@ def read_weighted(
     Raises:
       DataError: naming the file and the row, if a weight is no finite number of at least 0.
     """
-    for rows, batch in table.batches_beside(codes, {**others, **_weight_column(weight)}):
+    for rows, batch in table.batches_beside(codes, {**others, **_weight_column(table, weight)}):
         if weight is None:
             yield rows, batch, None
             continue
@@ -118,15 +118,19 @@ def read_weighted(
         yield rows[kept], batch, weights[kept]
 
 
-def _weight_column(weight: str | None) -> dict[str, str]:
-    return {} if weight is None else {weight: NUMBER}
+def _weight_column(table: Table, weight: str | None) -> dict[str, str]:
+    """As what the column is read beside others. Raises `DataError` if it is not there, or holds no numbers."""
+    if weight is None:
+        return {}
+    for file, kind in table.types_of(weight).items():
+        if not is_convertible(kind):
+            raise DataError(f"column {weight!r} of {file} holds {column_in_words(kind)}; --weight expects numbers")
+    return {weight: NUMBER}
 
 
 def _weights(batch: InputBatch, weight: str) -> Array:
     """`[n]` float64."""
     column = batch.columns.column(weight)
-    if not is_convertible(column.type):
-        raise DataError(f"column {weight!r} of {batch.file} holds {column_in_words(column.type)}; expected weights")
     weights = to_floats(column).astype(np.float64)
     for index in np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))[:1]:
         raise DataError(

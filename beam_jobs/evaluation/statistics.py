@@ -19,8 +19,10 @@ import numpy.typing as npt
 
 from beam_jobs.errors import JobError
 from beam_jobs.evaluation.base_space import BaseSpaceCounts
-from beam_jobs.rows import NULL_GROUP, Grouping
+from beam_jobs.rows import NULL_GROUP, Grouping, count_groups
+from maf_serving.arrow_columns import to_floats
 from maf_serving.moments import Moments
+from maf_serving.rejection import RejectedRows, reject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from maf_serving.arrow_columns import Floats
+    from maf_serving.validation import ScoreableRows
 
 Vector = npt.NDArray[np.float64]
+NOT_A_WEIGHT = "not a weight"
 _MANTISSA_BITS = 52
 _KEPT_BITS = 11
 _SHIFT = _MANTISSA_BITS - _KEPT_BITS
@@ -122,6 +126,21 @@ class MergeAll(beam.CombineFn):  # type: ignore[misc]  # Beam is untyped here
     def extract_output(self, accumulator: Any) -> Any:
         """What has seen all."""
         return accumulator
+
+
+def read_weights(batch: ScoreableRows, column: str, group_column: str | None) -> tuple[Vector, RejectedRows | None]:
+    """How much each row counts, float64 `[B]`, NaN where nothing says so; and such rows, with their reasons."""
+    weights: Vector = to_floats(batch.columns.column(column)).astype(np.float64)
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    weights[wrong] = np.nan
+    if not wrong.any():
+        return weights, None
+    refused = batch.filter(wrong)
+    reasons = [f"{column}: {NOT_A_WEIGHT}: {value}" for value in refused.columns.column(column).to_pylist()]
+    rejected = reject(refused.file, refused.rows, reasons, {NOT_A_WEIGHT: len(reasons)})
+    if group_column is not None:
+        rejected = rejected.with_groups(count_groups(refused.columns.column(group_column)))
+    return weights, rejected
 
 
 def finite_points(z: Floats) -> Floats:

@@ -41,7 +41,7 @@ from beam_jobs.evaluation.row_sample import (
     ScoreRows,
     scoring_signature,
 )
-from beam_jobs.evaluation.statistics import MergeAll, Statistics, finite_points
+from beam_jobs.evaluation.statistics import MergeAll, Statistics, finite_points, read_weights
 from beam_jobs.evaluation.verdict import judge
 from beam_jobs.jobs.job import JobPlan, plan_job
 from beam_jobs.jobs.running import run_job
@@ -52,9 +52,7 @@ from beam_jobs.output.writing import WriteRejected, at_end, create_file, naming_
 from beam_jobs.rows import NULL_GROUP, REJECTED_TAG, Grouping, ReadTable, count_groups, group_names
 from beam_jobs.sources.input_files import find_sources
 from maf_serving.answers import is_failed, reject_failed
-from maf_serving.arrow_columns import to_floats
 from maf_serving.model_inputs import encode_rows
-from maf_serving.rejection import reject
 from maf_serving.row_seeds import RowIdentity, Words, draw_seeds, file_names, is_one_input
 
 if TYPE_CHECKING:
@@ -66,7 +64,6 @@ if TYPE_CHECKING:
     from beam_jobs.output.staging import StagedOutput
     from beam_jobs.sources.source import Source
     from maf_serving.arrow_columns import Mask
-    from maf_serving.rejection import RejectedRows
     from maf_serving.saved_model import LoadedModel
     from maf_serving.validation import ScoreableRows
 
@@ -75,7 +72,6 @@ _RESULT_NAME = "evaluation.json"
 USED_TAG = "tally"
 SAMPLE_TAG = "sample"
 INVERSE = "inverse"
-NOT_A_WEIGHT = "not a weight"
 _SEED = 0
 # Of each file, the first rows and one row in so many get a draw: enough to tell bases apart, at little cost.
 FIRST_ROWS = 4096
@@ -98,11 +94,8 @@ def plan_evaluate(options: EvaluateOptions) -> EvaluateJob:
     extra = {} if options.group_column is None else {options.group_column: "--group_column"}
     numbers = {} if options.weight is None else {options.weight: "--weight"}
     sources = find_sources(options.inputs, input_format=options.input_format, dialect=options.csv)
-    return EvaluateJob(
-        plan=plan_job(options, model, sources, extra=extra, numbers=numbers),
-        options=options,
-        identity=row_identity(sources),
-    )
+    plan = plan_job(options, model, sources, extra=extra, numbers=numbers)
+    return EvaluateJob(plan=plan, options=options, identity=row_identity(sources))
 
 
 def row_identity(sources: Iterable[Source]) -> RowIdentity:
@@ -139,14 +132,12 @@ class EvaluateJob:
         contract = self.plan.model.contract
         grouping = Grouping(column=self.options.group_column, max_groups=self.options.max_groups)
         table = pipeline | "ReadTable" >> ReadTable(self.plan, staging=directory, group_column=grouping.column)
-        accumulate = beam.ParDo(
-            Accumulate(contract.event_size, grouping, self.crps_rows, self.identity, self.options.weight)
-        )
+        accumulate = Accumulate(contract.event_size, grouping, self.crps_rows, self.identity, self.options.weight)
         shared = Shared()
         evaluated = (
             table["rows"]
             | "Invert" >> RunInference(self._handler(shared, threads))
-            | "Accumulate" >> accumulate.with_outputs(REJECTED_TAG, USED_TAG, SAMPLE_TAG, main="statistics")
+            | "Accumulate" >> beam.ParDo(accumulate).with_outputs(REJECTED_TAG, USED_TAG, SAMPLE_TAG, main="statistics")
         )
         merge = MergeAll(functools.partial(Statistics, contract.event_size, grouping))
         yield (
@@ -293,13 +284,11 @@ class Accumulate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         self._sample_rows = sample_rows
         self._identity = identity
         self._rows_used = Metrics.counter("beam_jobs", "rows_evaluated")
-        self._left_out = 0
-        self._statistics, self._sample = self._empty()
+        self._statistics, self._sample, self._left_out = self._empty()
 
     def start_bundle(self) -> None:
         """Begins anew."""
-        self._left_out = 0
-        self._statistics, self._sample = self._empty()
+        self._statistics, self._sample, self._left_out = self._empty()
 
     def process(self, result: PredictionResult) -> Iterator[TaggedOutput]:
         """Takes in one batch."""
@@ -307,13 +296,12 @@ class Accumulate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         log_prob, z = result.inference["log_prob"], result.inference["z"]
         column, weights = self._grouping.column, None
         if self._weight is not None:
-            weights = to_floats(batch.columns.column(self._weight)).astype(np.float64)
-            if (wrong := ~(np.isfinite(weights) & (weights >= 0))).any():
-                yield TaggedOutput(REJECTED_TAG, self._reject_unweighted(batch.filter(wrong)))
+            weights, refused = read_weights(batch, self._weight, column)
+            if refused is not None:
+                yield TaggedOutput(REJECTED_TAG, refused)
             self._left_out += int((weights == 0).sum())
-            counted = ~wrong & (weights > 0)
-            batch, weights = batch.filter(counted), weights[counted]
-            log_prob, z = log_prob[counted], z[counted]
+            counted = weights > 0
+            batch, weights, log_prob, z = batch.filter(counted), weights[counted], log_prob[counted], z[counted]
         groups = None if column is None else group_names(batch.columns.column(column))
         rejected = reject_failed(batch.file, batch.rows, log_prob)
         failed = is_failed(log_prob)
@@ -330,15 +318,6 @@ class Accumulate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         base_z = result.inference.get("base_z", np.empty((0, self._dimensions)))
         self._statistics.base_draws.add(finite_points(base_z))
         self._rows_used.inc(len(log_prob))
-
-    def _reject_unweighted(self, batch: ScoreableRows) -> RejectedRows:
-        """Rows whose weight is none."""
-        shown = batch.columns.column(self._weight).to_pylist()
-        reasons = [f"{self._weight}: {NOT_A_WEIGHT}: {value}" for value in shown]
-        rejected = reject(batch.file, batch.rows, reasons, {NOT_A_WEIGHT: len(reasons)})
-        if self._grouping.column is None:
-            return rejected
-        return rejected.with_groups(count_groups(group_names(batch.columns.column(self._grouping.column))))
 
     def _add_to_sample(self, batch: ScoreableRows, usable: Mask, groups: pa.StringArray | None) -> None:
         keys = self._identity.keys(batch)
@@ -360,10 +339,10 @@ class Accumulate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
             yield TaggedOutput(USED_TAG, at_end(Tally(rows_used=rows)))
             if self._sample_rows:
                 yield TaggedOutput(SAMPLE_TAG, at_end(self._sample))
-        self._statistics, self._sample = self._empty()
+        self._statistics, self._sample, self._left_out = self._empty()
 
-    def _empty(self) -> tuple[Statistics, RowSample]:
-        return Statistics(self._dimensions, self._grouping), RowSample(self._sample_rows)
+    def _empty(self) -> tuple[Statistics, RowSample, int]:
+        return Statistics(self._dimensions, self._grouping), RowSample(self._sample_rows), 0
 
 
 class EvaluationHandler(SavedModelHandler):

@@ -36,7 +36,7 @@ def table():
 def split(tmp_path, table, name="rows", suffix=".parquet", **other):
     path = tmp_path / f"{name}{suffix}"
     (pa.csv.write_csv if suffix == ".csv" else pq.write_table)(table, path)
-    data = DataConfig(data=(str(path),), event=("y",), condition=("c", "kind"), **{"weight": "w", **other})
+    data = DataConfig(**{"data": (str(path),), "event": ("y",), "condition": ("c", "kind"), "weight": "w", **other})
     return split_table(data, tmp_path / f"{name} split", dtype="float64", seed=0)
 
 
@@ -160,5 +160,7 @@ def test_weights_that_are_none_are_refused(tmp_path, table, value, shown, suffix
 def test_columns_that_hold_no_weights_are_refused(tmp_path, table):
     with pytest.raises(DataError, match=r"has no column 'weights'"):
         split(tmp_path, table, weight="weights")
+    with pytest.raises(DataError, match=r"the weight kind is [ab]; expected a finite number"):
+        split(tmp_path, table, condition=("c",), weight="kind")
     with pytest.raises(ConfigError, match="weight is 'c'; expected the name of a column that the model does not have"):
         split(tmp_path, table, weight="c")

@@ -111,6 +111,8 @@ def _facts(report: Report) -> Element:
     for bounds, values_are in ((report.data.lower_bound, "at least"), (report.data.upper_bound, "at most")):
         if bounds:
             values[f"values are {values_are}"] = listed(bounds)
+    if report.data.weight is not None:
+        values["weights"] = f"{report.data.weight}, in training and its NLLs; in this report rows count alike"
     if report.data.dequantize:
         values["uniform noise on"] = listed(report.data.dequantize)
     return facts(values)
