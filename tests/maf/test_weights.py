@@ -96,7 +96,8 @@ def weighted():
 
 
 def flow():
-    return build_flow(FlowConfig(event_size=1, condition_size=1, num_layers=1, dtype="float64"), seed=3)
+    config = FlowConfig(event_size=1, condition_size=1, num_layers=1, transform="affine", dtype="float64")
+    return build_flow(config, seed=3)
 
 
 def test_the_nll_is_that_of_repeated_rows(weighted):
@@ -115,18 +116,15 @@ def test_the_nll_is_that_of_repeated_rows(weighted):
 def test_training_on_weights_is_training_on_repeated_rows(weighted):
     rows, weights = weighted
     repeated = np.repeat(rows, weights.astype(int), axis=0)
-    epochs = {}
-    for name, training, counting in (
-        ("weights", rows, 5 * weights),
-        ("repeats", repeated, None),
-        ("plain", rows, None),
-    ):
+    epochs = []
+    for training, counting in ((rows, 5 * weights), (repeated, None)):
         config = TrainingConfig(max_epochs=6, batch_size=len(training), dropout=0, weight_decay=0, jit_compile="off")
-        epochs[name] = fit(flow(), training, rows[:50], event_size=1, config=config, weights=counting)
-    for one, other in zip(epochs["weights"], epochs["repeats"], strict=True):
+        trained = flow()
+        epochs.append(fit(trained, training, rows[:50], event_size=1, config=config, weights=counting))
+    for one, other in zip(*epochs, strict=True):
         assert one.validation_nll == pytest.approx(other.validation_nll, rel=1e-6)
         assert one.training_nll == pytest.approx(other.training_nll, rel=1e-6)
-    assert epochs["plain"][-1].validation_nll != pytest.approx(epochs["weights"][-1].validation_nll, rel=1e-4)
+    assert mean_nll(trained, rows, event_size=1)[0] != pytest.approx(epochs[0][-1].training_nll, rel=1e-2)
 
 
 def test_minibatches_of_weights_are_those_of_their_rows():
