@@ -262,6 +262,8 @@ class DataConfig:
                 raise ConfigError(f"column {name!r} is named {columns.count(name)} times; name every column once")
         if self.weight is not None and (not self.weight or self.weight in columns):
             raise ConfigError(f"weight is {self.weight!r}; expected the name of a column that the model does not have")
+        for name in self.date_parts.keys() & set(self.categorical):
+            raise ConfigError(f"date and categorical both have {name!r}; expected one of them")
         for field, named in (("categorical", self.categorical), ("nullable", self.nullable), ("date", self.date_parts)):
             for name in named:
                 if name not in self.condition:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 NO_SPLIT = -1
 SPLIT_STREAM = 0x5B117
+LEAST_MERGED = 2**20
 MOST_KEYS = 2**22  # of times, that are kept apart while they are counted
 NULL_GROUP = "\0null"
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -224,15 +225,27 @@ class DistinctKeys:
       keys: float64 `[M]`, ascending.
       counts: rows of each; of all keys above the one before it and up to it, where there were too many to tell apart.
       missing: rows without a key.
-      total: how many different ones there were at least.
     """
 
     def __init__(self, *, most: int | None) -> None:
         """Memory grows with the number of keys; beyond `most` neighbours are put together."""
-        self.keys: Array = np.empty(0)
-        self.counts: Array = np.empty(0, np.int64)
-        self.missing = self.total = 0
+        self.missing = 0
+        self._keys: Array = np.empty(0)
+        self._counts: Array = np.empty(0, np.int64)
+        self._waiting: list[Array] = []
         self._most = most
+
+    @property
+    def keys(self) -> Array:
+        """See the class."""
+        self._merge()
+        return self._keys
+
+    @property
+    def counts(self) -> Array:
+        """See the class."""
+        self._merge()
+        return self._counts
 
     @property
     def rows(self) -> int:
@@ -243,21 +256,29 @@ class DistinctKeys:
         """Takes in the keys of some rows, `[n]`."""
         known = keys[~np.isnan(keys)]
         self.missing += len(keys) - len(known)
-        new, counts = np.unique(known, return_counts=True)
-        merged, places = np.unique(np.concatenate([self.keys, new]), return_inverse=True)
-        sums = np.zeros(len(merged), np.int64)
-        np.add.at(sums, places.ravel(), np.concatenate([self.counts, counts]))
-        self.total += len(merged) - len(self.keys)
-        self.keys, self.counts = merged, sums
+        self._waiting.append(known)
+        # as many as there are already, so that sorting costs what it would of all at once
+        if sum(map(len, self._waiting)) > max(LEAST_MERGED, len(self._keys)):
+            self._merge()
+
+    def _merge(self) -> None:
+        if not self._waiting:
+            return
+        new, counts = np.unique(np.concatenate(self._waiting), return_counts=True)
+        self._waiting = []
+        merged, places = np.unique(np.concatenate([self._keys, new]), return_inverse=True)
+        sums = np.bincount(places.ravel(), np.concatenate([self._counts, counts]), len(merged))
+        self._keys, self._counts = merged, sums.astype(np.int64)
         if self._most is not None and len(merged) > self._most:
             self._put_together(self._most // 4)
 
     def _put_together(self, pieces: int) -> None:
         """Neighbours with few rows, so that a piece has the share of one in `pieces` of all, or a single key."""
-        piece = np.cumsum(self.counts) * pieces // self.rows
+        before = np.cumsum(self._counts)
+        piece = before * pieces // before[-1]
         last = np.flatnonzero(np.append(piece[1:] != piece[:-1], [True]))
-        self.counts = np.diff(np.cumsum(self.counts)[last], prepend=0)
-        self.keys = self.keys[last]
+        self._counts = np.diff(before[last], prepend=0)
+        self._keys = self._keys[last]
 
 
 class _Splits:

@@ -7,6 +7,7 @@ import pytest
 
 from export import ConditionColumn, Contract, ContractError
 from export.contract import encoded_columns
+from maf_serving.columns import number_entries, numbers_dtype
 from tests.export.test_contract import make_contract
 
 COLUMNS = (
@@ -58,7 +59,32 @@ def test_a_contract_tells_offsets_where_there_are_some_alone():
     assert [column.get("offset") for column in told] == [None, None, None, None, 1.7e9]
 
 
+def test_a_point_in_time_is_a_column_of_parts():
+    when = ConditionColumn(
+        name="when", kind="timestamp", parts=("month", "trend", "day"), offset=-86_400.0, nullable=True
+    )
+    entries = ("month sin", "month cos", "days since 1969-12-31", "day sin", "day cos", "is null")
+    assert when.encoded_names == tuple(f"when {entry}" for entry in entries)
+    assert (when.is_plain, when.is_category, when.unit) == (False, False, 86_400.0)
+    assert number_entries((*COLUMNS, when)) == [*number_entries(COLUMNS), len(ENCODED) + 2]
+    assert (numbers_dtype([when], "float32"), numbers_dtype(COLUMNS, "float32")) == ("float64", "float32")
+    contract = make_contract(conditional_columns=(*ENCODED, *when.encoded_names), condition_columns=(*COLUMNS, when))
+    assert Contract.from_json(contract.to_json()) == contract
+    told = json.loads(contract.to_json())["condition_columns"]
+    assert [column.get("parts") for column in told] == [None, None, None, None, ["month", "trend", "day"]]
+    plain = ConditionColumn(name="when", kind="timestamp", parts=("hour",))
+    assert (plain.unit, number_entries([plain])) == (None, [])
+
+
 REFUSED = {
+    "a time without parts": ({"kind": "timestamp"}, "is a timestamp with the parts ; expected some of hour, weekday"),
+    "a part that is none": ({"kind": "timestamp", "parts": ("hours",)}, "with the parts hours; expected some of hour"),
+    "a part twice": ({"kind": "timestamp", "parts": ("day", "day")}, "with the parts day, day; expected .*, each once"),
+    "a number of parts": ({"parts": ("hour",)}, "is a number with the parts hour; expected .* none for anything else"),
+    "a time with a vocabulary": (
+        {"kind": "timestamp", "parts": ("hour",), "vocabulary": (1,)},
+        "expected at least one for a category, none for a number or a point in time",
+    ),
     "a kind": ({"kind": "text"}, "condition column 'a' is of kind 'text'; expected one of number, string, integer"),
     "a number with a vocabulary": ({"vocabulary": ("x",)}, "is a number with a vocabulary of 1 values"),
     "a category without": ({"kind": "string"}, "is a string with a vocabulary of 0 values"),

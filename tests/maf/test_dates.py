@@ -162,6 +162,11 @@ def test_parts_that_are_none_are_refused(date, message):
         DataConfig(data=("a.csv",), event=("y",), condition=("c",), date=date)
 
 
+def test_a_time_is_no_category():
+    with pytest.raises(ConfigError, match="date and categorical both have 'c'; expected one of them"):
+        DataConfig(data=("a.csv",), event=("y",), condition=("c",), date=("c=hour",), categorical=("c",))
+
+
 def test_flags_and_python_say_the_same():
     flags = ["--input", "a.csv", "--event", "y", "--condition", "c,due", "--run", "r"]
     config = parse_training([*flags, "--date", "c=hour,trend", "due=day"]).config

@@ -4,7 +4,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from maf import DataConfig
+from maf import DataConfig, splitting
 from maf.errors import ConfigError, DataError
 from maf.rows import split_table
 from maf.search.arguments import parse_search
@@ -193,7 +193,8 @@ def test_a_search_has_no_folds_that_would_leak():
         parse_search([*command, "--folds", "5"])
 
 
-def test_more_times_than_are_kept_apart_are_cut_nearly_where_they_should_be():
+def test_more_times_than_are_kept_apart_are_cut_nearly_where_they_should_be(monkeypatch):
+    monkeypatch.setattr(splitting, "LEAST_MERGED", 1_000)
     rng = np.random.default_rng(0)
     for order in (1, -1):
         values = np.sort(rng.random(200_000))[::order]

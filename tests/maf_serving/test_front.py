@@ -81,7 +81,11 @@ def test_data_frames_and_test_rows_of_their_own(run, tmp_path):
     assert (tmp_path / "run" / "test_table.parquet").exists()
 
 
-def test_a_column_that_splits_the_rows_comes_along(tmp_path):
+def test_columns_beside_the_model_come_along(tmp_path):
+    with pytest.raises(
+        ms.errors.UsageError, match="the table has no column 'w'; its columns: id, season, region, price"
+    ):
+        ms.train(table(), event="price", run=tmp_path / "run", weight="w", **OPTIONS)
     rows = table().set_column(2, "region", pa.array(["north", "south"] * 200))
     with pytest.raises(ms.errors.UsageError, match="'region' that --split_by group:region reads has 2 groups in 400"):
         ms.train(rows, event="price", run=tmp_path / "run", split_by="group:region", **OPTIONS)
