@@ -49,9 +49,10 @@ class Outcome:
 
     Attributes:
       nll, truth: mean NLL of the flow and of the density on the same test rows, nats.
-      outside: share of draws beyond a bound; `None` for a density without bounds.
+      outside: share of draws with a column beyond a bound; `None` for a density without bounds.
       edge: where there are bounds, the greatest difference between the share of test rows below a level of the flow's
-        cdf and that level, of levels up to `EDGE` and from 1 less that on.
+        cdf and that level, of levels up to `EDGE` and from 1 less that on; of several columns the greatest, of the cdf
+        of each column of base space.
     """
 
     nll: float
@@ -94,7 +95,7 @@ def train_on_density(density: KnownDensity, *, rows: int = ROWS, max_epochs: int
 
 
 def _at_the_bounds(density: KnownDensity, distribution: Any, x: Array, c: Array) -> tuple[float, float]:
-    """`Outcome.outside` and `Outcome.edge` of test rows `[N, 1]` and `[N, C]`."""
+    """`Outcome.outside` and `Outcome.edge` of test rows `[N, D]` and `[N, C]`."""
     import tensorflow as tf  # noqa: PLC0415  # takes seconds to import
 
     from maf.routing import make_bijector_kwargs  # noqa: PLC0415
@@ -104,9 +105,9 @@ def _at_the_bounds(density: KnownDensity, distribution: Any, x: Array, c: Array)
     draws = np.asarray(distribution.sample(len(x), seed=0, bijector_kwargs=kwargs), np.float64)
     outside = float(((draws < density.lower) | (draws > density.upper)).any(axis=1).mean())
     z = distribution.bijector.inverse(tf.constant(x, tf.float32), **kwargs)
-    levels = np.sort(np.asarray(distribution.distribution.distribution.cdf(z), np.float64)[:, 0])
-    edges = (levels < EDGE) | (levels > 1 - EDGE)
-    return outside, float(np.abs(levels - (np.arange(len(x)) + 0.5) / len(x))[edges].max())
+    levels = np.sort(np.asarray(distribution.distribution.distribution.cdf(z), np.float64), axis=0)
+    off = np.abs(levels - (np.arange(len(x))[:, None] + 0.5) / len(x))
+    return outside, float(off[(levels < EDGE) | (levels > 1 - EDGE)].max())
 
 
 def known_density_line(name: str) -> Outcome:
@@ -236,6 +237,23 @@ def _scaled_exponential(n: int, rng: np.random.Generator) -> tuple[Array, Array]
     return rng.exponential(np.exp(c)), c
 
 
+BOX_NOISE = math.sqrt(0.1)
+
+
+def _linear_uniform(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Ten parameters, uniform on a box, given each with noise: "Gaussian linear uniform" of Lueckmann et al. 2021."""
+    x = rng.uniform(-1, 1, (n, 10))
+    return x, x + BOX_NOISE * rng.normal(size=x.shape)
+
+
+def _linear_uniform_log_prob(x: Array, c: Array) -> Array:
+    """Of the posterior: normals around c, truncated to the box."""
+    below = np.vectorize(lambda t: 0.5 * math.erfc(-t / math.sqrt(2)))
+    inside = below((1 - c) / BOX_NOISE) - below((-1 - c) / BOX_NOISE)
+    result: Array = (_normal(x, c, BOX_NOISE) - np.log(inside)).sum(axis=1)
+    return result
+
+
 BOUNDED = {
     "uniform": KnownDensity(_alone(lambda rng, n: rng.uniform(size=n)), lambda x, _: np.zeros(len(x)), 0, 1),
     "exponential": KnownDensity(_alone(lambda rng, n: rng.exponential(size=n)), lambda x, _: -x[:, 0], 0),
@@ -244,6 +262,7 @@ BOUNDED = {
         _alone(_truncated_normal), lambda x, _: _normal(x[:, 0], 0.0, 1.0) - NORMALIZER, *TRUNCATED
     ),
     "scaled exponential": KnownDensity(_scaled_exponential, lambda x, c: -x[:, 0] / np.exp(c[:, 0]) - c[:, 0], 0),
+    "linear uniform": KnownDensity(_linear_uniform, _linear_uniform_log_prob, -1, 1),
 }
 DENSITIES = {
     "conditional mixture": KnownDensity(_mixture, _mixture_log_prob),
