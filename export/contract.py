@@ -200,6 +200,21 @@ class Contract:
         """The raw columns of the condition, in order: `condition_columns`, or a plain number for each column."""
         return self.condition_columns or tuple(ConditionColumn(name=name) for name in self.conditional_columns)
 
+    @property
+    def event_bounds(self) -> Mapping[str, tuple[float | None, float | None]]:
+        """Least and greatest value by event column that has bounds, with room for the noise that it had in training."""
+        if self.training is None:
+            return {}
+        lower, upper, widths = self.training.lower_bounds, self.training.upper_bounds, self.training.dequantization
+        room = {name: 0.5 * widths.get(name, 0.0) for name in (*lower, *upper)}
+        return {
+            name: (
+                lower[name] - half if name in lower else None,
+                upper[name] + half if name in upper else None,
+            )
+            for name, half in room.items()
+        }
+
     def signature(self, name: str) -> Signature:
         """The signature of that name; raises `ContractError` saying why there is none, or which there are."""
         if name not in self.signatures:

@@ -42,6 +42,7 @@ class Fault(enum.Enum):
     NOT_AN_INTEGER = "not an integer"
     NOT_UTF8 = "not UTF-8"
     NOT_A_TIME = "not a point in time"
+    BEYOND = "beyond its bound"
 
 
 def is_convertible(column_type: pa.DataType) -> bool:
@@ -165,6 +166,8 @@ def describe(name: str, fault: Fault, value: pa.Scalar, dtype: str = "") -> str:
         return f"{name}: {fault.value}: {_shown(value)!r}"
     if fault is Fault.OVERFLOW:
         return f"{name}: {fault.value}: {_shown(value)} does not fit {dtype}"
+    if fault is Fault.BEYOND:
+        return f"{name}: {fault.value}: {_shown(value)}"
     return f"{name}: {fault.value}"
 
 

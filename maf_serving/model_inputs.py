@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import types
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
+Bounds = Mapping[str, tuple[float | None, float | None]]
+"""By name of a column, the least and the greatest value that it can have; `None` for any."""
 ENCODE_CONDITION = "encode_condition"
 CONDITIONAL_INPUT = "conditional_input"
 
@@ -54,6 +57,10 @@ class ContractProtocol(Protocol):
     @property
     def event_columns(self) -> tuple[str, ...]:
         """Names of the columns of `x`."""
+
+    @property
+    def event_bounds(self) -> Bounds:
+        """Of the event columns that have any."""
 
     @property
     def condition_columns(self) -> Sequence[ConditionColumn]:
@@ -92,11 +99,13 @@ class ModelInputs:
       dtype: `"float32"` or `"float64"`.
       condition: the raw columns that the model encodes to `conditional_input`; empty where that is one of `columns`,
         or the model has no condition.
+      bounds: of those of `columns` that have any; a row beyond has no density.
     """
 
     columns: Mapping[str, tuple[str, ...]]
     dtype: str
     condition: tuple[RawColumn, ...] = ()
+    bounds: Bounds = dataclasses.field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -144,7 +153,13 @@ def model_inputs(
         dtype=contract.dtype,
         event_columns=event_columns,
         conditional_columns=conditional_columns,
+        bounds=bounds_of_x(contract, signature_name),
     )
+
+
+def bounds_of_x(contract: ContractProtocol, signature_name: str) -> Bounds:
+    """Those that rows are held to that go into a signature: none for `cdf`, which is 0 or 1 beyond them."""
+    return {} if signature_name == "cdf" else contract.event_bounds
 
 
 def renamed_columns(
@@ -183,6 +198,7 @@ def make_inputs(
     dtype: str,
     event_columns: tuple[str, ...] = (),
     conditional_columns: tuple[str, ...] = (),
+    bounds: Bounds = types.MappingProxyType({}),
 ) -> ModelInputs:
     """The columns that a signature's inputs are made of.
 
@@ -194,6 +210,7 @@ def make_inputs(
       dtype: of the model, `"float32"` or `"float64"`.
       event_columns: the table's names of the event columns, in the model's order; empty where they agree.
       conditional_columns: the same for the raw columns of the condition.
+      bounds: of the model's event columns.
 
     Raises:
       UsageError: another number of names than the model has columns, or a name twice.
@@ -206,7 +223,8 @@ def make_inputs(
         raw = tuple(RawColumn(name=name, column=column) for name, column in zip(conditional, condition, strict=True))
         del columns[CONDITIONAL_INPUT]
     used = {name: columns[name] for name in columns if name in needed}
-    inputs = ModelInputs(columns=used, dtype=dtype, condition=raw)
+    held = {ours: bounds[name] for ours, name in zip(named, event, strict=True) if name in bounds and "x" in needed}
+    inputs = ModelInputs(columns=used, dtype=dtype, condition=raw, bounds=held)
     repeated = [name for name in dict.fromkeys(inputs.names) if inputs.names.count(name) > 1]
     if repeated:
         raise UsageError(f"input column(s) {', '.join(repeated)} named for more than one column of the model")

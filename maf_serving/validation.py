@@ -113,9 +113,9 @@ def validate(
     """Splits rows into those that the model can take and those that it cannot; `None` where there are none of a kind.
 
     A row is refused for its first column, in the model's order, that holds null, NaN, an infinite value, one that
-    overflows the model's dtype, or text that is no number. Of raw columns of the condition, null and NaN are values
-    where the contract says nullable; a category that the model does not know is one too. Cost: one pass over the
-    columns; a second where something is wrong.
+    overflows the model's dtype or is beyond its bounds, or text that is no number. Of raw columns of the condition,
+    null and NaN are values where the contract says nullable; a category that the model does not know is one too. Cost:
+    one pass over the columns; a second where something is wrong.
 
         >>> from maf_serving.model_inputs import make_inputs
         >>> inputs = make_inputs(["x"], event=("price",), condition=(), encodes=False, dtype="float32")
@@ -141,11 +141,14 @@ def validate(
         condition=None if raw is None else raw.condition,
         unknown={} if raw is None else raw.unknown,
     )
-    if all(np.isfinite(tensor).all() for tensor in tensors.values()) and (raw is None or not raw.faults):
+    beyond = _find_beyond(tensors, inputs)
+    finite = all(np.isfinite(tensor).all() for tensor in tensors.values())
+    if finite and not beyond and (raw is None or not raw.faults):
         return (scoreable if len(rows) else None), None
     usable = [np.isfinite(tensor).all(axis=1) for tensor in tensors.values()]
+    usable += [~mask for mask in beyond.values()]
     good = np.logical_and.reduce(usable if raw is None else [*usable, *raw.usable()])
-    rejected = _reject(scoreable, _find_faults(columns, inputs, floats, raw), ~good, inputs)
+    rejected = _reject(scoreable, _find_faults(columns, inputs, floats, raw, beyond), ~good, inputs)
     return (scoreable.filter(good) if good.any() else None), rejected
 
 
@@ -221,14 +224,35 @@ def _stack(floats: Mapping[str, Floats], columns: Sequence[str], rows: int, dtyp
     return tensor
 
 
+def _find_beyond(tensors: Mapping[str, Floats], inputs: ModelInputs) -> dict[str, Mask]:
+    """By name of a column of which some finite values are beyond a bound, in the model's dtype: a mask `[B]`."""
+    found = {}
+    for name, (lower, upper) in inputs.bounds.items():
+        values = tensors["x"][:, inputs.columns["x"].index(name)]
+        beyond = np.zeros(len(values), bool)
+        if lower is not None:
+            beyond |= values < values.dtype.type(lower)
+        if upper is not None:
+            beyond |= values > values.dtype.type(upper)
+        beyond &= np.isfinite(values)
+        if beyond.any():
+            found[name] = beyond
+    return found
+
+
 def _find_faults(
-    columns: pa.RecordBatch, inputs: ModelInputs, floats: Mapping[str, Floats], raw: _ReadCondition | None
+    columns: pa.RecordBatch,
+    inputs: ModelInputs,
+    floats: Mapping[str, Floats],
+    raw: _ReadCondition | None,
+    beyond: Mapping[str, Mask],
 ) -> Iterator[tuple[str, Faults]]:
     """What is wrong in each column, in the model's order."""
     for name in inputs.numeric_names:
         with np.errstate(over="ignore"):
             converted = floats[name].astype(inputs.dtype)
-        yield name, find_faults(columns.column(name), floats[name], converted)
+        found = find_faults(columns.column(name), floats[name], converted)
+        yield name, found | ({Fault.BEYOND: beyond[name]} if name in beyond else {})
     if raw is not None:
         yield from raw.faults.items()
 

@@ -20,7 +20,7 @@ from export.contract import (
 )
 from maf_serving.answers import LOG_PROB, SUMMARIZE, RowQuestion, answer_columns
 from maf_serving.columns import ConditionColumn
-from maf_serving.model_inputs import CONDITIONAL_INPUT, make_inputs, renamed_columns
+from maf_serving.model_inputs import CONDITIONAL_INPUT, bounds_of_x, make_inputs, renamed_columns
 from serving_config.client.served_columns import ServedColumns
 from serving_config.errors import UsageError
 
@@ -163,6 +163,7 @@ def find_inputs(options: CallOptions, columns: Columns, dtype: Callable[[str, st
         condition=columns.raw_condition or [ConditionColumn(name=name) for name in columns.conditional],
         encodes=bool(columns.raw_condition),
         dtype=columns.dtype or dtype(signature_name, needed[0]),
+        bounds={} if columns.contract is None else bounds_of_x(columns.contract, signature_name),
     )
 
 

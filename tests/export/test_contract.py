@@ -11,6 +11,7 @@ from export.answer_functions import column_signatures
 from export.contract import CONTRACT_PATH, TensorSpec, check_column_names, find_version, list_versions
 from export.signatures import make_signatures, sampling_signatures
 from maf_serving.columns import as_condition_columns, tensor_names
+from maf_serving.model_inputs import model_inputs
 from maf_serving.training_profile import QUANTILE_STEPS, ColumnProfile, Quantiles, TrainingProfile
 
 
@@ -32,6 +33,20 @@ def make_contract(**changes) -> Contract:
 def test_round_trip(training):
     contract = make_contract(training=training)
     assert Contract.from_json(contract.to_json()) == contract
+
+
+def test_bounds_have_room_for_noise_and_no_key_where_there_are_none():
+    training = TrainingSummary(
+        100, 10, 10, 7, 1.5, dequantization={"y1": 0.5}, lower_bounds={"y0": 0.0, "y1": 1.0}, upper_bounds={"y1": 9.0}
+    )
+    contract = Contract.from_json(make_contract(training=training).to_json())
+    assert contract.event_bounds == {"y0": (0, None), "y1": (0.75, 9.25)}
+    inputs = model_inputs(contract, "log_prob", event_columns=("a", "b"))
+    assert inputs.bounds == {"a": (0, None), "b": (0.75, 9.25)}
+    assert model_inputs(contract, "sample").bounds == {}
+    plain = make_contract()
+    assert plain.event_bounds == make_contract(training=None).event_bounds == {}
+    assert "bounds" not in plain.to_json()
 
 
 def test_sizes_and_signatures():

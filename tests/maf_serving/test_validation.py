@@ -45,6 +45,23 @@ def test_each_row_comes_out_once_scoreable_or_with_its_reason():
     }
 
 
+def test_values_beyond_a_bound_are_told_from_those_at_it():
+    model = inputs(["x"], condition=(), encodes=False, event_columns=("p",), bounds={"price": (0.1, 0.7)})
+    good, reasons = split({"p": ["0.1", "0.09", "0.7", "0.71", "-1e400", "cheap", "0.3"]}, model)
+    assert good.rows.to_pylist() == [10, 12, 16]
+    assert reasons == {
+        11: "p: beyond its bound: 0.09",
+        13: "p: beyond its bound: 0.71",
+        14: "p: infinite",
+        15: "p: not a number: 'cheap'",
+    }
+    assert split({"p": [0.1, 0.7]}, model)[1] == {}
+    below = inputs(["x"], condition=(), encodes=False, bounds={"price": (0.0, None)})
+    assert split({"price": [-1.0, 1e9]}, below)[1] == {10: "price: beyond its bound: -1.0"}
+    drawn = inputs(["conditional_input"], condition=(AGE,), bounds={"price": (0.0, None)})
+    assert split({"age": [1.0]}, drawn)[1] == {}
+
+
 def test_all_good_and_all_bad():
     good, reasons = split({"price": [1.0], "age": [None], "region": ["south"]}, inputs())
     assert (len(good), reasons) == (1, {})
