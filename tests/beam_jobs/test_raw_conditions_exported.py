@@ -33,7 +33,8 @@ def test_raw_columns_are_scored_as_the_encoded_vector_is_by_tfp(tmp_path):
     kwargs = make_bijector_kwargs(bijector, {"conditional_input": encoded})
     x = tf.constant([row[:2] for row in ROWS], tf.float32)
     expected = distribution.log_prob(x, bijector_kwargs=kwargs).numpy()
-    export_saved_model(distribution, str(tmp_path / "model"), event_columns=["x0", "x1"], condition_columns=COLUMNS)
+    columns = {"event_columns": ["x0", "x1"], "condition_columns": COLUMNS}
+    export_saved_model(distribution, str(tmp_path / "model"), **columns, signatures=["log_prob"])
     columns = dict(zip(NAMES, map(list, zip(*ROWS, strict=True)), strict=True))
     pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
 

@@ -30,7 +30,12 @@ def test_five_plain_layers_are_exported_and_scored(tmp_path):
     distribution = five_layer_maf.build()
     five_layer_maf.train(distribution, max_epochs=1)
     version = export_saved_model(
-        distribution, tmp_path / "model", event_columns=["y"], conditional_columns=["c"], warmup_batch_sizes=()
+        distribution,
+        tmp_path / "model",
+        event_columns=["y"],
+        conditional_columns=["c"],
+        signatures=["log_prob"],
+        warmup_batch_sizes=(),
     )
     assert version == tmp_path / "model" / "1"
     rows = five_layer_maf.make_rows(3_000, seed=9)
@@ -69,7 +74,7 @@ def test_the_commands_from_table_to_scores(tmp_path):
 
     columns = ("--event", "y,z", "--condition", "c", "--num_layers", "1", "--max_epochs", "2")
     run("maf", "--data", tmp_path / "rows.parquet", *columns, "--run", tmp_path / "run")
-    run("export", "--run", tmp_path / "run", "--model_base", tmp_path / "model")
+    run("export", "--run", tmp_path / "run", "--model_base", tmp_path / "model", "--signatures", "log_prob")
     run(
         "beam_jobs.score",
         "--model",

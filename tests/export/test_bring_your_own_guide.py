@@ -86,7 +86,7 @@ def test_the_example_is_exported_from_its_checkpoint(tmp_path):
     import tf_keras  # noqa: PLC0415
 
     from examples import bring_your_own  # noqa: PLC0415
-    from export import CheckpointSource, export_model  # noqa: PLC0415
+    from export import CheckpointSource, ExportOptions, export_model  # noqa: PLC0415
     from maf_serving.columns import as_condition_columns  # noqa: PLC0415
 
     tf_keras.utils.set_random_seed(0)  # 150 steps from the worst weights do not get that far
@@ -102,7 +102,7 @@ def test_the_example_is_exported_from_its_checkpoint(tmp_path):
         event_columns=("x0", "x1"),
         condition_columns=as_condition_columns(["c0"]),
     )
-    exported = export_model(source.load(), tmp_path / "models")
+    exported = export_model(source.load(), tmp_path / "models", ExportOptions(signatures=("log_prob",)))
     x, c = bring_your_own.make_rows(200, seed=9)
     served = tf.saved_model.load(str(exported.version_dir)).signatures["log_prob"]
     found = served(x=tf.constant(x), conditional_input=tf.constant(c))["log_prob"].numpy()

@@ -168,7 +168,8 @@ def test_draws_that_repeat_because_they_are_rounded_pass_verification(tmp_path, 
         model = TrainedModel(
             distribution=flow, event_columns=event, condition_columns=as_condition_columns(["c"]), training=training
         )
-        version = export_model(model, tmp_path / str(len(event)), ExportOptions(warmup_batch_sizes=())).version_dir
+        options = ExportOptions(signatures=("sample", "sample_columns"), warmup_batch_sizes=())
+        version = export_model(model, tmp_path / str(len(event)), options).version_dir
         draw = tf.saved_model.load(str(version)).signatures["sample_columns"]
         x0 = draw(c=tf.zeros(50, tf.float64), seed=tf.range(50, dtype=tf.int64))["x0"]
         np.testing.assert_array_equal(x0, np.round(x0 / widths["x0"]) * widths["x0"])

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from export import OptionError, RunSource, export_model, read_contract
+from export import ExportOptions, OptionError, RunSource, export_model, read_contract
 from export.verification.version import verify_version
 from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, start_run
 from maf.run_directory import RunDirectory
@@ -59,7 +59,8 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def version(run, tmp_path_factory):
-    return export_model(RunSource(run).load(), tmp_path_factory.mktemp("models")).version_dir
+    options = ExportOptions(signatures=("log_prob_examples",))
+    return export_model(RunSource(run).load(), tmp_path_factory.mktemp("models"), options).version_dir
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def test_layers_that_take_any_keyword_and_use_none_are_exported(tmp_path):
 
     chain = tfb.Chain([layer("a"), tfb.Permute([1, 0]), layer("b")])
     flow = tfd.TransformedDistribution(tfd.MultivariateNormalDiag(tf.zeros(2)), chain)
-    version = export_saved_model(flow, tmp_path, event_columns=["x0", "x1"], conditional_columns=[])
+    version = export_saved_model(flow, tmp_path, event_columns=["x0", "x1"], signatures=["log_prob"])
     assert read_contract(version).conditional_columns == ()
     x = tf.constant([[0.5, -1.0], [2.0, 0.0], [-0.3, 0.1]])
     scored = tf.saved_model.load(str(version)).signatures["log_prob"](x=tf.identity(x))["log_prob"]

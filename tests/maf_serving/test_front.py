@@ -51,7 +51,7 @@ def test_a_run_answers_as_when_it_is_loaded(run):
 
 
 def test_the_export_answers_as_the_run(run, tmp_path):
-    version = ms.export(run, tmp_path / "sales")
+    version = ms.export(run, tmp_path / "sales", signatures=["sample_with_seed"])
     assert version == tmp_path / "sales" / "1"
     model = ms.load(tmp_path / "sales")
     rows = table(100, seed=1)
