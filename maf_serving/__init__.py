@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from export.contract import read_contract
     from maf_serving.columns import ConditionColumn
     from maf_serving.front.exporting import export
-    from maf_serving.front.jobs import JobKeywords, compare, evaluate, sample, score, summarize
+    from maf_serving.front.jobs import JobKeywords, evaluate, sample, score, summarize
+    from maf_serving.front.judging import compare, drift
     from maf_serving.front.model import Model, load
     from maf_serving.front.serving import Server, serve
     from maf_serving.front.training import Run, TrainingOptions, load_run, resume_run, train
@@ -43,6 +44,7 @@ __all__ = [
     "Server",
     "TrainingOptions",
     "compare",
+    "drift",
     "errors",
     "evaluate",
     "export",
@@ -63,7 +65,8 @@ _find, __dir__ = lazy_names(
         "export.contract": ["read_contract"],
         "maf_serving.columns": ["ConditionColumn"],
         "maf_serving.front.exporting": ["export"],
-        "maf_serving.front.jobs": ["JobKeywords", "compare", "evaluate", "sample", "score", "summarize"],
+        "maf_serving.front.jobs": ["JobKeywords", "evaluate", "sample", "score", "summarize"],
+        "maf_serving.front.judging": ["compare", "drift"],
         "maf_serving.front.model": ["Model", "load"],
         "maf_serving.front.serving": ["Server", "serve"],
         "maf_serving.front.training": ["Run", "TrainingOptions", "load_run", "resume_run", "train"],

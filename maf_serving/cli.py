@@ -28,6 +28,7 @@ COMMANDS = {
     "summarize": ("beam_jobs.summarize", "mean, standard deviation and quantiles for every row of conditions"),
     "evaluate": ("beam_jobs.evaluate", "how well the model describes a table, as numbers and a page"),
     "compare": ("beam_jobs.compare", "whether a model is better than another on the same rows"),
+    "drift": ("beam_jobs.drift", "whether new rows are like those of training"),
     "config": ("serving_config.__main__", "files for TensorFlow Serving, Docker, Kubernetes, Prometheus"),
     "serve": ("serving_config.serve", "serve models over gRPC and REST"),
     "client": ("serving_config.client.__main__", "send the rows of a table to a server"),

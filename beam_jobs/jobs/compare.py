@@ -36,8 +36,8 @@ from beam_jobs.evaluation.comparison_report import findings_of_pair, gap_of, mak
 from beam_jobs.evaluation.results import GroupResult
 from beam_jobs.evaluation.row_sample import RowSample, SampleScores, ScoreRows, scoring_signature
 from beam_jobs.evaluation.statistics import MergeAll
-from beam_jobs.jobs.evaluate import EvaluationHandler, row_identity
-from beam_jobs.jobs.job import JobPlan, plan_job
+from beam_jobs.jobs.evaluate import EvaluationHandler
+from beam_jobs.jobs.job import JobPlan, plan_job, row_identity
 from beam_jobs.jobs.paired_rows import (
     INVERSE,
     SAMPLE_TAG,

@@ -28,7 +28,7 @@ from apache_beam.ml.inference.base import PredictionResult, RunInference
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 from apache_beam.utils.shared import Shared
 
-from beam_jobs.errors import JobError, UsageError
+from beam_jobs.errors import JobError
 from beam_jobs.evaluation.column_scores import NUM_DRAWS, PROBABILITIES
 from beam_jobs.evaluation.report import make_report
 from beam_jobs.evaluation.results import EvaluateSummary, EvaluationResult, make_result
@@ -43,7 +43,7 @@ from beam_jobs.evaluation.row_sample import (
 )
 from beam_jobs.evaluation.statistics import MergeAll, Statistics, finite_points, read_weights
 from beam_jobs.evaluation.verdict import judge
-from beam_jobs.jobs.job import JobPlan, plan_job
+from beam_jobs.jobs.job import JobPlan, plan_job, row_identity
 from beam_jobs.jobs.running import run_job
 from beam_jobs.jobs.summary import Tally
 from beam_jobs.model.saved_model import ModelLocation, SavedModelHandler, plan_model
@@ -53,7 +53,7 @@ from beam_jobs.rows import NULL_GROUP, REJECTED_TAG, Grouping, ReadTable, count_
 from beam_jobs.sources.input_files import find_sources
 from maf_serving.answers import is_failed, reject_failed
 from maf_serving.model_inputs import encode_rows
-from maf_serving.row_seeds import RowIdentity, Words, draw_seeds, file_names, is_one_input
+from maf_serving.row_seeds import RowIdentity, Words, draw_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -62,7 +62,6 @@ if TYPE_CHECKING:
 
     from beam_jobs.options.job_options import EvaluateOptions
     from beam_jobs.output.staging import StagedOutput
-    from beam_jobs.sources.source import Source
     from maf_serving.arrow_columns import Mask
     from maf_serving.saved_model import LoadedModel
     from maf_serving.validation import ScoreableRows
@@ -72,7 +71,6 @@ _RESULT_NAME = "evaluation.json"
 USED_TAG = "tally"
 SAMPLE_TAG = "sample"
 INVERSE = "inverse"
-_SEED = 0
 # Of each file, the first rows and one row in so many get a draw: enough to tell bases apart, at little cost.
 FIRST_ROWS = 4096
 ONE_ROW_IN = 256
@@ -96,20 +94,6 @@ def plan_evaluate(options: EvaluateOptions) -> EvaluateJob:
     sources = find_sources(options.inputs, input_format=options.input_format, dialect=options.csv)
     plan = plan_job(options, model, sources, extra=extra, numbers=numbers)
     return EvaluateJob(plan=plan, options=options, identity=row_identity(sources))
-
-
-def row_identity(sources: Iterable[Source]) -> RowIdentity:
-    """What tells the rows of the inputs apart, so that the same ones are in the sample of any job."""
-    found_by = {each.path: each.pattern_text for each in sources}
-    return RowIdentity(seed=_SEED, file_names=None if is_one_input(found_by) else _names(found_by))
-
-
-def _names(found_by: Mapping[str, str]) -> Mapping[str, str]:
-    """What rows of each file are told apart by, beside their number."""
-    try:
-        return file_names(found_by)
-    except UsageError:  # two are called the same
-        return {path: path for path in found_by}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from beam_jobs.options.job_options import JobOptions, SeededOptions
     from beam_jobs.output.staging import StagedOutput
 
+_SEED = 0
 PLACE_FIELDS = (pa.field("file", pa.string(), nullable=False), pa.field("row", pa.int64(), nullable=False))
 SummaryT_co = TypeVar("SummaryT_co", bound=Summary, covariant=True)
 
@@ -175,6 +176,20 @@ def make_identity(options: SeededOptions, sources: Iterable[Source]) -> RowIdent
                 "would be others; name a --key_column"
             )
     return RowIdentity(seed=options.seed, file_names=None if is_one_input(found_by) else file_names(found_by))
+
+
+def row_identity(sources: Iterable[Source]) -> RowIdentity:
+    """What tells the rows of the inputs apart, so that the same ones are in the sample of any job."""
+    found_by = {each.path: each.pattern_text for each in sources}
+    return RowIdentity(seed=_SEED, file_names=None if is_one_input(found_by) else _names(found_by))
+
+
+def _names(found_by: Mapping[str, str]) -> Mapping[str, str]:
+    """What rows of each file are told apart by, beside their number."""
+    try:
+        return file_names(found_by)
+    except UsageError:  # two are called the same
+        return {path: path for path in found_by}
 
 
 def key_columns(options: SeededOptions) -> dict[str, str]:

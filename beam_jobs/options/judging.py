@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 from beam_jobs.errors import UsageError
 from beam_jobs.options.flags import JobFlags, add_evaluation_flags
-from beam_jobs.options.job_options import EvaluateOptions, Place, parse_place
+from beam_jobs.options.job_options import EvaluateOptions, JobOptions, Place, parse_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,27 @@ class CompareOptions(EvaluateOptions):
         return [*super(CompareOptions, self).places(), ("--baseline", parse_place(self.baseline))]
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DriftOptions(JobOptions):
+    """Whose rows are compared with those of training, and what matters; see `JobOptions` for the rest.
+
+    Attributes:
+      max_ks, max_psi: distances up to which a column has not drifted.
+      max_share_change: by how much its share of nulls, unknown or outlying values may change.
+    """
+
+    max_ks: float = 0.05
+    max_psi: float = 0.1
+    max_share_change: float = 0.01
+
+    def __post_init__(self) -> None:
+        super(DriftOptions, self).__post_init__()  # see `CompareOptions`
+        for name in ("max_ks", "max_psi", "max_share_change"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise UsageError(f"--{name} is {value:g}; expected a number of at least 0")
+
+
 def parse_compare_flags(arguments: Sequence[str]) -> tuple[CompareOptions, list[str]]:
     """The job's own options, and the flags left over for Beam. Raises as `JobFlags.parse`."""
     known, beam_flags = compare_flags().parse(arguments)
@@ -61,4 +83,36 @@ row by row and its noise, CRPS, calibration and latency of both; as _summary.jso
         "table needs the columns of both",
     )
     add_evaluation_flags(parser)
+    return parser
+
+
+def parse_drift_flags(arguments: Sequence[str]) -> tuple[DriftOptions, list[str]]:
+    """The job's own options, and the flags left over for Beam. Raises as `JobFlags.parse`."""
+    known, beam_flags = drift_flags().parse(arguments)
+    return DriftOptions(**vars(known)), beam_flags
+
+
+def drift_flags() -> JobFlags:
+    """The flags of the comparison with training."""
+    parser = JobFlags(
+        "beam_jobs.drift",
+        """Says whether the rows of a table are like those that the model was trained on, in one pass, with Apache Beam:
+each column and the NLL, beyond what is chance; as _summary.json and report.html. Exit status 3: drift.
+
+  %(prog)s --model models/sales --input 'today-*.parquet' --output out/drift""",
+    )
+    add = parser.add_argument
+    add(
+        "--max_ks", type=float, default=0.05, metavar="KS", help="Kolmogorov-Smirnov distance of no drift (%(default)s)"
+    )
+    add(
+        "--max_psi", type=float, default=0.1, metavar="PSI", help="population stability index of no drift (%(default)s)"
+    )
+    add(
+        "--max_share_change",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="change of the share of nulls, unknown or outlying values that is no drift (%(default)s)",
+    )
     return parser

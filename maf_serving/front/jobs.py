@@ -1,4 +1,4 @@
-"""Batch jobs in Python: the Beam pipelines of `maf-serving score`, `sample`, `summarize`, `evaluate` and `compare`."""
+"""Batch jobs in Python: the Beam pipelines of `maf-serving score`, `sample`, `summarize` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from beam_jobs.evaluation.results import EvaluateSummary
-    from beam_jobs.jobs.compare import CompareSummary
     from beam_jobs.jobs.sample import SampleSummary
     from beam_jobs.jobs.score import ScoreSummary, SummarizeSummary
     from beam_jobs.options.endpoint_options import EndpointOptions
@@ -102,8 +101,8 @@ def score(
     own: dict[str, Any] = {"signature_name": "inverse" if with_inverse else "log_prob", "endpoint": endpoint}
     own |= {"keep": column_names(keep), "num_shards": num_shards, "output_table": output_table}
     own |= {"engine": engine, "master": master}
-    with _job(ScoreOptions, model, table, output, own, options, others=()) as job_options:
-        return score_table(job_options, _beam(beam_flags, engine))
+    with job_options(ScoreOptions, model, table, output, own, options, others=()) as asked:
+        return score_table(asked, beam_options(beam_flags, engine))
 
 
 def sample(
@@ -156,8 +155,8 @@ def sample(
     own: dict[str, Any] = {"num_samples": num_samples, "seed": seed, "key_column": key_column}
     own |= {"keep": column_names(keep), "num_shards": num_shards, "output_table": output_table}
     own |= {"engine": engine, "master": master}
-    with _job(SampleOptions, model, table, output, own, options, others=(key_column,)) as job_options:
-        return sample_table(job_options, _beam(beam_flags, engine))
+    with job_options(SampleOptions, model, table, output, own, options, others=(key_column,)) as asked:
+        return sample_table(asked, beam_options(beam_flags, engine))
 
 
 def summarize(
@@ -211,8 +210,8 @@ def summarize(
     own: dict[str, Any] = {"seed": seed, "key_column": key_column}
     own |= {"keep": column_names(keep), "num_shards": num_shards, "output_table": output_table}
     own |= {"engine": engine, "master": master}
-    with _job(SummarizeOptions, model, table, output, own, options, others=(key_column,)) as job_options:
-        return summarize_table(job_options, _beam(beam_flags, engine))
+    with job_options(SummarizeOptions, model, table, output, own, options, others=(key_column,)) as asked:
+        return summarize_table(asked, beam_options(beam_flags, engine))
 
 
 def evaluate(
@@ -262,57 +261,12 @@ def evaluate(
 
     own: dict[str, Any] = {"group_column": group_column, "max_groups": max_groups, "crps_rows": crps_rows}
     own["weight"] = weight
-    with _job(EvaluateOptions, model, table, output, own, options, others=(group_column, weight)) as job_options:
-        return evaluate_table(job_options, _beam(beam_flags))
-
-
-def compare(
-    model: str | Path,
-    baseline: str | Path,
-    table: Any,
-    *,
-    output: str | Path,
-    group_column: str | None = None,
-    max_groups: int = 100,
-    crps_rows: int = 4096,
-    beam_flags: Sequence[str] = (),
-    **options: Unpack[JobKeywords],
-) -> CompareSummary:
-    """Says whether a model is better than another on the same rows, as `maf-serving compare` does, and writes a report.
-
-        >>> compared = ms.compare("models/sales", "models/sales", "new-0.parquet", output="out/compared")
-        >>> compared.verdict, compared.overall.nll_difference
-        ('no different', 0.0)
-
-    Args:
-      model: the one that is judged, as of `ms.score`.
-      baseline: the one that it is compared with, of the same event columns; the conditions may be others.
-      table: as of `ms.score`, with the columns of both.
-      output: the directory to be made.
-      group_column: as of `ms.evaluate`.
-      max_groups: as of `ms.evaluate`.
-      crps_rows: as of `ms.evaluate`.
-      beam_flags: as of `ms.score`.
-      **options: see `JobKeywords`.
-
-    Returns:
-      What is written to `_summary.json`: the verdict, the difference of the NLL in nats and its noise, CRPS, latency.
-
-    Raises:
-      UsageError: something does not fit, seen before anything was started.
-      JobError: the job failed; nothing is left at `output`.
-    """
-    from beam_jobs.jobs.compare import compare_table  # noqa: PLC0415  # Beam: seconds
-    from beam_jobs.options.judging import CompareOptions  # noqa: PLC0415
-
-    own: dict[str, Any] = {"group_column": group_column, "max_groups": max_groups, "crps_rows": crps_rows}
-    own["baseline"] = str(baseline)
-    with _job(CompareOptions, model, table, output, own, options, others=(group_column,)) as job_options:
-        return compare_table(job_options, _beam(beam_flags))
+    with job_options(EvaluateOptions, model, table, output, own, options, others=(group_column, weight)) as asked:
+        return evaluate_table(asked, beam_options(beam_flags))
 
 
 @contextlib.contextmanager
-def _job(
+def job_options(
     kind: Any,
     model: str | Path,
     table: Any,
@@ -374,7 +328,8 @@ def _columns(options: Any, names: Sequence[str], others: Sequence[str]) -> list[
     return list(dict.fromkeys([*used, *kept, *others])) or list(names[:1])
 
 
-def _beam(flags: Sequence[str], engine: str = "beam") -> Any:
+def beam_options(flags: Sequence[str], engine: str = "beam") -> Any:
+    """What Beam makes of its flags. Raises `UsageError` for flags with another engine."""
     if engine != "beam" and flags:
         raise UsageError(f"beam_flags came with engine={engine!r}: {', '.join(flags)}; expected them with Beam alone")
     from beam_jobs.runner.options import parse_beam_flags  # noqa: PLC0415  # Beam: seconds

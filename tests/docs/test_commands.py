@@ -37,6 +37,7 @@ PARSERS = {
     "beam_jobs.sample": ("beam_jobs.options.flags", "parse_sample_flags"),
     "beam_jobs.summarize": ("beam_jobs.options.flags", "parse_summarize_flags"),
     "beam_jobs.evaluate": ("beam_jobs.options.flags", "parse_evaluate_flags"),
+    "beam_jobs.drift": ("beam_jobs.options.judging", "parse_drift_flags"),
     "beam_jobs.compare": ("beam_jobs.options.judging", "parse_compare_flags"),
 }
 ABOUT = {page.name: [*in_blocks(page)] for page in PAGES}

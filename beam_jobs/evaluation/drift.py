@@ -1,0 +1,409 @@
+"""Whether the rows of a table are like those of training: what is counted, what it comes to, and what is noise.
+
+The profile of training has of each number its quantiles, of each category the shares of its values. Today's values are
+counted between these: the edges are fixed, so counts are exact, add up whatever the order, and do not grow with the
+rows. Of the counts come
+
+    KS     the largest difference of the cumulative shares, of a number
+    PSI    the population stability index, the sum of (p - q) log(p / q) over about ten bins: p today's, q training's
+    shares of nulls, of values outside what training saw, of unknown categories, of what is no value at all
+
+A figure says drift if it is above what matters (`Limits`) and above what so many rows do by chance. Chance is that of
+all figures together: in 99 of 100 tables of the training's own distribution none is above it, by Bonferroni's
+correction. Bounds: Massart's for KS; for PSI, which times n n0 / (n + n0) has a chi-square distribution, its quantile;
+for shares the normal approximation of the two-sample test, with a correction for continuity.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from beam_jobs.evaluation.base_space import chi_square_quantile
+from maf_serving.arrow_columns import Fault, find_faults, to_categories, to_floats
+from maf_serving.calibration import critical_distance
+from maf_serving.errors import JobError
+from maf_serving.moments import Moments
+from maf_serving.strict_json import parse_dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from maf_serving.arrow_columns import Floats
+    from maf_serving.columns import ConditionColumn
+    from maf_serving.training_profile import ColumnProfile, NllProfile, Quantiles
+
+Counts = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
+FALSE_ALARMS = 0.01
+FEW_ROWS = 100
+_BIN = 0.1  # of the training rows, that a bin of PSI has at least
+_SMALL_CATEGORY = 0.01
+_TAIL = 1 / 64  # of the validation rows: the least likely of them
+Verdict = Literal["drift", "no drift", "too few rows"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What matters: figures below are no drift, however sure they are.
+
+    Attributes:
+      ks: Kolmogorov-Smirnov distance.
+      psi: population stability index; below 0.1 it is commonly called stable.
+      share: of the rows, by which a share may differ.
+    """
+
+    ks: float = 0.05
+    psi: float = 0.1
+    share: float = 0.01
+
+
+class NumberCounts:
+    """How many values lie between the quantiles of training: below the least, at it, between, above the greatest."""
+
+    def __init__(self, quantiles: Quantiles, *, offset: float = 0.0, dtype: str = "float64") -> None:
+        """Values, and those of the quantiles, are compared less the offset, in that type."""
+        self._offset, self._dtype = offset, dtype
+        self._edges = self._measured(np.array(quantiles.values))
+        self.cells: Counts = np.zeros(len(self._edges) + 2, np.int64)
+        self.moments = Moments(1)
+
+    def add(self, values: Floats) -> None:
+        """Takes in numbers `[B]`, infinite ones too, without NaN."""
+        measured = self._measured(values)
+        cells = np.searchsorted(self._edges, measured, side="left") + 1
+        cells[measured < self._edges[0]] = 0
+        self.cells += np.bincount(cells, minlength=len(self.cells))
+        self.moments.add(measured[np.isfinite(measured), np.newaxis])
+
+    def merge(self, other: NumberCounts) -> None:
+        """Takes in what another has seen."""
+        self.cells += other.cells
+        self.moments.merge(other.moments)
+
+    @property
+    def mean(self) -> float | None:
+        """Of the finite ones, the offset included."""
+        return float(self.moments.mean[0]) + self._offset if self.moments.count else None
+
+    def _measured(self, values: Floats) -> Values:
+        with np.errstate(over="ignore"):
+            return (values.astype(np.float64) - self._offset).astype(self._dtype).astype(np.float64)
+
+
+class ColumnCounts:
+    """What came in one raw column.
+
+    Attributes:
+      rows, nulls: how many; `unusable` of them are neither null nor a value, text in a column of numbers say.
+      cells: counts of the values: see `NumberCounts`; or of each category of the profile, of others that the model
+        knows, and of those that it does not.
+    """
+
+    def __init__(self, profile: ColumnProfile, column: ConditionColumn | None, dtype: str) -> None:
+        """`column` is what the contract says of it, `None` of an event column; `dtype` is the model's."""
+        self.rows = self.nulls = self.unusable = 0
+        self.numbers: NumberCounts | None = None
+        self._kind, self._dtype = profile.kind, dtype
+        if profile.quantiles is not None:
+            offset = 0.0 if column is None else column.offset
+            self.numbers = NumberCounts(profile.quantiles, offset=offset, dtype=dtype)
+            return
+        named = {str(value): place for place, value in enumerate(profile.categories)}
+        known = dict.fromkeys(map(str, column.vocabulary if column is not None else ()), len(named))
+        self._places = known | named
+        self._categories: Counts = np.zeros(len(named) + 2, np.int64)
+
+    @property
+    def cells(self) -> Counts:
+        """See the class."""
+        return self._categories if self.numbers is None else self.numbers.cells
+
+    def add(self, column: pa.Array) -> None:
+        """Takes in the column of a batch, as it was read."""
+        self.rows += len(column)
+        if self.numbers is not None:
+            self._add_numbers(column, self.numbers)
+            return
+        read = to_categories(column, self._kind)
+        nothing = (Fault.NULL, Fault.NAN)
+        broken = sum(int(mask.sum()) for fault, mask in read.faults.items() if fault not in nothing)
+        encoded = read.text.drop_null().dictionary_encode()
+        counts = np.bincount(encoded.indices.to_numpy(zero_copy_only=False), minlength=len(encoded.dictionary))
+        unknown = len(self._categories) - 1
+        places = [self._places.get(value, unknown) for value in encoded.dictionary.to_pylist()]
+        np.add.at(self._categories, places, counts)
+        self.unusable += broken
+        self.nulls += len(column) - int(counts.sum()) - broken
+
+    def _add_numbers(self, column: pa.Array, numbers: NumberCounts) -> None:
+        floats = to_floats(column)
+        there = ~np.isnan(floats)
+        if not there.all():
+            faults = find_faults(column, floats, floats)
+            broken = int(faults[Fault.NOT_A_NUMBER].sum())
+            self.unusable += broken
+            self.nulls += int((~there).sum()) - broken
+        numbers.add(floats[there])
+
+    def merge(self, other: ColumnCounts) -> None:
+        """Takes in what another has seen."""
+        self.rows += other.rows
+        self.nulls += other.nulls
+        self.unusable += other.unusable
+        if self.numbers is not None and other.numbers is not None:
+            self.numbers.merge(other.numbers)
+        else:
+            self._categories += other._categories
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A share of the rows, today's and training's; `noise` is by how much they may differ by chance."""
+
+    name: str
+    today: float
+    training: float
+    noise: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnDrift:
+    """A column, or the NLL, against training.
+
+    Attributes:
+      column: its name.
+      kind: `number`, `string` or `integer`; `nll`.
+      rows: today's; `values` of them are values.
+      ks, psi: of the values; `None` where there is none of them, KS also of a category.
+      ks_noise, psi_noise: what so many rows may have by chance.
+      mean, trained_mean: of a number.
+      shares: of the rows that are null, unusable, outside, unknown.
+      bins, trained_bins: shares of the values in the bins of PSI, from the least value, or by category.
+      bin_names: what these are.
+      reasons: what says drift, in words.
+      verdict: of all figures.
+    """
+
+    column: str
+    kind: str
+    rows: int
+    values: int
+    ks: float | None
+    ks_noise: float | None
+    psi: float | None
+    psi_noise: float | None
+    mean: float | None
+    trained_mean: float | None
+    shares: tuple[Share, ...]
+    bins: tuple[float, ...]
+    trained_bins: tuple[float, ...]
+    bin_names: tuple[str, ...]
+    reasons: tuple[str, ...]
+    verdict: Verdict
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DriftResult:
+    """All columns, and the NLL, which is `None` where the profile has none."""
+
+    columns: tuple[ColumnDrift, ...]
+    nll: ColumnDrift | None
+
+    @property
+    def all(self) -> tuple[ColumnDrift, ...]:
+        """The columns, and the NLL."""
+        return (*self.columns, *([self.nll] if self.nll is not None else []))
+
+    @property
+    def verdict(self) -> Verdict:
+        """`drift` if one says so; `too few rows` if none does, and one cannot tell."""
+        found = {each.verdict for each in self.all}
+        return "drift" if "drift" in found else "too few rows" if "too few rows" in found else "no drift"
+
+    def to_json(self) -> str:
+        """Text that `from_json` reads back."""
+        return json.dumps(dataclasses.asdict(self), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> DriftResult:
+        """Reads what `to_json` wrote."""
+        return parse_dataclass(cls, text, "result", error=JobError)
+
+
+class Judge:
+    """Compares counts with a profile. `looked_at` is how many columns are judged together, the NLL among them."""
+
+    _FIGURES = 5  # of a column, at most: KS, PSI, nulls, unusable, and outside or unknown
+
+    def __init__(self, looked_at: int, limits: Limits) -> None:
+        self._tail = FALSE_ALARMS / (max(looked_at, 1) * self._FIGURES)
+        self._limits = limits
+
+    def column(self, profile: ColumnProfile, counts: ColumnCounts) -> ColumnDrift:
+        """A raw column."""
+        cells, rows, trained = counts.cells, counts.rows, profile.rows
+        values, trained_values = int(cells.sum()), profile.rows - profile.nulls
+        shares = [
+            self._share("null", counts.nulls, rows, profile.nulls, trained),
+            self._share("unusable", counts.unusable, rows, 0, trained),
+        ]
+        if profile.quantiles is not None:
+            outside = int(cells[0] + cells[-1])
+            shares.append(self._share("outside", outside, values, 0, trained_values))
+            bins, expected, names = _number_bins(cells, profile.quantiles)
+            distance = _distance(cells, profile.quantiles)
+        else:
+            unknown = profile.others * trained_values
+            shares.append(self._share("unknown", int(cells[-1]), values, unknown, trained_values))
+            bins, expected, names = _category_bins(cells, profile)
+            distance = None
+        return self._judged(
+            column=profile.name,
+            kind=profile.kind,
+            rows=rows,
+            shares=shares,
+            ks=distance,
+            bins=(bins, expected, names),
+            trained=trained_values,
+            mean=None if counts.numbers is None else counts.numbers.mean,
+            trained_mean=profile.mean,
+        )
+
+    def nll(self, profile: NllProfile, counts: NumberCounts, *, zero_density: int) -> ColumnDrift:
+        """The NLL of today's rows against that of the validation rows; `zero_density` rows have none."""
+        cells, quantiles = counts.cells, profile.quantiles
+        values = int(cells.sum())
+        tail = next(place for place, share in enumerate(quantiles.cumulative) if share >= 1 - _TAIL)
+        unlikely = 1 - quantiles.cumulative[tail]
+        shares = [
+            self._share("zero density", zero_density, values + zero_density, 0, profile.rows),
+            self._share("unlikely", int(cells[tail + 2 :].sum()), values, unlikely * profile.rows, profile.rows),
+        ]
+        return self._judged(
+            column="NLL",
+            kind="nll",
+            rows=values + zero_density,
+            shares=shares,
+            ks=_distance(cells, quantiles),
+            bins=_number_bins(cells, quantiles),
+            trained=profile.rows,
+            mean=counts.mean,
+            trained_mean=profile.mean,
+        )
+
+    def _judged(
+        self,
+        *,
+        column: str,
+        kind: str,
+        rows: int,
+        shares: Sequence[Share],
+        ks: float | None,
+        bins: tuple[Values, Values, tuple[str, ...]],
+        trained: int,
+        mean: float | None,
+        trained_mean: float | None,
+    ) -> ColumnDrift:
+        counts, expected, names = bins
+        values = int(counts.sum())
+        enough = min(values, trained) >= FEW_ROWS
+        both = values * trained / max(values + trained, 1)
+        ks_noise = critical_distance(both, self._tail) if ks is not None and both else None
+        psi = stability_index(counts, expected, trained) if both else None
+        psi_noise = chi_square_quantile(1 - self._tail, len(counts) - 1) / both if both and len(counts) > 1 else None
+        reasons = []
+        if enough and ks is not None and ks_noise is not None and ks > max(self._limits.ks, ks_noise):
+            reasons.append(f"KS {ks:.3f}")
+        if enough and psi is not None and psi_noise is not None and psi > max(self._limits.psi, psi_noise):
+            reasons.append(f"PSI {psi:.3f}")
+        if rows >= FEW_ROWS:
+            off = [each for each in shares if abs(each.today - each.training) > max(self._limits.share, each.noise)]
+            reasons += [f"{100 * each.today:.1f} % {each.name} ({100 * each.training:.1f} %)" for each in off]
+        verdict: Verdict = "drift" if reasons else "no drift" if enough else "too few rows"
+        return ColumnDrift(
+            column=column,
+            kind=kind,
+            rows=rows,
+            values=values,
+            ks=ks if values else None,
+            ks_noise=ks_noise,
+            psi=psi,
+            psi_noise=psi_noise,
+            mean=mean,
+            trained_mean=trained_mean,
+            shares=tuple(shares),
+            bins=tuple((counts / max(values, 1)).tolist()),
+            trained_bins=tuple(expected.tolist()),
+            bin_names=names,
+            reasons=tuple(reasons),
+            verdict=verdict,
+        )
+
+    def _share(self, name: str, count: int, rows: int, trained_count: float, trained: int) -> Share:
+        today, training = count / max(rows, 1), trained_count / max(trained, 1)
+        if not rows or not trained:
+            return Share(name=name, today=today, training=training, noise=1.0)
+        pooled = (count + trained_count) / (rows + trained)
+        inverse = 1 / rows + 1 / trained
+        sure = NormalDist().inv_cdf(1 - self._tail / 2)
+        noise = sure * math.sqrt(pooled * (1 - pooled) * inverse) + 0.5 * inverse
+        return Share(name=name, today=today, training=training, noise=noise)
+
+
+def stability_index(counts: Values, expected: Values, trained: int) -> float:
+    """PSI of counts `[B]` against shares `[B]` of so many training rows; half a row more in each bin, for empty ones.
+
+    >>> round(stability_index(np.array([50, 50]), np.array([0.5, 0.5]), 1000), 3)
+    0.0
+    >>> round(stability_index(np.array([900, 100]), np.array([0.5, 0.5]), 10**6), 2)
+    0.88
+    """
+    bins = len(counts)
+    p = (counts + 0.5) / (counts.sum() + 0.5 * bins)
+    q = (expected * trained + 0.5) / (trained + 0.5 * bins)
+    return float(((p - q) * np.log(p / q)).sum())
+
+
+def _distance(cells: Counts, quantiles: Quantiles) -> float:
+    """KS at the quantiles' values, and below the least; exact to the resolution of the quantiles."""
+    today = np.cumsum(cells[:-1]) / max(cells.sum(), 1)
+    return float(np.abs(today - np.array([0.0, *quantiles.cumulative])).max())
+
+
+def _number_bins(cells: Counts, quantiles: Quantiles) -> tuple[Values, Values, tuple[str, ...]]:
+    """Counts in bins of a tenth of the training values at least, one below and one above them; shares; up to where."""
+    shares = np.diff([0.0, *quantiles.cumulative])
+    ends, reached = [], 0.0
+    for place, share in enumerate(shares):
+        reached += share
+        if reached >= _BIN or place == len(shares) - 1:
+            ends.append(place)
+            reached = 0.0
+    if len(ends) > 1 and quantiles.cumulative[ends[-1]] - quantiles.cumulative[ends[-2]] < _BIN / 2:
+        del ends[-2]
+    starts = [0, *(end + 1 for end in ends[:-1])]
+    counts = [cells[0], *np.add.reduceat(cells[1:-1], starts), cells[-1]]
+    expected = [0.0, *np.add.reduceat(shares, starts), 0.0]
+    names = ["below", *(f"up to {quantiles.values[end]:g}" for end in ends), "above"]
+    return np.array(counts, np.float64), np.array(expected), tuple(names)
+
+
+def _category_bins(cells: Counts, profile: ColumnProfile) -> tuple[Values, Values, tuple[str, ...]]:
+    """Counts of the categories that are not rare, of the rare ones together, of unknown ones; shares; names."""
+    shares = np.array([*profile.shares, 0.0, profile.others])
+    shares[-2] = max(1 - shares.sum(), 0.0)
+    frequent = np.flatnonzero(shares[:-2] >= _SMALL_CATEGORY)
+    rare = np.setdiff1d(np.arange(len(shares) - 1), frequent)
+    counts = [*cells[frequent], cells[rare].sum(), cells[-1]]
+    expected = [*shares[frequent], shares[rare].sum(), shares[-1]]
+    names = (*(str(profile.categories[place]) for place in frequent), "others", "unknown")
+    return np.array(counts, np.float64), np.array(expected), names

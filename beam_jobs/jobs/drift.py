@@ -1,0 +1,330 @@
+"""Whether the rows of a table are like those of training: its pipeline, and what becomes of the result.
+
+    ReadRows -+-> CountColumns -----------------------------------> MergeCounts -> WriteResult
+       |      +-> Validate -> (AddNoise) -> Score -> CountNll ----------^
+       |             |                         |
+       +-------------+-------------------------+---> WriteRejected
+
+One pass. Columns are counted as they were read, before rows that the model cannot take are rejected: more nulls than
+there were are drift too. What a bundle emits is as large as the profile of training, and does not grow with the rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import Metrics
+from apache_beam.ml.inference.base import RunInference
+from apache_beam.pvalue import TaggedOutput
+
+from beam_jobs.errors import JobError, UsageError
+from beam_jobs.evaluation.drift import ColumnCounts, ColumnDrift, DriftResult, Judge, Limits, NumberCounts, Verdict
+from beam_jobs.evaluation.drift_report import drift_findings, make_drift_report
+from beam_jobs.evaluation.statistics import MergeAll
+from beam_jobs.jobs.job import JobPlan, plan_job, row_identity
+from beam_jobs.jobs.running import run_job
+from beam_jobs.jobs.summary import FOUND_STATUS, Summary, Tally
+from beam_jobs.model.saved_model import SavedModelHandler, plan_model
+from beam_jobs.output.table_format import TableFormat
+from beam_jobs.output.writing import WriteRejected, at_end, create_file, naming_failures
+from beam_jobs.rows import REJECTED_TAG, TALLY_TAG, CountUnknown, ReadRows, Validate
+from beam_jobs.sources.input_files import find_sources
+from maf_serving.answers import LOG_PROB, is_failed, reject_failed
+from maf_serving.page_numbers import fixed, number, percent, plural
+from maf_serving.row_seeds import draw_seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from apache_beam.ml.inference.base import PredictionResult
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from beam_jobs.options.judging import DriftOptions
+    from beam_jobs.output.staging import StagedOutput
+    from export.contract import Contract
+    from maf_serving.row_seeds import RowIdentity
+    from maf_serving.table_formats import InputBatch
+    from maf_serving.training_profile import TrainingProfile
+    from maf_serving.validation import ScoreableRows
+
+REPORT_NAME = "report.html"
+_RESULT_NAME = "drift.json"
+_USED_TAG = "used"
+_TOLD = 8  # columns, on the terminal
+
+
+def find_drift(options: DriftOptions, pipeline_options: PipelineOptions | None = None) -> DriftSummary:
+    """Compares the rows of the input with those of training; the directory `options.output` appears when all is done.
+
+    Raises:
+      UsageError: something does not fit, seen before the pipeline started.
+      JobError: the pipeline failed.
+    """
+    return run_job(plan_drift, options, pipeline_options)
+
+
+def plan_drift(options: DriftOptions) -> DriftJob:
+    """Finds the model and the files, and checks that they fit. Raises `UsageError`."""
+    model = plan_model(options, signature_name=LOG_PROB)
+    training = model.contract.training
+    if training is None or training.profile is None:
+        raise UsageError(
+            f"--model {options.model} does not know what its training saw: expected a version of a run that was "
+            "trained with this release of maf-serving or a later one; train it again and export it"
+        )
+    sources = find_sources(options.inputs, input_format=options.input_format, dialect=options.csv)
+    plan = plan_job(options, model, sources)
+    names = _input_names(model.event_columns, model.contract, options)
+    return DriftJob(plan=plan, options=options, profile=training.profile, names=names, identity=row_identity(sources))
+
+
+def _input_names(event: tuple[str, ...], contract: Contract, options: DriftOptions) -> dict[str, str]:
+    """What the input calls each raw column of the model."""
+    raw = [column.name for column in contract.raw_condition_columns]
+    called = dict(options.rename) | dict(zip(raw, options.conditional_columns, strict=False))
+    return dict(zip(contract.event_columns, event, strict=True)) | {name: called.get(name, name) for name in raw}
+
+
+class DriftCounts:
+    """What came in each raw column, by its name in the model, and how likely the rows are; can be merged."""
+
+    def __init__(self, contract: Contract, profile: TrainingProfile) -> None:
+        raw = {column.name: column for column in contract.raw_condition_columns}
+        self.columns = {
+            each.name: ColumnCounts(each, raw.get(each.name), contract.dtype)
+            for each in (*profile.event, *profile.condition)
+        }
+        self.nll = None if profile.nll is None else NumberCounts(profile.nll.quantiles)
+        self.zero_density = 0
+
+    def add_log_prob(self, log_prob: Any) -> None:
+        """Takes in log_prob `[B]` of rows that the model answers."""
+        finite = np.isfinite(log_prob)
+        self.zero_density += int((~finite).sum())
+        if self.nll is not None:
+            self.nll.add(-log_prob[finite])
+
+    def merge(self, other: DriftCounts) -> None:
+        """Takes in what another has seen."""
+        for name, counts in self.columns.items():
+            counts.merge(other.columns[name])
+        if self.nll is not None and other.nll is not None:
+            self.nll.merge(other.nll)
+        self.zero_density += other.zero_density
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DriftJob:
+    """A planned comparison with training; see `Job`.
+
+    Attributes:
+      plan: what was found and checked.
+      options: what was asked for.
+      profile: what training saw.
+      names: by name of a raw column of the model, the input's.
+      identity: what the noise of a row comes from, of columns that were trained with noise.
+    """
+
+    plan: JobPlan
+    options: DriftOptions
+    profile: TrainingProfile
+    names: Mapping[str, str]
+    identity: RowIdentity
+
+    def build(self, pipeline: beam.Pipeline, directory: str, *, threads: int | None) -> Iterable[beam.PCollection]:
+        """See `Job.build`."""
+        table_format = TableFormat.of(self.options)
+        model = self.plan.model
+        make = functools.partial(DriftCounts, model.contract, self.profile)
+        reader = ReadRows(self.plan.read_plan, on_bad_file=self.options.on_bad_file, staging=directory)
+        read = (
+            pipeline
+            | "WorkUnits" >> beam.Create(self.plan.units)
+            | "ReadRows" >> beam.ParDo(reader).with_outputs(REJECTED_TAG, TALLY_TAG, main="batches")
+        )
+        columns = read.batches | "CountColumns" >> beam.ParDo(CountColumns(make, self.names))
+        valid = read.batches | "Validate" >> beam.ParDo(Validate(model.inputs)).with_outputs(REJECTED_TAG, main="rows")
+        rows, training = valid.rows, model.contract.training
+        if training is not None and training.dequantization:
+            widths = [training.dequantization.get(name, 0.0) for name in model.contract.event_columns]
+            rows = rows | "AddNoise" >> beam.Map(_with_noise, widths, self.identity)
+        handler = SavedModelHandler(model.location, signature_name=LOG_PROB, threads=threads)
+        scored = (
+            rows
+            | "Score" >> RunInference(handler)
+            | "CountNll" >> beam.ParDo(CountNll(make)).with_outputs(REJECTED_TAG, _USED_TAG, main="counts")
+        )
+        yield (
+            (columns, scored.counts)
+            | "AllCounts" >> beam.Flatten()
+            | "MergeCounts" >> beam.CombineGlobally(MergeAll(make))
+            | "WriteResult"
+            >> beam.Map(_write_result, self.profile, _limits(self.options), FileSystems.join(directory, _RESULT_NAME))
+        )
+        yield read[TALLY_TAG]
+        yield scored[_USED_TAG]
+        if model.inputs.categories:
+            yield valid.rows | "CountUnknown" >> beam.ParDo(CountUnknown(model.inputs.categories))
+        rejected = {"Unreadable": read[REJECTED_TAG], "Invalid": valid[REJECTED_TAG], "Failed": scored[REJECTED_TAG]}
+        for name, refused in rejected.items():
+            yield refused | f"Write{name}" >> beam.ParDo(WriteRejected(directory, table_format))
+
+    def check(self, tally: Tally) -> None:
+        """See `Job.check`."""
+        if tally.rows_read != tally.rows_used + tally.rows_rejected:
+            raise JobError(
+                f"{tally.rows_read} rows were read, but {tally.rows_used} scored and {tally.rows_rejected} rejected"
+            )
+
+    def read_summary(self, text: str) -> DriftSummary:
+        """See `Job.read_summary`."""
+        return DriftSummary.from_json(text)
+
+    def finish(self, tally: Tally, staged: StagedOutput, common: dict[str, Any]) -> DriftSummary:  # noqa: ARG002
+        """See `Job.finish`."""
+        result = DriftResult.from_json(staged.take_text(_RESULT_NAME))
+        summary = DriftSummary(
+            **common,
+            verdict=result.verdict,
+            drifted=tuple(each.column for each in result.all if each.verdict == "drift"),
+            findings=(),
+            columns=result.columns,
+            nll=result.nll,
+        )
+        findings = drift_findings(result, rows_read=summary.rows_read, rows_rejected=summary.rows_rejected)
+        summary = dataclasses.replace(summary, findings=tuple(f"{each.claim} {each.ground}" for each in findings))
+        page = make_drift_report(
+            result, findings, model=summary.model, files=summary.input_files, rows=summary.rows_read
+        )
+        return dataclasses.replace(summary, output_files=(staged.add_text(REPORT_NAME, page), *summary.output_files))
+
+
+def _limits(options: DriftOptions) -> Limits:
+    return Limits(ks=options.max_ks, psi=options.max_psi, share=options.max_share_change)
+
+
+def _with_noise(rows: ScoreableRows, widths: list[float], identity: RowIdentity) -> ScoreableRows:
+    """The rows with the noise that training added: one draw for each row, the same in every run."""
+    keys, x = identity.keys(rows), rows.inputs["x"].astype(np.float64)
+    for column, width in enumerate(widths):
+        if width:
+            words = draw_seeds(keys, np.full(len(rows), column)).view(np.uint64)
+            x[:, column] += width * (words / 2.0**64 - 0.5)
+    return dataclasses.replace(rows, inputs={**rows.inputs, "x": x.astype(rows.inputs["x"].dtype)})
+
+
+def _write_result(counts: DriftCounts, profile: TrainingProfile, limits: Limits, path: str) -> Tally:
+    """Writes the file; counts nothing, but whoever sums the tallies comes after it."""
+    columns = (*profile.event, *profile.condition)
+    judge = Judge(len(columns) + 1, limits)
+    nll = None
+    if profile.nll is not None and counts.nll is not None:
+        nll = judge.nll(profile.nll, counts.nll, zero_density=counts.zero_density)
+    found = tuple(judge.column(each, counts.columns[each.name]) for each in columns)
+    with naming_failures(path), create_file(path) as stream:
+        stream.write(DriftResult(columns=found, nll=nll).to_json().encode())
+    return Tally()
+
+
+class CountColumns(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
+    """`InputBatch` to one `DriftCounts` per bundle, of the columns as they were read."""
+
+    def __init__(self, make: functools.partial[DriftCounts], names: Mapping[str, str]) -> None:
+        """See the class; `names` says what the input calls each column."""
+        super().__init__()
+        self._make = make
+        self._names = dict(names)
+
+    def start_bundle(self) -> None:
+        """Begins anew."""
+        self._counts = self._make()
+
+    def process(self, batch: InputBatch) -> None:
+        """Counts one batch."""
+        for name, counts in self._counts.columns.items():
+            counts.add(batch.columns.column(self._names[name]))
+
+    def finish_bundle(self) -> Iterator[object]:
+        """Emits the counts."""
+        yield at_end(self._counts)
+
+
+class CountNll(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
+    """`PredictionResult` to one `DriftCounts` per bundle, of the NLL; rows that fail go to `REJECTED_TAG`."""
+
+    def __init__(self, make: functools.partial[DriftCounts]) -> None:
+        super().__init__()
+        self._make = make
+        self._rows_used = Metrics.counter("beam_jobs", "rows_counted")
+
+    def start_bundle(self) -> None:
+        """Begins anew."""
+        self._counts = self._make()
+        self._rows = 0
+
+    def process(self, result: PredictionResult) -> Iterator[TaggedOutput]:
+        """Counts one batch."""
+        batch, log_prob = result.example, result.inference[LOG_PROB]
+        rejected = reject_failed(batch.file, batch.rows, log_prob)
+        if rejected is not None:
+            yield TaggedOutput(REJECTED_TAG, rejected)
+        answered = log_prob[~is_failed(log_prob)]
+        self._counts.add_log_prob(answered)
+        self._rows += len(answered)
+        self._rows_used.inc(len(answered))
+
+    def finish_bundle(self) -> Iterator[object]:
+        """Emits the counts, and of how many rows they are."""
+        yield at_end(self._counts)
+        yield TaggedOutput(_USED_TAG, at_end(Tally(rows_used=self._rows)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DriftSummary(Summary):
+    """Contents of `_summary.json`; see `Summary` for the rest.
+
+    Attributes:
+      verdict: `drift`, `no drift` or `too few rows`, of all columns and the NLL.
+      drifted: names of the columns that are drift, and `NLL`.
+      findings: what the figures say, in words.
+      columns: each raw column of the model.
+      nll: the negative log-likelihood, against that of the validation rows; `None` where the profile has none.
+    """
+
+    verdict: Verdict
+    drifted: tuple[str, ...]
+    findings: tuple[str, ...]
+    columns: tuple[ColumnDrift, ...]
+    nll: ColumnDrift | None
+
+    @property
+    def exit_status(self) -> int:
+        """See `Summary.exit_status`: of drift."""
+        return FOUND_STATUS if self.verdict == "drift" else 0
+
+    def result_lines(self) -> list[str]:
+        """See `Summary.result_lines`."""
+        lines = [f"rows scored   {self.rows_scored:>12,}"]
+        if self.nll is not None:
+            lines.append(
+                f"mean NLL      {number(self.nll.mean):>12}  and {number(self.nll.trained_mean)} in validation"
+            )
+        every = [*self.columns, *([self.nll] if self.nll else [])]
+        worst = sorted(every, key=lambda each: (each.verdict != "drift", -(each.psi or 0.0)))
+        for each in worst[:_TOLD]:
+            null = percent(next((share.today for share in each.shares if share.name == "null"), 0.0))
+            figures = f"PSI {fixed(each.psi, 3)}, KS {fixed(each.ks, 3)}, null {null}"
+            lines.append(f"{each.verdict:<13} {each.column}: {', '.join(each.reasons) or figures}")
+        if len(every) > _TOLD:
+            lines.append(f"              {plural(len(every) - _TOLD, 'more column')} in the report")
+        told = [f"{'verdict' if not index else '':<13} {each}" for index, each in enumerate(self.findings)]
+        return [line.replace("\u00a0", " ") for line in [*lines, *told]]
+
+    def next_step(self, output: str) -> str:
+        """See `Summary.next_step`."""
+        return f"open {output}/{self.output_files[0]} in a browser"
