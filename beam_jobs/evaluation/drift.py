@@ -1,12 +1,12 @@
-"""Whether the rows of a table are like those of training: what is counted, what it comes to, and what is noise.
+"""Whether the rows of a table are like those of training: what the counts come to, what is noise, and the verdict.
 
-The profile of training has of each number its quantiles, of each category the shares of its values. Today's values are
-counted between these: the edges are fixed, so counts are exact, add up whatever the order, and do not grow with the
-rows. Of the counts come
+Of the counts between the quantiles of training, and of its categories (`column_counts.py`), come
 
     KS     the largest difference of the cumulative shares, of a number
     PSI    the population stability index, the sum of (p - q) log(p / q) over about ten bins: p today's, q training's
     shares of nulls, of values outside what training saw, of unknown categories, of what is no value at all
+
+Of a point in time the shares of nulls and of what is none are judged alone: it is later now than in training.
 
 A figure says drift if it is above what matters (`Limits`) and above what so many rows do by chance. Chance is that of
 all figures together: in 99 of 100 tables of the training's own distribution none is above it, by Bonferroni's
@@ -26,22 +26,17 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_jobs.evaluation.base_space import chi_square_quantile
-from maf_serving.arrow_columns import Fault, find_faults, to_categories, to_floats
 from maf_serving.calibration import critical_distance
+from maf_serving.columns import TIMESTAMP
 from maf_serving.errors import JobError
-from maf_serving.moments import Moments
 from maf_serving.strict_json import parse_dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pyarrow as pa
-
-    from maf_serving.arrow_columns import Floats
-    from maf_serving.columns import ConditionColumn
+    from beam_jobs.evaluation.column_counts import ColumnCounts, Counts, NumberCounts
     from maf_serving.training_profile import ColumnProfile, NllProfile, Quantiles
 
-Counts = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
 FALSE_ALARMS = 0.01
 FEW_ROWS = 100
@@ -64,105 +59,6 @@ class Limits:
     ks: float = 0.05
     psi: float = 0.1
     share: float = 0.01
-
-
-class NumberCounts:
-    """How many values lie between the quantiles of training: below the least, at it, between, above the greatest."""
-
-    def __init__(self, quantiles: Quantiles, *, offset: float = 0.0, dtype: str = "float64") -> None:
-        """Values, and those of the quantiles, are compared less the offset, in that type."""
-        self._offset, self._dtype = offset, dtype
-        self._edges = self._measured(np.array(quantiles.values))
-        self.cells: Counts = np.zeros(len(self._edges) + 2, np.int64)
-        self.moments = Moments(1)
-
-    def add(self, values: Floats) -> None:
-        """Takes in numbers `[B]`, infinite ones too, without NaN."""
-        measured = self._measured(values)
-        cells = np.searchsorted(self._edges, measured, side="left") + 1
-        cells[measured < self._edges[0]] = 0
-        self.cells += np.bincount(cells, minlength=len(self.cells))
-        self.moments.add(measured[np.isfinite(measured), np.newaxis])
-
-    def merge(self, other: NumberCounts) -> None:
-        """Takes in what another has seen."""
-        self.cells += other.cells
-        self.moments.merge(other.moments)
-
-    @property
-    def mean(self) -> float | None:
-        """Of the finite ones, the offset included."""
-        return float(self.moments.mean[0]) + self._offset if self.moments.count else None
-
-    def _measured(self, values: Floats) -> Values:
-        with np.errstate(over="ignore"):
-            return (values.astype(np.float64) - self._offset).astype(self._dtype).astype(np.float64)
-
-
-class ColumnCounts:
-    """What came in one raw column.
-
-    Attributes:
-      rows, nulls: how many; `unusable` of them are neither null nor a value, text in a column of numbers say.
-      cells: counts of the values: see `NumberCounts`; or of each category of the profile, of others that the model
-        knows, and of those that it does not.
-    """
-
-    def __init__(self, profile: ColumnProfile, column: ConditionColumn | None, dtype: str) -> None:
-        """`column` is what the contract says of it, `None` of an event column; `dtype` is the model's."""
-        self.rows = self.nulls = self.unusable = 0
-        self.numbers: NumberCounts | None = None
-        self._kind, self._dtype = profile.kind, dtype
-        if profile.quantiles is not None:
-            offset = 0.0 if column is None else column.offset
-            self.numbers = NumberCounts(profile.quantiles, offset=offset, dtype=dtype)
-            return
-        named = {str(value): place for place, value in enumerate(profile.categories)}
-        known = dict.fromkeys(map(str, column.vocabulary if column is not None else ()), len(named))
-        self._places = known | named
-        self._categories: Counts = np.zeros(len(named) + 2, np.int64)
-
-    @property
-    def cells(self) -> Counts:
-        """See the class."""
-        return self._categories if self.numbers is None else self.numbers.cells
-
-    def add(self, column: pa.Array) -> None:
-        """Takes in the column of a batch, as it was read."""
-        self.rows += len(column)
-        if self.numbers is not None:
-            self._add_numbers(column, self.numbers)
-            return
-        read = to_categories(column, self._kind)
-        nothing = (Fault.NULL, Fault.NAN)
-        broken = sum(int(mask.sum()) for fault, mask in read.faults.items() if fault not in nothing)
-        encoded = read.text.drop_null().dictionary_encode()
-        counts = np.bincount(encoded.indices.to_numpy(zero_copy_only=False), minlength=len(encoded.dictionary))
-        unknown = len(self._categories) - 1
-        places = [self._places.get(value, unknown) for value in encoded.dictionary.to_pylist()]
-        np.add.at(self._categories, places, counts)
-        self.unusable += broken
-        self.nulls += len(column) - int(counts.sum()) - broken
-
-    def _add_numbers(self, column: pa.Array, numbers: NumberCounts) -> None:
-        floats = to_floats(column)
-        there = ~np.isnan(floats)
-        if not there.all():
-            faults = find_faults(column, floats, floats)
-            broken = int(faults[Fault.NOT_A_NUMBER].sum())
-            self.unusable += broken
-            self.nulls += int((~there).sum()) - broken
-        numbers.add(floats[there])
-
-    def merge(self, other: ColumnCounts) -> None:
-        """Takes in what another has seen."""
-        self.rows += other.rows
-        self.nulls += other.nulls
-        self.unusable += other.unusable
-        if self.numbers is not None and other.numbers is not None:
-            self.numbers.merge(other.numbers)
-        else:
-            self._categories += other._categories
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +158,7 @@ class Judge:
             bins, expected, names = _number_bins(cells, profile.quantiles)
             distance = _distance(cells, profile.quantiles)
         else:
-            unknown = profile.others * trained_values
+            unknown = profile.others * trained_values  # of a number without quantiles, all values are
             shares.append(self._share("unknown", int(cells[-1]), values, unknown, trained_values))
             bins, expected, names = _category_bins(cells, profile)
             distance = None
@@ -316,17 +212,26 @@ class Judge:
         counts, expected, names = bins
         values = int(counts.sum())
         enough = min(values, trained) >= FEW_ROWS
+        passes = kind == TIMESTAMP  # time does, and new rows are later than those of training
         both = values * trained / max(values + trained, 1)
         ks_noise = critical_distance(both, self._tail) if ks is not None and both else None
         psi = stability_index(counts, expected, trained) if both else None
         psi_noise = chi_square_quantile(1 - self._tail, len(counts) - 1) / both if both and len(counts) > 1 else None
         reasons = []
-        if enough and ks is not None and ks_noise is not None and ks > max(self._limits.ks, ks_noise):
+        is_judged = enough and not passes
+        if is_judged and ks is not None and ks_noise is not None and ks > max(self._limits.ks, ks_noise):
             reasons.append(f"KS {ks:.3f}")
-        if enough and psi is not None and psi_noise is not None and psi > max(self._limits.psi, psi_noise):
+        if (
+            enough
+            and not passes
+            and psi is not None
+            and psi_noise is not None
+            and psi > max(self._limits.psi, psi_noise)
+        ):
             reasons.append(f"PSI {psi:.3f}")
         if rows >= FEW_ROWS:
-            off = [each for each in shares if abs(each.today - each.training) > max(self._limits.share, each.noise)]
+            judged = [each for each in shares if not (passes and each.name == "outside")]
+            off = [each for each in judged if abs(each.today - each.training) > max(self._limits.share, each.noise)]
             reasons += [f"{100 * each.today:.1f} % {each.name} ({100 * each.training:.1f} %)" for each in off]
         verdict: Verdict = "drift" if reasons else "no drift" if enough else "too few rows"
         return ColumnDrift(

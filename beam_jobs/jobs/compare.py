@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 REPORT_NAME = "report.html"
 _RESULT_NAME = "comparison.json"
 _COLUMNS_TOLD = 4  # on the terminal
-_KINDS = ("number", "integer", "string")  # where the two read a column differently, the later is read
+_KINDS = ("number", "integer", "timestamp", "string")  # where the two read a column differently, the later is read
 
 
 def compare_table(options: CompareOptions, pipeline_options: PipelineOptions | None = None) -> CompareSummary:

@@ -23,7 +23,8 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.pvalue import TaggedOutput
 
 from beam_jobs.errors import JobError, UsageError
-from beam_jobs.evaluation.drift import ColumnCounts, ColumnDrift, DriftResult, Judge, Limits, NumberCounts, Verdict
+from beam_jobs.evaluation.column_counts import ColumnCounts, NumberCounts
+from beam_jobs.evaluation.drift import ColumnDrift, DriftResult, Judge, Limits, Verdict
 from beam_jobs.evaluation.drift_report import drift_findings, make_drift_report
 from beam_jobs.evaluation.statistics import MergeAll
 from beam_jobs.jobs.job import JobPlan, plan_job, row_identity

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_jobs.evaluation.drift import ColumnCounts, Judge, Limits, NumberCounts, stability_index
+from beam_jobs.evaluation.column_counts import ColumnCounts, NumberCounts
+from beam_jobs.evaluation.drift import Judge, Limits, stability_index
 from maf_serving.columns import ConditionColumn
 from maf_serving.training_profile import ColumnProfile, NllProfile, Quantiles
 
@@ -156,6 +157,21 @@ def test_values_that_are_none_are_counted_for_what_they_are(profiles):
     counts = ColumnCounts(number, ConditionColumn(name="n", kind="integer", vocabulary=(1, 2)), "float64")
     counts.add(pa.array([1.0, 2.0, 2.5, None, float("nan")]))
     assert (counts.nulls, counts.unusable, counts.cells.tolist()) == (2, 1, [1, 1, 0, 0])
+
+
+def test_time_passes_and_is_no_drift_for_it():
+    day = 86_400.0
+    profile = profile_of("when", np.arange(500) * day)
+    object.__setattr__(profile, "kind", "timestamp")
+    when = ConditionColumn(name="when", kind="timestamp", parts=("hour", "trend"), offset=day)
+    later = pa.array((np.arange(500) * day + 600 * day) * 1_000, pa.float64()).cast(pa.int64()).cast(pa.timestamp("ms"))
+    found = judge(profile, later, column=when)
+    assert (found.ks, found.verdict) == (1, "no drift")
+    assert found.mean == pytest.approx(849.5 * day)
+    gone = pa.array(["2024-03-01", "soon", None, "1971-01-01T00:00:00Z"] * 50)
+    found = judge(profile, gone, column=when)
+    assert [each.today for each in found.shares] == [0.25, 0.25, 0.5]
+    assert found.reasons == ("25.0 % null (0.0 %)", "25.0 % unusable (0.0 %)")
 
 
 def test_few_rows_are_said_to_be_few(profiles):
