@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from export.contract import WARM
 from export.errors import OptionError, PublishError
 from export.publish import check_base, is_remote
-from export.source import ALL, QUANTILE_LEVELS, SUMMARY_DRAWS, WARM, ExportOptions, read_source
+from export.source import ALL, QUANTILE_LEVELS, SUMMARY_DRAWS, ExportOptions, read_source
 from maf_serving.batching import BatchingParameters
 from maf_serving.command import run_command, say, show
 from maf_serving.flags import CommandParser, fractions, integers, names

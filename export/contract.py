@@ -28,6 +28,7 @@ __all__ = [
     "REGRESS_METHOD_NAME",
     "SERVING_DEFAULT",
     "SEVERAL_COLUMNS",
+    "WARM",
     "Answers",
     "ConditionColumn",
     "Contract",
@@ -50,6 +51,7 @@ DTYPES = ("float32", "float64")
 SERVING_DEFAULT = "serving_default"
 ONE_COLUMN = ("cdf", "quantile", "summarize")
 SEVERAL_COLUMNS = ("conditional_cdf", "summarize")
+WARM = ("log_prob", SERVING_DEFAULT, "sample_with_seed")  # what a server prepares before it takes requests
 BY_COLUMN = {
     "log_prob_columns": "log_prob",
     "sample_columns": "sample_with_seed",

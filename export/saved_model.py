@@ -21,6 +21,7 @@ from export.contract import (
     BY_COLUMN,
     CONTRACT_PATH,
     SERVING_DEFAULT,
+    WARM,
     ConditionColumn,
     Contract,
     ContractError,
@@ -41,7 +42,7 @@ from export.signatures import (
     write_method_names,
     write_warmup,
 )
-from export.source import QUANTILE_LEVELS, SUMMARY_DRAWS, WARM, ExportOptions, TrainedModel
+from export.source import QUANTILE_LEVELS, SUMMARY_DRAWS, ExportOptions, TrainedModel
 from export.verification.comparison import LiveModel
 from export.verification.inputs import draw_inputs, typical_conditions
 from export.verification.replay import fresh_process

@@ -25,13 +25,13 @@ from export.contract import (
     BY_COLUMN,
     REGRESS_METHOD_NAME,
     SERVING_DEFAULT,
+    WARM,
     ConditionColumn,
     Contract,
     Signature,
     TensorSpec,
 )
 from export.errors import OptionError, VerificationError
-from export.source import WARM
 from maf_serving.columns import numbers_dtype
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.builder import parse_builder
-from export.contract import ConditionColumn, TrainingSummary, check_column_names, encoded_columns
+from export.contract import WARM, ConditionColumn, TrainingSummary, check_column_names, encoded_columns
 from export.errors import OptionError
 from maf.run_directory import RunDirectory, read_run
 from maf_serving.columns import as_condition_columns
@@ -31,7 +31,6 @@ QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 SUMMARY_DRAWS = 1024
 MOST_DRAWS = 2**16
 ALL = "all"
-WARM = ("log_prob", "serving_default", "sample_with_seed")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

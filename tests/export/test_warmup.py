@@ -12,6 +12,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from export import OptionError, VerificationError, read_contract
 from export import saved_model as saved_model_module
+from export.contract import WARM
 from export.signatures import (
     WARMUP_PATH,
     Request,
@@ -21,7 +22,6 @@ from export.signatures import (
     warmup_requests,
     write_warmup,
 )
-from export.source import WARM
 from export.verification.comparison import LiveModel
 from export.verification.inputs import TYPICAL_ROWS, VerificationInputs, draw_inputs
 from export.verification.replay import answer_object, answer_session, replay
