@@ -119,11 +119,13 @@ def _fit(
 ) -> BoundedColumn:
     distances = np.min([np.abs(values - bound) for bound in (lower, upper) if bound is not None], axis=0)
     distances = distances[distances > 0]
-    usual = 2 * float(np.median(distances))  # there are such rows: no event column is constant
-    unit = usual if lower is None or upper is None else upper - lower
+    is_spread = len(distances) > 0
+    if not is_spread:  # every row looked at is at a bound
+        distances = np.ones(1) if lower is None or upper is None else np.array([SLACK * (upper - lower)])
+    unit = 2 * float(np.median(distances)) if lower is None or upper is None else upper - lower
     closest = max(0.5 * float(distances.min()), 16 * least * max(1.0, unit))
     column = BoundedColumn(index=index, lower=lower, upper=upper, unit=unit, closest=closest, margin=margin)
-    if lower is not None and upper is not None:
+    if not is_spread or (lower is not None and upper is not None):
         return column
     by_odds = BoundedColumn(
         index=index, lower=lower, upper=upper, unit=unit / 2, closest=closest, margin=margin, far_side="odds"

@@ -113,6 +113,15 @@ def test_zeros_have_a_place_beside_the_least_value_above_them():
     assert column.closest == 0.005
 
 
+@pytest.mark.parametrize(("upper", "unit"), [(("x=1",), 1), ((), 2)])
+def test_rows_at_the_bounds_alone_are_no_reason_to_fail(upper, unit):
+    values = np.repeat([0.0, 1.0] if upper else [0.0, 0.0], N // 2)[:, np.newaxis]
+    data = DataConfig(data=("a",), event=("x",), lower_bound=("x=0",), upper_bound=upper)
+    (column,) = fit_bounds(data, values, NONE, step=1, dtype="float32")
+    assert (column.unit, column.far_side) == (unit, "straight")
+    assert np.isfinite(BoundedScale([column], 1).inverse(tf.constant(values))).all()
+
+
 def test_bounds_make_room_for_noise_that_draws_leave_again():
     data = DataConfig(
         data=("a",), event=("k", "y"), lower_bound=("k=-0.3",), upper_bound=("k=9", "y=2"), dequantize=("k=0.5",)
