@@ -71,6 +71,8 @@ _SERVICES: dict[str, _Fields] = {
         "inputs": (2, "{}TensorProto"),
         "output_filter": (3, "[]string"),
     },
+    "PredictLog": {"request": (1, "PredictRequest")},
+    "PredictionLog": {"predict_log": (6, "PredictLog", "log_type")},
     "PredictResponse": {"outputs": (1, "{}TensorProto"), "model_spec": (2, "ModelSpec")},
     "StatusProto": {"error_code": (1, "int32"), "error_message": (2, "string")},
     "ModelVersionStatus": {"version": (1, "int64"), "state": (2, "int32"), "status": (3, "StatusProto")},

@@ -19,7 +19,7 @@ _PREFIX = "bigquery:"
 _TABLE = re.compile(r"(?P<project>[a-z][a-z0-9.:-]*)[.:](?P<dataset>\w+)\.(?P<table>[\w$-]+)")
 # Beam's own spelling: a file may be called like that only with a directory before it.
 _BEAM = re.compile(r"[a-z][a-z0-9-]+:\w+\.[\w$-]+")
-INPUT_FORMATS = ("parquet", "csv", "jsonl", "avro", "tfrecord")
+INPUT_FORMATS = ("parquet", "csv", "jsonl", "avro", "tfrecord", "request_log")
 # By format of the output, the default first.
 COMPRESSIONS = {
     "parquet": ("snappy", "zstd", "gzip", "lz4", "brotli", "none"),

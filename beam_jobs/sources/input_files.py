@@ -18,6 +18,7 @@ from beam_jobs.sources.bigquery_source import BigQuerySource
 from beam_jobs.sources.csv_source import CsvSource
 from beam_jobs.sources.json_lines_source import JsonLinesSource
 from beam_jobs.sources.parquet_source import ParquetSource
+from beam_jobs.sources.request_log_source import RequestLogSource
 from beam_jobs.sources.source import InputFile, ReadPlan, RefusedFile, Source, WorkUnit
 from beam_jobs.sources.tfrecord_source import TFRecordSource
 from maf_serving import validation
@@ -46,6 +47,7 @@ FORMATS: Mapping[str, type[Source]] = {
     "jsonl": JsonLinesSource,
     "avro": AvroSource,
     "tfrecord": TFRecordSource,
+    "request_log": RequestLogSource,
 }
 IDENTIFIER = "identifier"
 _TYPES_OF_KINDS = {"number": pa.float64(), "integer": pa.int64(), "string": pa.string(), TIMESTAMP: pa.string()}

@@ -37,7 +37,7 @@ WRONG_SIZE = "wrong size"
 _MAX_RECORD_BYTES = 1 << 30
 
 
-class _Records:
+class Records:
     """The records of a stream; `None` for one whose checksum is wrong.
 
     Attributes:
@@ -94,7 +94,7 @@ class TFRecordSource(WholeFile):
         """See `Source.inspect`. Names and types are guessed from the first records."""
         try:
             with open_chunks(self.path) as chunks:
-                records = _Records(chunks)
+                records = Records(chunks)
                 head = list(itertools.islice(records, GUESSED_FROM))
                 damage = records.damage
         except UNREADABLE as error:
@@ -112,7 +112,7 @@ class TFRecordSource(WholeFile):
         """See `WorkUnit.read`."""
         row = 0
         with open_chunks(self.path) as chunks:
-            records = _Records(chunks)
+            records = Records(chunks)
             rows = iter(records)
             while chunk := list(itertools.islice(rows, plan.batch_size)):
                 yield from _to_batches(self.path, row, chunk, plan)
@@ -124,7 +124,7 @@ class TFRecordSource(WholeFile):
 def _to_batches(
     path: str, row: int, chunk: Sequence[bytes | None], plan: ReadPlan
 ) -> Iterator[InputBatch | RejectedRows]:
-    parsed = [_split_vectors(_parse(data), plan) for data in chunk]
+    parsed = [split_vectors(_parse(data), plan) for data in chunk]
     refused = {number: fault for number, fault in enumerate(parsed, row) if isinstance(fault, str)}
     if refused:
         reasons = list(refused.values())
@@ -145,7 +145,7 @@ def _parse(data: bytes | None) -> dict[str, Any] | str:
         return NOT_AN_EXAMPLE
 
 
-def _split_vectors(record: dict[str, Any] | str, plan: ReadPlan) -> dict[str, Any] | str:
+def split_vectors(record: dict[str, Any] | str, plan: ReadPlan) -> dict[str, Any] | str:
     """The record with a value for each column of a feature that is a vector of them, or what is wrong with it."""
     if isinstance(record, str):
         return record

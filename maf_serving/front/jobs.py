@@ -34,7 +34,7 @@ class JobKeywords(TypedDict, total=False):
     300
     """
 
-    input_format: Literal["parquet", "csv", "jsonl", "avro", "tfrecord"]
+    input_format: Literal["parquet", "csv", "jsonl", "avro", "tfrecord", "request_log"]
     csv: CsvDialect
     manifest: str
     rename: Mapping[str, str]
