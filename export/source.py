@@ -146,6 +146,7 @@ def model_of_run(run: TrainedRun) -> TrainedModel:
             dequantization=run.dequantization,
             lower_bounds=run.lower_bounds,
             upper_bounds=run.upper_bounds,
+            profile=run.profile,
         ),
     )
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.contract import find_version, read_contract
+from export.contract import Contract, find_version, read_contract
 from maf.run_directory import RunDirectory
 from maf_serving.command import run_command, say, show
 from maf_serving.flags import CommandParser
@@ -17,6 +17,8 @@ DESCRIPTION = """Runs every signature of an exported version in a fresh process,
   %(prog)s --model models/demo --run runs/demo    its newest version, with the model of the run
   %(prog)s --model models/demo/3                  a version with itself: batches, seeds, NaN, loaders"""
 
+_SHOWN = 5  # columns
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0, 1 for a version that is not what it should be, 2 for usage."""
@@ -26,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _verify(arguments: Sequence[str] | None) -> str:
     options = _parser().parse_args(arguments)
     version_dir = find_version(options.model)
-    read_contract(version_dir)
+    contract = read_contract(version_dir)
     if options.run is not None:
         RunDirectory(options.run).read_summary()
     say("starting TensorFlow, and verifying in a fresh process")
@@ -35,8 +37,20 @@ def _verify(arguments: Sequence[str] | None) -> str:
 
     report = verify_version(version_dir, run=options.run, seed=options.seed)
     show(format_report(report))
+    show(_remembered(contract))
     report.require_agreement()
     return f"verified: {version_dir} {_against(options.run)}"
+
+
+def _remembered(contract: Contract) -> str:
+    """Which ranges the version knows of training."""
+    profile = contract.training.profile if contract.training else None
+    if profile is None:
+        why = "its run was trained before there were any" if contract.training else "its owner trained it"
+        return f"training ranges: none, {why}; it cannot tell a row that is out of them"
+    columns = [column.name for column in (*profile.event, *profile.condition)]
+    shown = ", ".join(columns[:_SHOWN]) + (", ..." if len(columns) > _SHOWN else "")
+    return f"training ranges: of {len(columns)} columns ({shown}), {profile.event[0].rows:,} rows"
 
 
 def _against(run: Path | None) -> str:

@@ -135,14 +135,8 @@ def mean_nll(
     condition: RowEncoder | None = None,
     weights: Array | None = None,
 ) -> tuple[float, float]:
-    """Mean NLL of `rows` `[N, D + K]` and its standard error, in nats; `condition` and `weights` as in `fit`.
-
-    A weight says how much a row counts, not that it was seen so often: few heavy rows make the mean uncertain.
-    """
-    log_probs = RowsLikelihood(distribution, event_size, condition).evaluate(rows)
-    shares = np.full(len(rows), 1 / len(rows)) if weights is None else np.asarray(weights, np.float64) / sum(weights)
-    mean = float(shares @ log_probs)
-    return -mean, float(np.sqrt(np.sum((shares * (log_probs - mean)) ** 2)))
+    """Mean NLL of `rows` `[N, D + K]` and its standard error, in nats; `condition` and `weights` as in `fit`."""
+    return RowsLikelihood(distribution, event_size, condition).mean_nll(rows, weights)
 
 
 def _run_epoch(

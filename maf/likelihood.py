@@ -98,6 +98,16 @@ class RowsLikelihood:
         ]
         return np.concatenate(parts).astype(np.float64)
 
+    def mean_nll(self, rows: Array, weights: Array | None = None) -> tuple[float, float]:
+        """Mean NLL of `rows` `[N, D + K]` and its standard error, in nats, by `weights` `[N]` if they have some.
+
+        A weight says how much a row counts, not that it was seen so often: few heavy rows make the mean uncertain.
+        """
+        log_probs = self.evaluate(rows)
+        shares = np.full(len(rows), 1 / len(rows)) if weights is None else np.asarray(weights, np.float64) / sum(weights)
+        mean = float(shares @ log_probs)
+        return -mean, float(np.sqrt(np.sum((shares * (log_probs - mean)) ** 2)))
+
     def nll(self, rows: Array, weights: Array | None = None) -> float:
         """Mean over `rows`, by `weights` `[N]` if they have some, nats."""
         return float(-np.average(self.evaluate(rows), weights=weights))

@@ -3,6 +3,7 @@
 config.json     RunConfig: data, flow and training options, with the autoregressive orders written out
 weights.npz     the best weights, once the run is finished
 summary.json    rows, epochs and NLLs, once the run is finished
+profile.json    what training saw of each column, once the run is finished
 history.jsonl   one EpochRecord a line
 tensorboard/    the same, for TensorBoard
 state.npz       while it runs: all that `--resume` needs
@@ -24,6 +25,7 @@ from maf.config import DataConfig, RunConfig
 from maf.errors import ConfigError, DamagedRunError, RunError
 from maf_serving.columns import ConditionColumn, encoded_columns
 from maf_serving.strict_json import parse_dataclass
+from maf_serving.training_profile import TrainingProfile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +65,7 @@ class TrainedRun:
       training_summary: how training went.
       dequantization: by event column, the width of the noise that its values had; others had none.
       lower_bounds, upper_bounds: by event column that has one, the least and the greatest value it can have.
+      profile: what training saw of each column; `None` of a run that was trained before there was one.
     """
 
     distribution: Any
@@ -72,6 +75,7 @@ class TrainedRun:
     dequantization: Mapping[str, float]
     lower_bounds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     upper_bounds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    profile: TrainingProfile | None = None
 
     @property
     def conditional_columns(self) -> tuple[str, ...]:
@@ -99,6 +103,11 @@ class RunDirectory:
     def summary(self) -> Path:
         """`RunSummary` as JSON; that it is there says that the run is finished."""
         return self.path / "summary.json"
+
+    @property
+    def profile(self) -> Path:
+        """`TrainingProfile` as JSON."""
+        return self.path / "profile.json"
 
     @property
     def history(self) -> Path:
@@ -183,8 +192,10 @@ class RunDirectory:
         """Writes one line for each epoch."""
         _write(self.history, "".join(json.dumps(dataclasses.asdict(record)) + "\n" for record in history))
 
-    def finish(self, summary: RunSummary) -> None:
+    def finish(self, summary: RunSummary, profile: TrainingProfile | None = None) -> None:
         """Marks the run as finished and removes what only an unfinished one needs."""
+        if profile is not None:
+            _write(self.profile, json.dumps(profile.to_data()) + "\n")
         _write(self.summary, json.dumps(dataclasses.asdict(summary), indent=2) + "\n")
         self.state.unlink(missing_ok=True)
         shutil.rmtree(self.rows, ignore_errors=True)
@@ -197,6 +208,12 @@ class RunDirectory:
             )
         return parse_dataclass(RunSummary, _read(self.summary), f"summary {self.summary}", error=RunError)
 
+    def read_profile(self) -> TrainingProfile | None:
+        """What training saw; `None` of a run that was trained before there was a profile."""
+        if not self.profile.exists():
+            return None
+        return parse_dataclass(TrainingProfile, _read(self.profile), f"profile {self.profile}", error=RunError)
+
 
 def read_run(path: str | Path) -> TrainedRun:
     """The trained model of a run directory. Raises `RunError` if it is none, not finished or damaged."""
@@ -208,10 +225,12 @@ def read_run(path: str | Path) -> TrainedRun:
     summary = directory.read_summary()
     distribution = build_flow(config.flow, seed=config.training.seed)
     arrays_to_variables(read_arrays(directory.weights), distribution.variables, "model")
-    return make_run(distribution, config.data, summary)
+    return make_run(distribution, config.data, summary, directory.read_profile())
 
 
-def make_run(distribution: Any, data: DataConfig, summary: RunSummary) -> TrainedRun:
+def make_run(
+    distribution: Any, data: DataConfig, summary: RunSummary, profile: TrainingProfile | None = None
+) -> TrainedRun:
     """The run of a trained distribution."""
     return TrainedRun(
         distribution,
@@ -221,6 +240,7 @@ def make_run(distribution: Any, data: DataConfig, summary: RunSummary) -> Traine
         data.dequantization_widths,
         data.lower_bounds,
         data.upper_bounds,
+        profile,
     )
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from maf.arguments import Arguments, flag_of
 from maf.bounds import check_bounds
 from maf.errors import RunError, TrainingError
-from maf.fitting import Observer, fit, mean_nll
+from maf.fitting import Observer, fit
+from maf.likelihood import RowsLikelihood
 from maf.observers import EpochProgress, TensorBoard, reading_progress
 from maf.preparation import prepare, warn_of_rows
+from maf.profiling import profile_rows
 from maf.rows import Rows, split_table
 from maf.run_directory import (
     EpochRecord,
@@ -174,21 +176,17 @@ def train_on(
         )
     write_arrays(directory.weights, variables_to_arrays(distribution.variables, "model"))
     directory.write_history(history)
-    summary = _summarize(distribution, rows, history, event_size)
-    directory.finish(summary)
-    return make_run(distribution, config.data, summary)
+    likelihood = RowsLikelihood(distribution, event_size, rows.condition)
+    summary = _summarize(likelihood, rows, history)
+    profile = profile_rows(rows, config.data.event, likelihood.evaluate(rows.validation))
+    directory.finish(summary, profile)
+    return make_run(distribution, config.data, summary, profile)
 
 
-def _summarize(distribution: Any, rows: Rows, history: list[EpochRecord], event_size: int) -> RunSummary:
+def _summarize(likelihood: RowsLikelihood, rows: Rows, history: list[EpochRecord]) -> RunSummary:
     test_nll, standard_error = None, None
     if len(rows.test):
-        test_nll, standard_error = mean_nll(
-            distribution,
-            rows.test,
-            event_size=event_size,
-            condition=rows.condition,
-            weights=rows.weights_of("test"),
-        )
+        test_nll, standard_error = likelihood.mean_nll(rows.test, rows.weights_of("test"))
     return RunSummary(
         training_rows=len(rows.training),
         validation_rows=len(rows.validation),

@@ -83,8 +83,7 @@ class ColumnProfile:
       kind: `"number"`, or of a category `"string"` or `"integer"`.
       rows: training rows.
       nulls: those of them where it is null.
-      mean, stddev: of a number.
-      quantiles: of a number.
+      mean, stddev, quantiles: of a number; `None` where all rows are null.
       categories: of a category, the most frequent values that the model has an entry for, at most `MOST_CATEGORIES`.
       shares: of each of `categories`.
       others: share of the values that the model has no entry for; those it has one for and that are not among
@@ -116,11 +115,12 @@ class ColumnProfile:
         if not 0 <= self.nulls <= self.rows:
             raise ContractError(f"profile of column {self.name!r} has {self.nulls} nulls in {self.rows} rows")
         numbers = (self.mean, self.stddev, self.quantiles)
-        if self.is_category == any(each is not None for each in numbers) or (not self.is_category and None in numbers):
+        expected = 0 if self.is_category or self.nulls == self.rows else len(numbers)
+        if sum(each is not None for each in numbers) != expected:
             raise ContractError(
                 f"profile of column {self.name!r}, a {self.kind}, has mean {self.mean}, stddev {self.stddev} and "
                 f"{'no ' if self.quantiles is None else ''}quantiles; expected all three of a number, none of a "
-                "category"
+                "category or where all is null"
             )
         if len(self.categories) != len(self.shares) or bool(self.categories) != self.is_category:
             raise ContractError(

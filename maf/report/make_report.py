@@ -57,6 +57,7 @@ def measure_run(options: ReportOptions, *, announce: Callable[[str], object]) ->
         seed=config.training.seed,
         summary=run.training_summary,
         history=history,
+        profile=run.profile,
         conditional_columns=tuple(column.measured_name for column in run.condition_columns),
         influence=tuple(influence(rows).tolist()) if rows.c.shape[1] else (),
         parameters=sum(int(np.prod(each.shape)) for each in run.distribution.trainable_variables),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from maf.report.pictures import Pairs, Picture
     from maf.report.rows import ReportRows
     from maf.run_directory import EpochRecord, RunSummary
+    from maf_serving.training_profile import TrainingProfile
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Report:
       seed: of its training.
       summary: outcome of its training.
       history: its epochs.
+      profile: what its training saw of each column; `None` of a run that was trained before there was one.
       conditional_columns: names of the raw columns of the condition.
       influence: of each of them on x, by linear regression.
       parameters: how many numbers the model has learnt.
@@ -39,6 +41,7 @@ class Report:
     seed: int
     summary: RunSummary
     history: tuple[EpochRecord, ...]
+    profile: TrainingProfile | None
     conditional_columns: tuple[str, ...]
     influence: tuple[float, ...]
     parameters: int

@@ -12,13 +12,15 @@ from maf.report.drawing.wording import categories_of, heading
 from maf_serving import page
 from maf_serving.columns import OTHER, ConditionColumn
 from maf_serving.flags import format_names
-from maf_serving.page import Element, card, element, facts, listed, section, table
+from maf_serving.page import Element, card, element, facts, listed, note, section, table
 from maf_serving.page_numbers import number, percent
 
 if TYPE_CHECKING:
     from maf.report.report import Report
+    from maf_serving.training_profile import ColumnProfile
 
 REST_PORT = 8501
+MOST_FREQUENT = 3  # categories in the table of columns
 
 
 def draw_page(report: Report) -> str:
@@ -40,6 +42,7 @@ def model_section(report: Report) -> Element:
         "ranges are of the training rows.",
         card(_columns(report)),
         *_categories(report),
+        _profile(report),
         card(_facts(report)),
     )
 
@@ -84,6 +87,28 @@ def _categories(report: Report) -> list[Element]:
             )
         first += len(column.encoded_names)
     return [card(facts(values))] if values else []
+
+
+def _profile(report: Report) -> Element:
+    """What the model carries with it of the training rows: all that later rows are compared with."""
+    title = "What the model remembers of training, to tell rows that it knows nothing of"
+    if report.profile is None:
+        return card(note(f"{title}: nothing, since the run was trained before there was such a thing; train it again."))
+    header = ("column", "kind", "rows", "null", "smallest", "median", "largest", "most frequent")
+    columns = (*report.profile.event, *report.profile.condition)
+    return card(table(title, header, map(_remembered, columns)))
+
+
+def _remembered(column: ColumnProfile) -> tuple[str, ...]:
+    quantiles = column.quantiles
+    numbers = (
+        ("", "", "")
+        if quantiles is None
+        else tuple(map(number, (quantiles.minimum, quantiles.at(0.5), quantiles.maximum)))
+    )
+    shares = list(zip(column.categories, column.shares, strict=True))[:MOST_FREQUENT]
+    frequent = ", ".join(f"{value} {percent(share)}" for value, share in shares)
+    return column.name, column.kind, f"{column.rows:,}", f"{column.nulls:,}", *numbers, frequent
 
 
 def _facts(report: Report) -> Element:

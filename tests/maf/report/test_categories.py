@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +13,7 @@ from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, continue_run,
 from maf.report.drawing.page import commands, draw_page
 from maf.report.make_report import measure_run
 from maf.report.options import ReportOptions
+from maf_serving.page_numbers import percent
 
 REGIONS = np.array(["north", "<b>south</b>", "east"])
 
@@ -62,6 +65,17 @@ def test_the_figures_are_those_of_the_run(report):
     model, _, linear = report.likelihoods.each
     assert model.nll == pytest.approx(report.summary.test_nll, abs=1e-4)
     assert linear.nll == pytest.approx(np.log(np.sqrt(2 * np.pi * np.e)), abs=0.15)  # the truth is linear but for nulls
+
+
+def test_the_page_shows_what_the_model_remembers_of_training(report):
+    page = draw_page(report)
+    assert "What the model remembers of training" in page
+    shares = dict(zip(report.profile.condition[0].categories, report.profile.condition[0].shares, strict=True))
+    assert set(shares) == set(REGIONS)
+    assert f"north {percent(shares['north'])}" in page
+    assert f"<td>{report.profile.condition[2].nulls:,}</td>" in page
+    older = draw_page(dataclasses.replace(report, profile=None))
+    assert "nothing, since the run was trained before there was such a thing" in older
 
 
 def test_the_page_names_values(report):
