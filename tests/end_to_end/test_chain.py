@@ -7,11 +7,12 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import tensorflow as tf
 
 from beam_jobs import ScoreOptions, score_table
 from examples import five_layer_maf
-from export import export_saved_model
+from export import export_saved_model, read_contract
 from maf import make_bijector_kwargs, read_run
 
 
@@ -75,6 +76,11 @@ def test_the_commands_from_table_to_scores(tmp_path):
     columns = ("--event", "y,z", "--condition", "c", "--num_layers", "1", "--max_epochs", "2")
     run("maf", "--data", tmp_path / "rows.parquet", *columns, "--run", tmp_path / "run")
     run("export", "--run", tmp_path / "run", "--model_base", tmp_path / "model", "--signatures", "log_prob")
+    training = read_contract(tmp_path / "model").training
+    assert training.profile == read_run(tmp_path / "run").profile
+    assert {each.rows for each in (*training.profile.event, *training.profile.condition)} == {training.training_rows}
+    assert training.profile.nll.rows == training.validation_rows
+    assert training.profile.nll.mean == pytest.approx(training.validation_nll, abs=1e-3)
     run(
         "beam_jobs.score",
         "--model",
