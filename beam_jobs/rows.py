@@ -4,9 +4,9 @@
                      |           |                                  |
                      +-----------+----------------------------------+---> rejected rows, with their reasons
 
-`ReadTable` is what all jobs begin with: it reads, validates, and counts categories that the model does not know. What
-becomes of a row is decided in `maf_serving/answers.py`: these are its steps as transforms. What becomes of a damaged
-file is decided here. Rejected rows may be counted by group, the values of one column.
+`ReadTable` is what all jobs begin with: it reads, validates, and counts what the model knows nothing of. What becomes
+of a row is decided in `maf_serving/answers.py`: these are its steps as transforms. What becomes of a damaged file is
+decided here. Rejected rows may be counted by group, the values of one column.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from beam_jobs.errors import JobError
 from beam_jobs.jobs.summary import Tally, UnreadableFile, count_rows
 from beam_jobs.output.writing import at_end, keep_staged
 from maf_serving.answers import split_rows
+from maf_serving.condition_range import OUT_OF_RANGE
 from maf_serving.rejection import RejectedRows, reject_all
 from maf_serving.table_formats import Damage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from apache_beam.ml.inference.base import PredictionResult
     from apache_beam.utils.windowed_value import WindowedValue
@@ -138,10 +139,10 @@ class ReadTable(beam.PTransform):  # type: ignore[misc]  # Beam is untyped here
             Validate(plan.model.inputs, identity=self._identity, group_column=self._group_column)
         ).with_outputs(REJECTED_TAG, main="rows")
         tally = read[TALLY_TAG]
-        categories = plan.model.inputs.categories
-        if categories:
-            unknown = valid.rows | "CountUnknown" >> beam.ParDo(CountUnknown(categories))
-            tally = (tally, unknown) | "ReadTallies" >> beam.Flatten()
+        inputs = plan.model.inputs
+        if inputs.categories or inputs.ranges is not None:
+            odd = valid.rows | "CountOdd" >> beam.ParDo(CountOdd())
+            tally = (tally, odd) | "ReadTallies" >> beam.Flatten()
         return {
             "rows": valid.rows,
             "unreadable": read[REJECTED_TAG],
@@ -150,30 +151,38 @@ class ReadTable(beam.PTransform):  # type: ignore[misc]  # Beam is untyped here
         }
 
 
-class CountUnknown(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
-    """`ScoreableRows` to one `Tally` of a bundle; also a metric `unknown_categories_<column>` for each column."""
+class CountOdd(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
+    """`ScoreableRows` to one `Tally` of a bundle: values that the model knows nothing of.
 
-    def __init__(self, columns: Iterable[str]) -> None:
+    Also metrics `unknown_categories_<column>` and `out_of_range_<column>` for each column that has any.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
-        self._counters = {name: Metrics.counter("beam_jobs", f"unknown_categories_{name}") for name in columns}
-        self._counts: Counter[str] = Counter()
+        self._unknown: Counter[str] = Counter()
+        self._outside: Counter[str] = Counter()
 
     def start_bundle(self) -> None:
         """Begins to count."""
-        self._counts = Counter()
+        self._unknown, self._outside = Counter(), Counter()
 
     def process(self, rows: ScoreableRows) -> None:
         """Counts those of a batch."""
-        for name, unknown in rows.unknown.items():
-            count = int(unknown.sum())
-            if count:
-                self._counts[name] += count
-                self._counters[name].inc(count)
+        counted = {
+            "unknown_categories": (self._unknown, rows.unknown),
+            OUT_OF_RANGE: (self._outside, rows.out_of_range),
+        }
+        for metric, (counts, masks) in counted.items():
+            for name, mask in masks.items():
+                count = int(mask.sum())
+                if count:
+                    counts[name] += count
+                    Metrics.counter("beam_jobs", f"{metric}_{name}").inc(count)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Says how many there were."""
-        if self._counts:
-            yield at_end(Tally(unknown_categories=dict(self._counts)))
+        if self._unknown or self._outside:
+            yield at_end(Tally(unknown_categories=dict(self._unknown), out_of_range=dict(self._outside)))
 
 
 class Validate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here

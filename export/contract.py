@@ -16,7 +16,7 @@ from pathlib import Path
 from maf_serving.columns import CONDITION_KINDS, ConditionColumn, encoded_columns
 from maf_serving.errors import ContractError
 from maf_serving.strict_json import parse_dataclass
-from maf_serving.training_profile import TrainingProfile
+from maf_serving.training_profile import ColumnProfile, TrainingProfile
 
 __all__ = [
     "BY_COLUMN",
@@ -184,6 +184,10 @@ class Contract:
                     f"conditional_columns is {', '.join(self.conditional_columns)}; expected {', '.join(encoded)}, "
                     "what condition_columns are encoded to"
                 )
+        profile = self.training.profile if self.training else None
+        if profile is not None:
+            _check_profile("event", profile.event, self.event_columns)
+            _check_profile("condition", profile.condition, [column.name for column in self.raw_condition_columns])
         if self.dtype not in DTYPES:
             raise ContractError(f"dtype is {self.dtype!r}; expected one of {', '.join(DTYPES)}")
 
@@ -263,6 +267,14 @@ class Contract:
     def from_json(cls, text: str) -> Contract:
         """Reads what `to_json` wrote. Raises `ContractError` on broken JSON, missing, unknown or mistyped keys."""
         return parse_dataclass(cls, text, "contract", error=ContractError)
+
+
+def _check_profile(role: str, profiles: Sequence[ColumnProfile], columns: Sequence[str]) -> None:
+    came = [profile.name for profile in profiles]
+    if came != list(columns):
+        raise ContractError(
+            f"training.profile.{role} is of {', '.join(came) or 'nothing'}; expected {', '.join(columns) or 'nothing'}"
+        )
 
 
 def check_column_names(event_columns: Sequence[str], conditional_columns: Sequence[str]) -> None:

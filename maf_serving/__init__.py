@@ -25,10 +25,10 @@ from maf_serving.lazy import lazy_names
 if TYPE_CHECKING:
     from export.contract import read_contract
     from maf_serving.columns import ConditionColumn
-    from maf_serving.front.exporting import export
+    from maf_serving.front.exporting import export, load
     from maf_serving.front.jobs import JobKeywords, evaluate, sample, score, summarize
     from maf_serving.front.judging import compare, drift
-    from maf_serving.front.model import Model, load
+    from maf_serving.front.model import Model
     from maf_serving.front.serving import Server, serve
     from maf_serving.front.training import Run, TrainingOptions, load_run, resume_run, train
     from maf_serving.table_formats import CsvDialect
@@ -64,10 +64,10 @@ _find, __dir__ = lazy_names(
     {
         "export.contract": ["read_contract"],
         "maf_serving.columns": ["ConditionColumn"],
-        "maf_serving.front.exporting": ["export"],
+        "maf_serving.front.exporting": ["export", "load"],
         "maf_serving.front.jobs": ["JobKeywords", "evaluate", "sample", "score", "summarize"],
         "maf_serving.front.judging": ["compare", "drift"],
-        "maf_serving.front.model": ["Model", "load"],
+        "maf_serving.front.model": ["Model"],
         "maf_serving.front.serving": ["Server", "serve"],
         "maf_serving.front.training": ["Run", "TrainingOptions", "load_run", "resume_run", "train"],
         "maf_serving.table_formats": ["CsvDialect"],

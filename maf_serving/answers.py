@@ -22,8 +22,9 @@ import numpy as np
 import pyarrow as pa
 
 from maf_serving.arrow_columns import carry_through
+from maf_serving.condition_range import OUT_OF_RANGE, join_names
 from maf_serving.model_inputs import Arrays, ModelInputs, encode_rows, model_inputs
-from maf_serving.rejection import RejectedRows, reject
+from maf_serving.rejection import RejectedRows, reject, split_outside
 from maf_serving.row_seeds import draw_seeds
 from maf_serving.validation import ScoreableRows, validate
 
@@ -48,6 +49,8 @@ NULL_KEY = "null key"
 NAN_LOG_PROB = "log_prob: NaN"
 INFINITE_LOG_PROB = "log_prob: +infinite"
 _TABLE = "the table"
+OUT_OF_RANGE_FIELD = pa.field(OUT_OF_RANGE, pa.string(), nullable=False)
+"""Of the columns in which a row is out of range, comma separated; empty for none."""
 
 
 def split_rows(
@@ -61,6 +64,9 @@ def split_rows(
       file: path of the file, or what else they are from.
       inputs: which columns the model takes.
       identity: what the rows' seeds are made of, where the question has any: a row without a key has none.
+
+    Rows out of range are counted in `out_of_range` of what can be asked; or they have a column of that name there that
+    says in which columns; or they are rejected: as the inputs say.
     """
     good, invalid = validate(columns, rows=rows, file=file, inputs=inputs)
     rejected = [] if invalid is None else [invalid]
@@ -70,7 +76,24 @@ def split_rows(
         count = null.true_count
         rejected.append(reject(file, good.rows.filter(null), [f"{key}: {NULL_KEY}"] * count, {NULL_KEY: count}))
         good = good.filter(~null.to_numpy(zero_copy_only=False)) if count < len(good) else None
+    if good is None or inputs.ranges is None:
+        return good, rejected
+    if inputs.ranges.then == "name":
+        names = pa.array(join_names(good.out_of_range, len(good)), pa.string())
+        good = dataclasses.replace(good, columns=good.columns.append_column(OUT_OF_RANGE_FIELD, names))
+    elif inputs.ranges.then == "reject" and good.out_of_range:
+        good, outside = split_outside(good)
+        rejected += [] if outside is None else [outside]
     return good, rejected
+
+
+def name_outside(batch: pa.RecordBatch, inputs: ModelInputs) -> pa.StringArray:
+    """In which columns each row `[B]` of a batch is out of range, comma separated; null for one that cannot be used."""
+    good, _ = split_batch(batch, 0, inputs)
+    names = np.full(batch.num_rows, None, object)
+    if good is not None:
+        names[good.rows.to_numpy()] = join_names(good.out_of_range, len(good))
+    return pa.array(names, pa.string())
 
 
 class Asked(Protocol):

@@ -43,6 +43,7 @@ class Fault(enum.Enum):
     NOT_UTF8 = "not UTF-8"
     NOT_A_TIME = "not a point in time"
     BEYOND = "beyond its bound"
+    OUT_OF_RANGE = "out of range"
 
 
 def is_convertible(column_type: pa.DataType) -> bool:
@@ -164,6 +165,8 @@ def describe(name: str, fault: Fault, value: pa.Scalar, dtype: str = "") -> str:
         return f"{name}: {fault.value}: byte 0x{first_not_utf8(value.as_py()):02X} in {_bytes_shown(value.as_py())}"
     if fault in {Fault.NOT_A_NUMBER, Fault.NOT_AN_INTEGER, Fault.NOT_A_TIME}:
         return f"{name}: {fault.value}: {_shown(value)!r}"
+    if fault is Fault.OUT_OF_RANGE:
+        return f"{name}: {fault.value}: {'null' if value.as_py() is None else _shown(value)}"
     if fault is Fault.OVERFLOW:
         return f"{name}: {fault.value}: {_shown(value)} does not fit {dtype}"
     if fault is Fault.BEYOND:

@@ -9,15 +9,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import functools
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from maf_serving.errors import UsageError
 from maf_serving.table_formats import CsvDialect
 
 PROGRAM = "maf-serving"
+OnOutOfRange = Literal["count", "name", "reject"]
+"""What becomes of rows whose condition is nothing like what training saw: they are counted; a column says which of its
+columns are; or they are rejected."""
 _NEAR = 0.7  # similar enough to be what was meant, where nobody else takes flags
 _NEAR_MISS = 0.85  # similar enough for a typing error, where another program takes the flags that are not ours
 _QUOTED = r'"(?:[^"]|"")*"'
@@ -142,6 +146,19 @@ def take_dialect(values: dict[str, Any]) -> CsvDialect:
     """Removes the flags of CSV files from what was parsed; how the files are written. Raises `UsageError`."""
     names = [field.name for field in dataclasses.fields(CsvDialect) if f"csv_{field.name}" in values]
     return CsvDialect(**{name: values.pop(f"csv_{name}") for name in names})
+
+
+def add_out_of_range_flags(parser: Any) -> None:
+    """Adds the flags that say what becomes of rows out of the range of training, as `on_out_of_range`."""
+    outside = parser.add_mutually_exclusive_group()
+    add = functools.partial(outside.add_argument, dest="on_out_of_range", action="store_const", default="count")
+    add(
+        "--out_of_range",
+        const="name",
+        help="add a column out_of_range: in which columns of the condition the row is nothing like what training saw, "
+        "comma separated, empty for none (default: such rows are counted)",
+    )
+    add("--reject_out_of_range", const="reject", help="reject rows that are so in one")
 
 
 def called_as(module: str) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from maf_serving.condition_range import ConditionRanges, condition_ranges
 from maf_serving.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from maf_serving.arrow_columns import Mask
     from maf_serving.columns import ConditionColumn
+    from maf_serving.training_profile import TrainingProfile
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -51,6 +53,14 @@ class AnswersProtocol(Protocol):
         """Of each row; `None` where summaries are exact."""
 
 
+class TrainingProtocol(Protocol):
+    """What a model says of its training."""
+
+    @property
+    def profile(self) -> TrainingProfile | None:
+        """What it saw of each column; `None` where nobody knows."""
+
+
 class ContractProtocol(Protocol):
     """What a model says of its columns; see `export.contract.Contract`."""
 
@@ -73,6 +83,10 @@ class ContractProtocol(Protocol):
     @property
     def answers(self) -> AnswersProtocol | None:
         """How it summarizes; `None` where it does not."""
+
+    @property
+    def training(self) -> TrainingProtocol | None:
+        """How it was trained; `None` where nobody knows."""
 
     @property
     def dtype(self) -> str:
@@ -100,12 +114,14 @@ class ModelInputs:
       condition: the raw columns that the model encodes to `conditional_input`; empty where that is one of `columns`,
         or the model has no condition.
       bounds: of those of `columns` that have any; a row beyond has no density.
+      ranges: of the columns of the condition; `None` where the model knows none, or its condition is not asked for.
     """
 
     columns: Mapping[str, tuple[str, ...]]
     dtype: str
     condition: tuple[RawColumn, ...] = ()
     bounds: Bounds = dataclasses.field(default_factory=dict)
+    ranges: ConditionRanges | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -153,6 +169,7 @@ def model_inputs(
         dtype=contract.dtype,
         event_columns=event_columns,
         conditional_columns=conditional_columns,
+        profile=contract.training.profile if contract.training is not None else None,
         bounds=bounds_of_x(contract, signature_name),
     )
 
@@ -160,6 +177,12 @@ def model_inputs(
 def bounds_of_x(contract: ContractProtocol, signature_name: str) -> Bounds:
     """Those that rows are held to that go into a signature: none for `cdf`, which is 0 or 1 beyond them."""
     return {} if signature_name == "cdf" else contract.event_bounds
+
+
+def conditions_alone(inputs: ModelInputs) -> ModelInputs:
+    """The inputs without event columns, for what is asked of conditions alone."""
+    columns = {name: columns for name, columns in inputs.columns.items() if name == CONDITIONAL_INPUT}
+    return dataclasses.replace(inputs, columns=columns)
 
 
 def renamed_columns(
@@ -199,6 +222,7 @@ def make_inputs(
     event_columns: tuple[str, ...] = (),
     conditional_columns: tuple[str, ...] = (),
     bounds: Bounds = types.MappingProxyType({}),
+    profile: TrainingProfile | None = None,
 ) -> ModelInputs:
     """The columns that a signature's inputs are made of.
 
@@ -211,6 +235,7 @@ def make_inputs(
       event_columns: the table's names of the event columns, in the model's order; empty where they agree.
       conditional_columns: the same for the raw columns of the condition.
       bounds: of the model's event columns.
+      profile: what training saw of these columns; `None` where nobody knows.
 
     Raises:
       UsageError: another number of names than the model has columns, or a name twice.
@@ -224,7 +249,10 @@ def make_inputs(
         del columns[CONDITIONAL_INPUT]
     used = {name: columns[name] for name in columns if name in needed}
     held = {ours: bounds[name] for ours, name in zip(named, event, strict=True) if name in bounds and "x" in needed}
-    inputs = ModelInputs(columns=used, dtype=dtype, condition=raw, bounds=held)
+    ranges = None
+    if profile is not None and condition and CONDITIONAL_INPUT in needed:
+        ranges = condition_ranges(condition, profile.condition, conditional, dtype)
+    inputs = ModelInputs(columns=used, dtype=dtype, condition=raw, bounds=held, ranges=ranges)
     repeated = [name for name in dict.fromkeys(inputs.names) if inputs.names.count(name) > 1]
     if repeated:
         raise UsageError(f"input column(s) {', '.join(repeated)} named for more than one column of the model")

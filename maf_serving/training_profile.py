@@ -80,7 +80,8 @@ class ColumnProfile:
 
     Attributes:
       name: of the column.
-      kind: `"number"`, or of a category `"string"` or `"integer"`.
+      kind: `"number"`; of a category `"string"` or `"integer"`; of a point in time `"timestamp"`, which is a number of
+        seconds since 1970.
       rows: training rows.
       nulls: those of them where it is null.
       mean, stddev, quantiles: of a number; `None` where all rows are null.
@@ -131,7 +132,7 @@ class ColumnProfile:
     @property
     def is_category(self) -> bool:
         """Whether its values are categories."""
-        return self.kind != "number"
+        return self.kind in {"string", "integer"}
 
     @property
     def null_share(self) -> float:

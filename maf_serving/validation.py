@@ -33,8 +33,9 @@ from maf_serving.arrow_columns import (
     to_floats,
 )
 from maf_serving.columns import TIMESTAMP, numbers_dtype
+from maf_serving.condition_range import numbers_outside, values_outside
 from maf_serving.errors import UsageError, did_you_mean
-from maf_serving.model_inputs import RawColumn, RawCondition
+from maf_serving.model_inputs import CONDITIONAL_INPUT, RawColumn, RawCondition
 from maf_serving.rejection import RejectedRows, reject
 from maf_serving.timestamps import may_hold_time, to_seconds
 
@@ -68,6 +69,7 @@ class ScoreableRows:
       columns: the columns as they were read, of B rows.
       condition: what the model is to make `conditional_input` of, where that is not among the inputs.
       unknown: by name of a column of categories, where its value is none of the model's: a mask `[B]`.
+      out_of_range: by name of a column of the condition that has any, where training saw nothing like it: a mask `[B]`.
     """
 
     file: str
@@ -76,6 +78,7 @@ class ScoreableRows:
     columns: pa.RecordBatch
     condition: RawCondition | None = None
     unknown: Mapping[str, Mask] = dataclasses.field(default_factory=dict)
+    out_of_range: Mapping[str, Mask] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -90,6 +93,7 @@ class ScoreableRows:
             columns=self.columns.filter(chosen),
             condition=None if self.condition is None else self.condition.filter(mask),
             unknown={name: unknown[mask] for name, unknown in self.unknown.items()},
+            out_of_range={name: outside[mask] for name, outside in self.out_of_range.items()},
         )
 
     def slice(self, start: int, rows: int) -> ScoreableRows:
@@ -104,6 +108,7 @@ class ScoreableRows:
             columns=self.columns.slice(start, rows),
             condition=None if self.condition is None else self.condition.repeat(np.arange(start, stop)),
             unknown={name: unknown[start:stop] for name, unknown in self.unknown.items()},
+            out_of_range={name: outside[start:stop] for name, outside in self.out_of_range.items()},
         )
 
 
@@ -132,7 +137,10 @@ def validate(
     """
     floats = {name: to_floats(columns.column(name)) for name in inputs.numeric_names}
     tensors = {name: _stack(floats, names, len(rows), inputs.dtype) for name, names in inputs.columns.items()}
-    raw = _read_condition(columns, inputs.condition, inputs.dtype) if inputs.condition else None
+    raw = _read_condition(columns, inputs) if inputs.condition else None
+    outside: Mapping[str, Mask] = {} if raw is None else raw.out_of_range
+    if raw is None and inputs.ranges is not None:
+        outside = numbers_outside(inputs.ranges, tensors[CONDITIONAL_INPUT])
     scoreable = ScoreableRows(
         file=file,
         rows=rows,
@@ -140,6 +148,7 @@ def validate(
         columns=columns,
         condition=None if raw is None else raw.condition,
         unknown={} if raw is None else raw.unknown,
+        out_of_range=outside,
     )
     beyond = _find_beyond(tensors, inputs)
     finite = all(np.isfinite(tensor).all() for tensor in tensors.values())
@@ -281,29 +290,34 @@ class _ReadCondition:
       faults: by name of the column, where a value cannot be used: a mask `[B]` for each fault. Columns without are not
         in it.
       unknown: by name of the column, where a category is none of the model's: a mask `[B]`.
+      out_of_range: by name of the column, where training saw nothing like it: a mask `[B]`. Columns without are not in
+        it.
     """
 
     condition: RawCondition
     faults: Mapping[str, Faults]
     unknown: Mapping[str, Mask]
+    out_of_range: Mapping[str, Mask]
 
     def usable(self) -> list[Mask]:
         """For each column with a fault, a mask `[B]` of the rows without."""
         return [~np.logical_or.reduce(list(found.values())) for found in self.faults.values()]
 
 
-def _read_condition(batch: pa.RecordBatch, columns: Sequence[RawColumn], dtype: str) -> _ReadCondition:
-    """Reads the columns of a batch; `dtype` is the model's. Cost: a pass over each column, no loop over rows.
+def _read_condition(batch: pa.RecordBatch, inputs: ModelInputs) -> _ReadCondition:
+    """Reads the raw columns of a batch. Cost: a pass over each column, no loop over rows.
 
     Numbers with an offset are checked without it, and left as they are: the model takes it off.
     """
+    columns = inputs.condition
     faults: dict[str, Faults] = {}
     unknown: dict[str, Mask] = {}
+    out_of_range: dict[str, Mask] = {}
     numbers: list[Floats] = []
     categories: list[npt.NDArray[Any]] = []
     null_categories: list[Mask] = []
-    for raw in columns:
-        column = batch.column(raw.name)
+    for index, raw in enumerate(columns):
+        column, converted, null = batch.column(raw.name), None, None
         if raw.column.is_category:
             values, null, unknown[raw.name], found = _read_categories(column, raw)
             categories.append(values)
@@ -311,22 +325,33 @@ def _read_condition(batch: pa.RecordBatch, columns: Sequence[RawColumn], dtype: 
         elif raw.column.is_time:
             values, found = _read_times(column, raw)
             numbers.append(values)
+            null = np.isnan(values) if raw.column.nullable else None
+            if raw.column.unit is not None:
+                converted = ((values - raw.column.offset) / raw.column.unit).astype(inputs.dtype)
         else:
-            values, found = _read_numbers(column, raw, dtype)
+            values, converted, found = _read_numbers(column, raw, inputs.dtype)
             numbers.append(values)
+            null = np.isnan(converted) if raw.column.nullable else None
         if found:
             faults[raw.name] = found
-    inputs: dict[str, npt.NDArray[Any]] = {}
+        if inputs.ranges is not None:
+            each = inputs.ranges.columns[index]
+            outside = values_outside(each, numbers=converted, unknown=unknown.get(raw.name), null=null)
+            out_of_range |= {} if outside is None else {raw.name: outside}
+    told: dict[str, npt.NDArray[Any]] = {}
     if numbers:
-        inputs["numbers"] = np.stack(numbers, axis=1, dtype=numbers_dtype((raw.column for raw in columns), dtype))
+        told["numbers"] = np.stack(numbers, axis=1, dtype=numbers_dtype((raw.column for raw in columns), inputs.dtype))
     if categories:
-        inputs["categories"] = np.stack(categories, axis=1)
+        told["categories"] = np.stack(categories, axis=1)
     if any(raw.column.is_category and raw.column.nullable for raw in columns):
-        inputs["null_categories"] = np.stack(null_categories, axis=1)
-    return _ReadCondition(condition=RawCondition(inputs=inputs), faults=faults, unknown=unknown)
+        told["null_categories"] = np.stack(null_categories, axis=1)
+    return _ReadCondition(
+        condition=RawCondition(inputs=told), faults=faults, unknown=unknown, out_of_range=out_of_range
+    )
 
 
-def _read_numbers(column: pa.Array, raw: RawColumn, dtype: str) -> tuple[Floats, Faults]:
+def _read_numbers(column: pa.Array, raw: RawColumn, dtype: str) -> tuple[Floats, Floats, Faults]:
+    """Values `[B]` as the model takes them, the same without their offset in its type, and what is wrong."""
     floats = to_floats(column)
     # A number too large for float32 becomes infinite, and is rejected for it.
     with np.errstate(over="ignore"):
@@ -335,10 +360,10 @@ def _read_numbers(column: pa.Array, raw: RawColumn, dtype: str) -> tuple[Floats,
         converted: Floats = (floats - raw.column.offset).astype(dtype)
     values = floats if raw.column.offset else converted
     if np.isfinite(converted).all():
-        return values, {}
+        return values, converted, {}
     faults = find_faults(column, floats, converted)
     states = {Fault.NULL, Fault.NAN} if raw.column.nullable else set()
-    return values, {fault: mask for fault, mask in faults.items() if fault not in states and mask.any()}
+    return values, converted, {fault: mask for fault, mask in faults.items() if fault not in states and mask.any()}
 
 
 def _read_times(column: pa.Array, raw: RawColumn) -> tuple[Floats, Faults]:

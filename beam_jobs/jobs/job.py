@@ -19,7 +19,9 @@ from beam_jobs.sources.input_files import (
 )
 from beam_jobs.sources.source import FileState, ReadPlan, Source, WorkUnit, check_unchanged, look_up
 from beam_jobs.storage import open_stored
+from maf_serving.answers import OUT_OF_RANGE_FIELD
 from maf_serving.arrow_columns import column_in_words, is_convertible
+from maf_serving.condition_range import OUT_OF_RANGE
 from maf_serving.manifest import Manifest
 from maf_serving.row_seeds import RowIdentity, check_key_column, file_names, is_one_input
 
@@ -68,6 +70,12 @@ class JobPlan:
         return None if None in rows else sum(count for count in rows if count is not None)
 
     @property
+    def carried(self) -> pa.Schema:
+        """What is kept, and the column `out_of_range` if it was asked for."""
+        ranges = self.model.inputs.ranges
+        return self.kept.append(OUT_OF_RANGE_FIELD) if ranges is not None and ranges.then == "name" else self.kept
+
+    @property
     def read_plan(self) -> ReadPlan:
         """Which columns to read, and how many rows at a time."""
         return _read_plan(self.options, self.model, self.read)
@@ -89,6 +97,7 @@ class JobPlan:
             "unknown_categories": {
                 name: tally.unknown_categories.get(name, 0) for name in self.model.inputs.categories
             },
+            "out_of_range": self._count_outside(tally),
             "seconds": seconds,
             "model": self.model.location.path,
             "model_version": self.model.location.version,
@@ -101,6 +110,10 @@ class JobPlan:
             "output_files": tuple(rejected_files),
             "options": self.options.as_given(),
         }
+
+    def _count_outside(self, tally: Tally) -> dict[str, int] | None:
+        ranges = self.model.inputs.ranges
+        return None if ranges is None else {each.name: tally.out_of_range.get(each.name, 0) for each in ranges.columns}
 
 
 def plan_job(
@@ -131,6 +144,10 @@ def plan_job(
     manifest = None if options.manifest is None else Manifest.read(options.manifest)
     if manifest is not None:
         manifest.check(_paths(sources), open_file=open_stored)
+    named = model.inputs.ranges is not None and model.inputs.ranges.then == "name"
+    if named and OUT_OF_RANGE in model.inputs.names:
+        raise UsageError(f"--out_of_range came with a column of the model called {OUT_OF_RANGE!r}; rename it")
+    reserved = [*reserved, *([OUT_OF_RANGE] if named else [])]
     files = inspect_sources(sources, inputs=model.inputs, on_bad_file=options.on_bad_file)
     kinds: dict[str, str | None] = {**dict.fromkeys(numbers, "number"), **model.inputs.kinds}
     texts = dict.fromkeys(name for file in files for name in file.schema.names)

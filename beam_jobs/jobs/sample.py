@@ -77,7 +77,7 @@ def plan_sample(options: SampleOptions, sources: tuple[Source, ...] | None = Non
     reserved = [*(field.name for field in PLACE_FIELDS), *question.answer_schema.names]
     plan = plan_job(options, model, sources, keep=options.keep, reserved=reserved, extra=key_columns(options))
     check_keys(options, plan)
-    job = SampleJob(plan=plan, options=options, question=dataclasses.replace(question, kept=plan.kept))
+    job = SampleJob(plan=plan, options=options, question=dataclasses.replace(question, kept=plan.carried))
     TableFormat.of(options).check(job.schema)
     return job
 
@@ -114,7 +114,9 @@ class SampleJob:
             asked.draws
             | "Draw" >> RunInference(handler)
             | "ToDrawnRows"
-            >> beam.ParDo(ToAnswers(self.question, self.schema, self.plan.kept)).with_outputs(REJECTED_TAG, main="rows")
+            >> beam.ParDo(ToAnswers(self.question, self.schema, self.plan.carried)).with_outputs(
+                REJECTED_TAG, main="rows"
+            )
         )
         yield table["tally"]
         yield asked[TALLY_TAG]

@@ -148,7 +148,7 @@ class ScoreJob:
     @property
     def schema(self) -> pa.Schema:
         """Of the scored rows."""
-        return pa.schema([*answer_schema(self.question), *self.plan.kept])
+        return pa.schema([*answer_schema(self.question), *self.plan.carried])
 
     def build(self, pipeline: beam.Pipeline, directory: str, *, threads: int | None) -> Iterable[beam.PCollection]:
         """See `Job.build`."""
@@ -164,7 +164,9 @@ class ScoreJob:
             rows
             | "Score" >> RunInference(handler)
             | "ToScoredRows"
-            >> beam.ParDo(ToAnswers(self.question, self.schema, self.plan.kept)).with_outputs(REJECTED_TAG, main="rows")
+            >> beam.ParDo(ToAnswers(self.question, self.schema, self.plan.carried)).with_outputs(
+                REJECTED_TAG, main="rows"
+            )
         )
         yield table["tally"]
         yield scored.rows | "WriteScored" >> WriteTable(directory, self.prefix, self.schema, table_format)

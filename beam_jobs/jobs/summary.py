@@ -51,6 +51,8 @@ class Summary:
       unreadable_files: what could not be read, and how many rows are lost with it; `null` where nobody knows.
       unknown_categories: by input column of categories, how many of its values the model does not know: they are scored
         as its `<other>`.
+      out_of_range: by input column of the condition, how many rows have a value there that is nothing like what
+        training saw, whether they are scored or rejected for it; `null` where the model knows no ranges.
       seconds: run time of the pipeline, loading of the model included.
       model: path of the version that was used.
       model_version: name of its directory.
@@ -70,6 +72,7 @@ class Summary:
     rejected_by_kind: Mapping[str, int]
     unreadable_files: tuple[UnreadableFile, ...]
     unknown_categories: Mapping[str, int]
+    out_of_range: Mapping[str, int] | None
     seconds: float
     model: str
     model_version: str
@@ -104,6 +107,7 @@ class Summary:
             *self.result_lines(),
             *self._rejection_lines(),
             *self._unknown_lines(),
+            *self._outside_lines(),
             f"model version {self.model_version} ({self.model})",
             f"written to    {output}: {_listing(self.output_files)}, _summary.json",
             *([f"loaded into   {table}"] if (table := self.options.get("output_table")) else []),
@@ -138,6 +142,14 @@ class Summary:
             return []
         columns = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         return [f"not known     {sum(counts.values()):>12,}  categories, scored as <other>: {columns}"]
+
+    def _outside_lines(self) -> list[str]:
+        counts = {name: count for name, count in (self.out_of_range or {}).items() if count}
+        if not counts:
+            return []
+        columns = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        what = "rejected" if self.options.get("on_out_of_range") == "reject" else "scored all the same"
+        return [f"out of range  {sum(counts.values()):>12,}  values unlike all that training saw, {what}: {columns}"]
 
 
 def _listing(files: tuple[str, ...]) -> str:
@@ -181,6 +193,7 @@ class Tally:
       finite_log_probs: how many log_probs of the result are finite.
       log_prob_sum: sum of those, in nats.
       unknown_categories: by column of the input, how many categories went to the model that it does not know.
+      out_of_range: by column of the input, how many rows are out of the range that training saw.
       unreadable_files: what could not be read.
       files: paths of the files written, not published yet.
     """
@@ -195,6 +208,7 @@ class Tally:
     finite_log_probs: int = 0
     log_prob_sum: float = 0.0
     unknown_categories: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    out_of_range: Mapping[str, int] = dataclasses.field(default_factory=dict)
     unreadable_files: tuple[UnreadableFile, ...] = ()
     files: tuple[str, ...] = ()
 
@@ -210,6 +224,7 @@ class Tally:
             finite_log_probs=self.finite_log_probs + other.finite_log_probs,
             log_prob_sum=self.log_prob_sum + other.log_prob_sum,
             unknown_categories=dict(Counter(self.unknown_categories) + Counter(other.unknown_categories)),
+            out_of_range=dict(Counter(self.out_of_range) + Counter(other.out_of_range)),
             unreadable_files=self.unreadable_files + other.unreadable_files,
             files=self.files + other.files,
         )

@@ -20,9 +20,10 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 from beam_jobs.errors import JobError, UsageError
-from beam_jobs.options.job_options import JobOptions, is_elsewhere
+from beam_jobs.options.job_options import JobOptions, RowOptions, is_elsewhere
 from beam_jobs.storage import check_store, list_files, read_file, reported_as
 from export.contract import CONTRACT_PATH, Contract, ContractError, find_version, is_version, read_contract
+from maf_serving.condition_range import ranges_for
 from maf_serving.model_inputs import ModelInputs, ModelRows, count_bytes, encode_rows, model_inputs, renamed_columns
 from maf_serving.quiet_tensorflow import LEVEL_VARIABLE, quietly
 from maf_serving.saved_model import LoadedModel
@@ -142,14 +143,17 @@ class PlannedModel:
 
 
 def plan_model(options: JobOptions, *, signature_name: str) -> PlannedModel:
-    """The model that the options name. Raises as `match_model`."""
-    return match_model(
+    """The model that the options name. Raises as `match_model`, or if it knows no ranges and they ask for them."""
+    model = match_model(
         options.model,
         signature_name=signature_name,
         event_columns=options.event_columns,
         conditional_columns=options.conditional_columns,
         rename=options.rename,
     )
+    asked = options.on_out_of_range if isinstance(options, RowOptions) else "count"
+    ranges = ranges_for(model.inputs.ranges, asked, model=f"version {model.location.version} of {options.model}")
+    return dataclasses.replace(model, inputs=dataclasses.replace(model.inputs, ranges=ranges))
 
 
 def match_model(

@@ -20,7 +20,7 @@ from beam_jobs.options.job_options import (
     SummarizeOptions,
     check_at_least,
 )
-from maf_serving.flags import CommandParser, Extend, add_csv_flags, names, pairs, take_dialect
+from maf_serving.flags import CommandParser, Extend, add_csv_flags, add_out_of_range_flags, names, pairs, take_dialect
 from maf_serving.tls import Tls
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class JobFlags(CommandParser):
 
 
 def add_row_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds `--keep`, `--num_shards` and `--output_table`, for jobs that write rows, and those of Spark."""
+    """Adds `--keep` and others for jobs that write rows, and those of Spark."""
     parser.add_argument(
         "--keep",
         default=(),
@@ -74,6 +74,7 @@ def add_row_flags(parser: argparse.ArgumentParser) -> None:
         metavar="TABLE",
         help="bigquery:project.dataset.table, to load the result files into when all is done; needs --output gs://...",
     )
+    add_out_of_range_flags(parser)
     group = parser.add_argument_group(
         "Apache Spark instead of Beam",
         "Spark reads --input: Parquet, or a table of its catalogue as table:NAME. Needs the extra spark, and Java.",

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from beam_jobs.errors import UsageError
 from beam_jobs.options.endpoint_options import EndpointOptions
+from maf_serving.flags import OnOutOfRange
 from maf_serving.table_formats import USUAL_CSV, CsvDialect
 
 _PREFIX = "bigquery:"
@@ -266,18 +267,22 @@ class RowOptions(JobOptions):
       engine: what runs the job: Beam, or Spark, which reads Parquet and tables of its catalogue, `table:NAME`.
       master: of Spark, as of `spark-submit --master`.
       spark_conf: pairs of a name that Spark has for a setting, and the value.
+      on_out_of_range: what becomes of rows whose condition is nothing like what training saw: they are counted; a
+        column `out_of_range` says in which columns; or they are rejected.
     """
 
     keep: tuple[str, ...] = ()
     engine: Engine = "beam"
     master: str | None = None
     spark_conf: tuple[tuple[str, str], ...] = ()
+    on_out_of_range: OnOutOfRange = "count"
 
     def __post_init__(self) -> None:
         # `super()` without arguments looks for the class from before `slots` made another.
         super(RowOptions, self).__post_init__()
         check_keep(self.keep)
         check_choice("--engine", self.engine, ("beam", "spark"))
+        check_choice("on_out_of_range", self.on_out_of_range, ("count", "name", "reject"))
         if self.engine == "beam" and (self.master or self.spark_conf):
             raise UsageError("--master or --conf came without --engine spark; expected them with it")
 

@@ -331,12 +331,14 @@ class WriteRejected(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         self._shards = Shards(*self._where)
         self._kinds: Counter[str] = Counter()
         self._groups: Counter[str] = Counter()
+        self._outside: Counter[str] = Counter()
 
     def process(self, rejected: RejectedRows) -> None:
         """Appends some rows."""
         self._shards.write(rejected.table)
         self._kinds.update(rejected.kinds)
         self._groups.update(rejected.groups)
+        self._outside.update(rejected.out_of_range)
         self._counter.inc(len(rejected))
         count_rejected(len(rejected))
 
@@ -351,6 +353,7 @@ class WriteRejected(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
                     draws_rejected=draws,
                     rejected_by_kind=dict(self._kinds),
                     rejected_by_group=dict(self._groups),
+                    out_of_range=dict(self._outside),
                     files=tuple(self._shards.paths),
                 )
             )

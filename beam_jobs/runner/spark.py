@@ -26,7 +26,7 @@ from beam_jobs.model.saved_model import ModelLocation, SavedModelHandler
 from beam_jobs.options.job_options import Files, absolute_path, is_elsewhere
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, WriteRows
-from beam_jobs.rows import CountUnknown, ToAnswers
+from beam_jobs.rows import CountOdd, ToAnswers
 from beam_jobs.sources.source import InputFile, Source
 from maf_serving import spark
 from maf_serving.answers import split_rows
@@ -120,7 +120,7 @@ class SparkEngine:
             question=job.question,
             inputs=plan.model.inputs,
             schema=job.schema,
-            kept=plan.kept,
+            kept=plan.carried,
             prefix=job.prefix,
             directory=directory,
             table_format=TableFormat.of(plan.options),
@@ -253,12 +253,12 @@ class _Steps:
         self._handler = SavedModelHandler(task.location(), signature_name=name, threads=task.threads)
         self._model = load_once(task.model.path, self._handler.load_model)
         self._to_answers = ToAnswers(task.question, task.schema, task.kept)
-        self._count_unknown = CountUnknown(task.inputs.categories)
+        self._count_odd = CountOdd()
         self._write = WriteRows(task.directory, task.prefix, task.schema, task.table_format)
         self._refuse = WriteRejected(*where)
         draws = isinstance(task.question, DrawQuestion)
         self._fail = WriteRejected(*where, counted_as="draws_rejected" if draws else "rows_rejected")
-        self._steps = (self._count_unknown, self._write, self._refuse, self._fail)
+        self._steps = (self._count_odd, self._write, self._refuse, self._fail)
         for step in self._steps:
             step.start_bundle()
         self._tally = Tally()
@@ -273,7 +273,7 @@ class _Steps:
         for each in rejected:
             self._refuse.process(each)
         if good is not None:
-            self._count_unknown.process(good)
+            self._count_odd.process(good)
             for asked in task.question.asked(good):
                 self._ask(asked)
 

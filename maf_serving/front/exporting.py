@@ -1,4 +1,4 @@
-"""Exporting in Python: a run, or any trained distribution, to a version that servers and jobs take."""
+"""Exporting in Python, a run or any trained distribution, to a version that servers and jobs take; and loading one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from maf_serving.columns import ConditionColumn, as_condition_columns
 from maf_serving.errors import UsageError
+from maf_serving.front.model import Model
 from maf_serving.front.tables import column_names
 from maf_serving.front.training import Run
 from maf_serving.quiet_tensorflow import import_quietly
+from maf_serving.saved_model import LoadedModel
 
 if TYPE_CHECKING:
     from export.source import TrainedModel
@@ -96,3 +98,34 @@ def _trained(model: Any, event: tuple[str, ...], condition: tuple[ConditionColum
             f"export() got a {type(model).__name__} and no event; expected a run, or a distribution with event=[...]"
         )
     return TrainedModel(distribution=model, event_columns=event, condition_columns=condition)
+
+
+def load(model: str | Path) -> Model:
+    """Loads an exported model into this process, from its SavedModel alone: neither TFP nor training code is needed.
+
+        >>> model = ms.load("models/sales")
+        >>> model.contract.event_columns
+        ('price',)
+
+    Takes seconds, most of them to import TensorFlow.
+
+    Args:
+      model: a version directory, or a directory of versions, of which the newest is taken; or a URL (`gs://`, `s3://`)
+        of one, which is copied to this machine first.
+
+    Raises:
+      UsageError: there is no such model, or its contract cannot be read.
+    """
+    if "://" in str(model):
+        from beam_jobs.model.saved_model import find_model_location  # noqa: PLC0415  # the packages above, when needed
+
+        location, contract = find_model_location(str(model))
+        import_quietly()
+        with location.local_copy() as directory:
+            return Model(contract, LoadedModel.load(directory).run, location=location.path)
+    from export.contract import find_version, read_contract  # noqa: PLC0415  # the packages above, when needed
+
+    version_dir = find_version(model)
+    contract = read_contract(version_dir)
+    import_quietly()
+    return Model(contract, LoadedModel.load(version_dir).run, location=str(Path(version_dir).absolute()))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from beam_jobs.jobs.sample import SampleSummary
     from beam_jobs.jobs.score import ScoreSummary, SummarizeSummary
     from beam_jobs.options.endpoint_options import EndpointOptions
+    from maf_serving.flags import OnOutOfRange
 
 
 class JobKeywords(TypedDict, total=False):
@@ -59,6 +60,7 @@ def score(
     endpoint: EndpointOptions | None = None,
     engine: Literal["beam", "spark"] = "beam",
     master: str | None = None,
+    on_out_of_range: OnOutOfRange = "count",
     beam_flags: Sequence[str] = (),
     **options: Unpack[JobKeywords],
 ) -> ScoreSummary:
@@ -84,6 +86,8 @@ def score(
       engine: what runs the job: Beam, or Spark (extra `spark`, and Java), which reads Parquet, or a table of its
         catalogue as `"table:NAME"`. It is the session of Spark that there is, or a new one.
       master: of a new session of Spark, as of `spark-submit --master`; by default all cores of this machine.
+      on_out_of_range: what becomes of rows whose condition is nothing like what training saw: "count" counts them in
+        `out_of_range` of the summary, "name" adds a column of that name, "reject" rejects them.
       beam_flags: options of Beam as its commands take them, as in `["--runner=FlinkRunner"]`; by default the job runs
         on threads of this process.
       **options: see `JobKeywords`.
@@ -100,7 +104,7 @@ def score(
 
     own: dict[str, Any] = {"signature_name": "inverse" if with_inverse else "log_prob", "endpoint": endpoint}
     own |= {"keep": column_names(keep), "num_shards": num_shards, "output_table": output_table}
-    own |= {"engine": engine, "master": master}
+    own |= {"engine": engine, "master": master, "on_out_of_range": on_out_of_range}
     with job_options(ScoreOptions, model, table, output, own, options, others=()) as asked:
         return score_table(asked, beam_options(beam_flags, engine))
 
@@ -118,6 +122,7 @@ def sample(
     output_table: str | None = None,
     engine: Literal["beam", "spark"] = "beam",
     master: str | None = None,
+    on_out_of_range: OnOutOfRange = "count",
     beam_flags: Sequence[str] = (),
     **options: Unpack[JobKeywords],
 ) -> SampleSummary:
@@ -139,6 +144,7 @@ def sample(
       output_table: as of `ms.score`.
       engine: as of `ms.score`.
       master: as of `ms.score`.
+      on_out_of_range: as of `ms.score`.
       beam_flags: as of `ms.score`.
       **options: see `JobKeywords`.
 
@@ -154,7 +160,7 @@ def sample(
 
     own: dict[str, Any] = {"num_samples": num_samples, "seed": seed, "key_column": key_column}
     own |= {"keep": column_names(keep), "num_shards": num_shards, "output_table": output_table}
-    own |= {"engine": engine, "master": master}
+    own |= {"engine": engine, "master": master, "on_out_of_range": on_out_of_range}
     with job_options(SampleOptions, model, table, output, own, options, others=(key_column,)) as asked:
         return sample_table(asked, beam_options(beam_flags, engine))
 
@@ -171,6 +177,7 @@ def summarize(
     output_table: str | None = None,
     engine: Literal["beam", "spark"] = "beam",
     master: str | None = None,
+    on_out_of_range: OnOutOfRange = "count",
     beam_flags: Sequence[str] = (),
     **options: Unpack[JobKeywords],
 ) -> SummarizeSummary:
@@ -194,6 +201,7 @@ def summarize(
       output_table: as of `ms.score`.
       engine: as of `ms.score`.
       master: as of `ms.score`.
+      on_out_of_range: as of `ms.score`.
       beam_flags: as of `ms.score`.
       **options: see `JobKeywords`.
 
@@ -209,7 +217,7 @@ def summarize(
 
     own: dict[str, Any] = {"seed": seed, "key_column": key_column}
     own |= {"keep": column_names(keep), "num_shards": num_shards, "output_table": output_table}
-    own |= {"engine": engine, "master": master}
+    own |= {"engine": engine, "master": master, "on_out_of_range": on_out_of_range}
     with job_options(SummarizeOptions, model, table, output, own, options, others=(key_column,)) as asked:
         return summarize_table(asked, beam_options(beam_flags, engine))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,19 +12,20 @@ import pyarrow as pa
 from maf_serving.answers import (
     LOG_PROB,
     REASON,
+    ROWS_AT_A_TIME,
     RowQuestion,
     Run,
+    name_outside,
     quantile_question,
     row_question,
     summary_question,
 )
+from maf_serving.condition_range import OUT_OF_RANGE, ranges_for
 from maf_serving.draws import DrawQuestion
 from maf_serving.errors import UsageError
 from maf_serving.front.tables import InputTable, column_names, of_size, open_table
-from maf_serving.model_inputs import model_inputs
-from maf_serving.quiet_tensorflow import import_quietly
+from maf_serving.model_inputs import conditions_alone, model_inputs
 from maf_serving.row_seeds import RowIdentity
-from maf_serving.saved_model import LoadedModel
 from maf_serving.validation import check_columns
 
 if TYPE_CHECKING:
@@ -133,6 +133,37 @@ class Model:
         else:
             question = row_question(self.contract, "log_prob")
         return opened.column(self._ask(opened, question).column(REASON), REASON)
+
+    def out_of_range(self, table: Any) -> Any:
+        """In which columns of the condition each row is nothing like what training saw: the model can only guess there.
+
+            >>> model = ms.load("models/sales")
+            >>> model.out_of_range({"season": [2.0, 1e6], "region": ["north", "north"]}).to_pylist()
+            ['', 'season']
+
+        A number is, beyond those of training by a hundredth of their range, or beside the one of a constant column; a
+        category, if training saw none that the model does not know; a null, if it saw none. The model is not run.
+
+        Args:
+          table: with the columns of the condition; see `Model`.
+
+        Returns:
+          A Series called `out_of_range`, or a `pyarrow.ChunkedArray`: names, comma separated, empty for none; null for
+          a row that the model cannot take.
+
+        Raises:
+          UsageError: as `log_prob` does, or the model knows no ranges: it has no condition, or none that it was trained
+            on here.
+        """
+        inputs = model_inputs(self.contract, SAMPLE if SAMPLE in self.contract.signatures else "log_prob")
+        ranges = ranges_for(inputs.ranges, "name", model=str(self.location or "this model"))
+        inputs = conditions_alone(dataclasses.replace(inputs, ranges=ranges))
+        opened = open_table(table)
+        opened.require(inputs.names)
+        reader = opened.read(list(inputs.names))
+        check_columns(reader.schema, inputs, where="the table")
+        names = [name_outside(batch, inputs) for batch in of_size(reader, ROWS_AT_A_TIME)]
+        return opened.column(pa.chunked_array(names, pa.string()), OUT_OF_RANGE)
 
     def inverse(self, table: Any) -> Any:
         """Where the rows lie in base space, and their log-densities: `log_prob`, and `z_<event column>` for each.
@@ -367,34 +398,3 @@ class Model:
             answers.append(question.ask(batch, self._run, first_row=first_row))
             first_row += batch.num_rows
         return pa.Table.from_batches(answers, schema=question.schema)
-
-
-def load(model: str | Path) -> Model:
-    """Loads an exported model into this process, from its SavedModel alone: neither TFP nor training code is needed.
-
-        >>> model = ms.load("models/sales")
-        >>> model.contract.event_columns
-        ('price',)
-
-    Takes seconds, most of them to import TensorFlow.
-
-    Args:
-      model: a version directory, or a directory of versions, of which the newest is taken; or a URL (`gs://`, `s3://`)
-        of one, which is copied to this machine first.
-
-    Raises:
-      UsageError: there is no such model, or its contract cannot be read.
-    """
-    if "://" in str(model):
-        from beam_jobs.model.saved_model import find_model_location  # noqa: PLC0415  # the packages above, when needed
-
-        location, contract = find_model_location(str(model))
-        import_quietly()
-        with location.local_copy() as directory:
-            return Model(contract, LoadedModel.load(directory).run, location=location.path)
-    from export.contract import find_version, read_contract  # noqa: PLC0415  # the packages above, when needed
-
-    version_dir = find_version(model)
-    contract = read_contract(version_dir)
-    import_quietly()
-    return Model(contract, LoadedModel.load(version_dir).run, location=str(Path(version_dir).absolute()))

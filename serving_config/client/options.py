@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from maf_serving.flags import CommandParser, add_csv_flags, names, pairs, take_dialect
+from maf_serving.flags import (
+    CommandParser,
+    OnOutOfRange,
+    add_csv_flags,
+    add_out_of_range_flags,
+    names,
+    pairs,
+    take_dialect,
+)
 from maf_serving.model_spec import ModelSpec
 from maf_serving.table_formats import USUAL_CSV, CsvDialect, find_format, list_suffixes
 from maf_serving.tls import Tls
@@ -65,6 +73,7 @@ class CallOptions:
       seed: makes draws reproducible; `None` for fresh ones, and of summaries for those of seed 0.
       key_column: the column that says which row is which; without it, its number does.
       max_rejected: the share of rows that may be rejected before the call fails, from 0 to 1.
+      on_out_of_range: what becomes of rows whose condition is nothing like what training saw.
       rows_per_request: rows of the largest request.
       concurrency: requests under way at a time.
     """
@@ -87,6 +96,7 @@ class CallOptions:
     seed: int | None = None
     key_column: str | None = None
     max_rejected: float = 1.0
+    on_out_of_range: OnOutOfRange = "count"
     rows_per_request: int = 1000
     concurrency: int = 4
 
@@ -112,6 +122,8 @@ class CallOptions:
                 "with --model or --contract"
             )
         self._check_draws()
+        if self.on_out_of_range != "count" and self.operation == "status":
+            raise UsageError("--out_of_range and --reject_out_of_range have no meaning for status, which reads no rows")
         if not 0 <= self.max_rejected <= 1:
             raise UsageError(f"--max_rejected is {self.max_rejected}; expected a share of the rows, from 0 to 1")
         if self.num_samples < 1 or self.rows_per_request < 1 or self.concurrency < 1:
@@ -254,6 +266,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="fail if a larger share of the rows, from 0 to 1, is rejected (default: 1, no limit)",
     )
+    add_out_of_range_flags(parser)
     rows("--rows_per_request", type=int, default=1000, metavar="N", help="default: %(default)s")
     rows("--concurrency", type=int, default=4, metavar="N", help="requests under way at a time; default: %(default)s")
     parser.add_old_names({"--event_columns": "--event", "--conditional_columns": "--condition"})

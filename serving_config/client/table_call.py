@@ -20,9 +20,10 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from maf_serving.answers import LOG_PROB, NOT_FINITE, SUMMARIZE, Answered, RowQuestion, split_rows
+from maf_serving.answers import LOG_PROB, NOT_FINITE, OUT_OF_RANGE_FIELD, SUMMARIZE, Answered, RowQuestion, split_rows
 from maf_serving.arrow_columns import carry_through
 from maf_serving.command import say, when_interrupted
+from maf_serving.condition_range import OUT_OF_RANGE
 from maf_serving.draws import DrawQuestion, Draws
 from maf_serving.model_inputs import ModelInputs, encode_rows
 from maf_serving.rejection import RejectedRows, reject
@@ -73,7 +74,7 @@ def call_table(options: CallOptions) -> CallResult:
                 bar.n = call.rows
                 bar.refresh()
             call.finish(output)
-    return CallResult(rows=call.rows, rejected=call.rejected, kinds=call.kinds)
+    return CallResult(rows=call.rows, rejected=call.rejected, kinds=call.kinds, out_of_range=call.out_of_range)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,11 +85,13 @@ class CallResult:
       rows: how many there are.
       rejected: how many of them have no answer. A row whose draws are rejected has one.
       kinds: how many rows or draws were rejected for which kind of reason.
+      out_of_range: by column, how many rows are nothing like what training saw.
     """
 
     rows: int
     rejected: int
     kinds: Counter[str]
+    out_of_range: Counter[str]
 
 
 def open_client(options: CallOptions) -> Client:
@@ -123,6 +126,10 @@ def _plan(options: CallOptions, table: TableFile, client: Client, batch_rows: in
         )
     as_text = options.output_path is None or options.output_path.suffix.lower() == ".csv"
     kept = pa.schema([(name, _kept_type(table, name, inputs, as_text=as_text)) for name in names])
+    if inputs.ranges is not None and inputs.ranges.then == "name":
+        if OUT_OF_RANGE in (*names, *inputs.names):
+            raise UsageError(f"--out_of_range adds a column {OUT_OF_RANGE}, and the file has one; rename it")
+        kept = kept.append(OUT_OF_RANGE_FIELD)
     seed = options.seed
     if seed is None:
         seed = secrets.randbits(63) if options.operation == "sample" else 0
@@ -183,11 +190,14 @@ class _Call:
     rows: int = 0
     rejected: int = 0
     kinds: Counter[str] = dataclasses.field(default_factory=Counter)
+    out_of_range: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def read(self, batch_rows: int) -> Iterator[ScoreableRows | RejectedRows]:
         """The rows of the file. Raises `JobError` if it cannot be read to its end."""
         key = self.options.key_column
-        columns: dict[str, str | pa.DataType] = {field.name: field.type for field in self.kept}
+        columns: dict[str, str | pa.DataType] = {
+            field.name: field.type for field in self.kept if field != OUT_OF_RANGE_FIELD
+        }
         columns |= {} if key is None or key in columns else {key: pa.string()}
         columns |= self.inputs.kinds
         for part in self.table.rows(columns, batch_rows=batch_rows):
@@ -202,12 +212,14 @@ class _Call:
             )
             yield from bad
             if good is not None:
+                self.out_of_range.update({name: int(mask.sum()) for name, mask in good.out_of_range.items()})
                 yield good
 
     def reject(self, rejected: RejectedRows, output: TableOutput) -> None:
         """Writes rows that have no answer."""
         self.rejected += len(rejected)
         self.kinds.update(rejected.kinds)
+        self.out_of_range.update(rejected.out_of_range)
         output.write_rejected(rejected.table)
 
     @property
@@ -271,7 +283,10 @@ def _merged(asked: ScoreableRows | Draws, answers: Sequence[Answered]) -> Answer
 
 
 def say_rejected(options: CallOptions, result: CallResult) -> None:
-    """A line on standard error for rows without an answer, if there are any."""
+    """A line on standard error for rows out of range, and one for those without an answer, if there are any."""
+    outside = ", ".join(f"{name} {count:,}" for name, count in result.out_of_range.items() if count)
+    if outside:
+        say(f"out of range: {outside}: values unlike all that training saw, of {result.rows:,} rows")
     if not result.kinds:
         return
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(result.kinds.items()))

@@ -20,6 +20,7 @@ from export.contract import (
 )
 from maf_serving.answers import LOG_PROB, SUMMARIZE, RowQuestion, answer_columns
 from maf_serving.columns import ConditionColumn
+from maf_serving.condition_range import ranges_for
 from maf_serving.model_inputs import CONDITIONAL_INPUT, bounds_of_x, make_inputs, renamed_columns
 from serving_config.client.served_columns import ServedColumns
 from serving_config.errors import UsageError
@@ -157,14 +158,23 @@ def find_inputs(options: CallOptions, columns: Columns, dtype: Callable[[str, st
         columns.served.signature_name(signature_name)  # which says that there is none
     if columns.contract is not None and signature_name in {*ONE_COLUMN, *SEVERAL_COLUMNS}:
         columns.contract.signature(signature_name)  # which says why there is none
-    return make_inputs(
+    training = columns.contract.training if columns.contract is not None else None
+    inputs = make_inputs(
         needed,
         event=columns.event,
         condition=columns.raw_condition or [ConditionColumn(name=name) for name in columns.conditional],
         encodes=bool(columns.raw_condition),
         dtype=columns.dtype or dtype(signature_name, needed[0]),
         bounds={} if columns.contract is None else bounds_of_x(columns.contract, signature_name),
+        profile=training.profile if training is not None else None,
     )
+    if columns.contract is None and options.on_out_of_range != "count":
+        raise UsageError(
+            "--out_of_range and --reject_out_of_range need the ranges in the model's contract, which a server does not "
+            "tell; say --model DIR (an exported version) or --contract FILE"
+        )
+    ranges = ranges_for(inputs.ranges, options.on_out_of_range, model=f"the contract of {options.model_spec.name}")
+    return dataclasses.replace(inputs, ranges=ranges)
 
 
 def row_questions(
