@@ -59,6 +59,7 @@ def evaluated(*, spread=1.0, correlation=0.0, base=None, nll=500_000.0, rows=ROW
         rejected_by_kind={},
         unreadable_files=(),
         unknown_categories={},
+        out_of_range=None,
         seconds=1.0,
         model="models/demo/1",
         model_version="1",
