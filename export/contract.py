@@ -186,8 +186,8 @@ class Contract:
                 )
         profile = self.training.profile if self.training else None
         if profile is not None:
-            _check_profile("event", profile.event, self.event_columns)
-            _check_profile("condition", profile.condition, [column.name for column in self.raw_condition_columns])
+            _check_profile("event", profile.event, [ConditionColumn(name=name) for name in self.event_columns])
+            _check_profile("condition", profile.condition, self.raw_condition_columns)
         if self.dtype not in DTYPES:
             raise ContractError(f"dtype is {self.dtype!r}; expected one of {', '.join(DTYPES)}")
 
@@ -269,12 +269,16 @@ class Contract:
         return parse_dataclass(cls, text, "contract", error=ContractError)
 
 
-def _check_profile(role: str, profiles: Sequence[ColumnProfile], columns: Sequence[str]) -> None:
-    came = [profile.name for profile in profiles]
-    if came != list(columns):
+def _check_profile(role: str, profiles: Sequence[ColumnProfile], columns: Sequence[ConditionColumn]) -> None:
+    came, expected = ([(each.name, each.kind) for each in of] for of in (profiles, columns))
+    if came != expected:
         raise ContractError(
-            f"training.profile.{role} is of {', '.join(came) or 'nothing'}; expected {', '.join(columns) or 'nothing'}"
+            f"training.profile.{role} is of {_in_words(came)}; expected {_in_words(expected)}, the columns themselves"
         )
+
+
+def _in_words(columns: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in columns) or "nothing"
 
 
 def check_column_names(event_columns: Sequence[str], conditional_columns: Sequence[str]) -> None:

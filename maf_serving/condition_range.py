@@ -7,8 +7,8 @@
 A number is outside beyond the smallest and the largest that training saw, by more than a hundredth of their distance;
 of a column that was constant, any other value is. A category is outside if the model does not know it and training saw
 none that it does not know; a null, where training saw none. Of a point in time the days that pass are such a number;
-its places in the day, the week and the year come round again. Both ways of asking give the same: the bounds are those of
-the encoded entries, of which a category has one for each value, 1 where it is that.
+its places in the day, the week and the year come round again. Both ways of asking give the same: the bounds are those
+of the encoded entries, of which a category has one for each value, 1 where it is that.
 """
 
 from __future__ import annotations

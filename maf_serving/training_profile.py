@@ -13,7 +13,6 @@ import itertools
 import math
 from typing import Any
 
-from maf_serving.columns import CONDITION_KINDS
 from maf_serving.errors import ContractError
 
 QUANTILE_STEPS = 64
@@ -108,11 +107,6 @@ class ColumnProfile:
     null_is_trained: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in CONDITION_KINDS:
-            raise ContractError(
-                f"profile of column {self.name!r} is of kind {self.kind!r}; expected one of "
-                f"{', '.join(CONDITION_KINDS)}"
-            )
         if not 0 <= self.nulls <= self.rows:
             raise ContractError(f"profile of column {self.name!r} has {self.nulls} nulls in {self.rows} rows")
         numbers = (self.mean, self.stddev, self.quantiles)

@@ -53,7 +53,7 @@ from beam_jobs.model.saved_model import PlannedModel, match_model
 from beam_jobs.options.judging import BASELINE, MODEL, SIDES
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, create_file, naming_failures
-from beam_jobs.rows import REJECTED_TAG, TALLY_TAG, CountUnknown, Grouping, ReadRows
+from beam_jobs.rows import REJECTED_TAG, TALLY_TAG, CountOdd, Grouping, ReadRows
 from beam_jobs.sources.input_files import find_sources
 from maf_serving.model_inputs import ModelInputs, RawColumn
 from maf_serving.page_numbers import SPACE, difference, nats, number
@@ -200,9 +200,9 @@ class CompareJob:
         )
         yield read[TALLY_TAG]
         yield compared[USED_TAG]
-        if inputs[MODEL].categories:
+        if inputs[MODEL].categories or inputs[MODEL].ranges is not None:
             model_rows = valid.rows | "RowsOfModel" >> beam.FlatMap(_rows_of_model)
-            yield model_rows | "CountUnknown" >> beam.ParDo(CountUnknown(inputs[MODEL].categories))
+            yield model_rows | "CountOdd" >> beam.ParDo(CountOdd())
         rejected = {"Unreadable": read[REJECTED_TAG], "Invalid": valid[REJECTED_TAG], "Failed": compared[REJECTED_TAG]}
         for name, rows in rejected.items():
             yield rows | f"Write{name}" >> beam.ParDo(WriteRejected(directory, table_format))

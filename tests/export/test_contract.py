@@ -169,3 +169,24 @@ def test_a_wide_contract_is_small():
     text = contract.to_json()
     assert len(text.encode()) <= 10**6
     assert Contract.from_json(text) == contract
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"event_columns": ("y1", "y0")}, "training.profile.event is of y0 \\(number\\), y1 .*; expected y1"),
+        ({"conditional_columns": ()}, "training.profile.condition is of c0 .*; expected nothing"),
+    ],
+)
+def test_a_profile_is_of_the_columns(change, message):
+    profile = wide_profile(2)
+    names = iter(("y0", "y1", "c0"))
+    event, condition = (
+        tuple(dataclasses.replace(each, name=next(names)) for each in columns)
+        for columns in (profile.event, profile.condition[:1])
+    )
+    training = TrainingSummary(100, 10, 10, 7, 1.5, profile=TrainingProfile(event=event, condition=condition))
+    contract = make_contract(training=training)
+    assert Contract.from_json(contract.to_json()) == contract
+    with pytest.raises(ContractError, match=message):
+        dataclasses.replace(contract, **change)

@@ -40,7 +40,6 @@ REFUSED = {
     "a value twice": (lambda: Quantiles(values=(1.0, 1.0), cumulative=(0.5, 1.0)), "do not ascend"),
     "an infinite value": (lambda: Quantiles(values=(1.0, float("inf")), cumulative=(0.5, 1.0)), "do not ascend"),
     "shares short of 1": (lambda: Quantiles(values=(1.0, 2.0), cumulative=(0.5, 0.9)), "shares up to 0.9"),
-    "an unknown kind": (lambda: dataclasses.replace(NUMBER, kind="date"), "is of kind 'date'"),
     "more nulls than rows": (lambda: dataclasses.replace(NUMBER, nulls=101), "101 nulls in 100 rows"),
     "a number without quantiles": (lambda: dataclasses.replace(NUMBER, quantiles=None), "no quantiles"),
     "a category with a mean": (lambda: dataclasses.replace(TEXT, mean=1.0), "mean 1.0"),
