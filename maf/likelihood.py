@@ -104,7 +104,9 @@ class RowsLikelihood:
         A weight says how much a row counts, not that it was seen so often: few heavy rows make the mean uncertain.
         """
         log_probs = self.evaluate(rows)
-        shares = np.full(len(rows), 1 / len(rows)) if weights is None else np.asarray(weights, np.float64) / sum(weights)
+        shares = (
+            np.full(len(rows), 1 / len(rows)) if weights is None else np.asarray(weights, np.float64) / sum(weights)
+        )
         mean = float(shares @ log_probs)
         return -mean, float(np.sqrt(np.sum((shares * (log_probs - mean)) ** 2)))
 
