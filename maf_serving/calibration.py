@@ -191,7 +191,8 @@ def _column_finding(fit: Fit) -> Finding:
     named = f"worst is {worst.column}, {worst.direction} (KS {fixed(worst.distance, 3)}, noise {fixed(fit.noise, 3)})."
     if fit.marginal == "fair":
         return Finding("fair", "Columns nearly calibrated:", f"{fit.columns_within} of {count} within noise; {named}")
-    return Finding("bad", f"{fit.columns_within} of {count} columns calibrated:", named)
+    together = "" if fit.joint == "good" or not fit.columns_within else ", each for itself, which together are not"
+    return Finding("bad", f"{fit.columns_within} of {count} columns calibrated{together}:", named)
 
 
 def group_finding(fits: Sequence[tuple[str, Fit]], noun: str) -> Finding | None:

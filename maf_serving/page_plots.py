@@ -213,6 +213,7 @@ def calibration_tiles(fit: Fit, region: str) -> list[Element]:
     """Coverage of one level, and whether all of them hold."""
     expected, observed = min(fit.levels, key=lambda each: abs(each[0] - SHOWN_LEVEL))
     alone = f"{fit.columns_within} of {plural(len(fit.columns), 'column')} calibrated, each for itself"
+    alone += "" if fit.joint == "good" or not fit.columns_within else ", and not together"
     return [
         tile(
             percent(observed),

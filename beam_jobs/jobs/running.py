@@ -271,7 +271,9 @@ def _check_rejected(summary: Summary, allowed: float, staged: StagedOutput, reje
         return
     kept = staged.keep_rejected(rejected_files, summary.to_json())
     share = summary.rows_rejected / summary.rows_read
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.rejected_by_kind.items())
     raise JobError(
         f"{summary.rows_rejected:,} of {summary.rows_read:,} rows ({share:.2%}) were rejected; --max_rejected allows "
-        f"{allowed:.2%}; nothing was published: the rejected rows and their reasons are in {kept}"
+        f"{allowed:.2%}; nothing was published: mend the rows or allow more; they and their reasons ({kinds}) are in "
+        f"{kept}"
     )

@@ -12,6 +12,7 @@ from beam_jobs.options.job_options import (
     DEFAULT_BATCH_SIZE,
     DEFAULT_CRPS_ROWS,
     DEFAULT_MAX_GROUPS,
+    DEFAULT_MAX_REJECTED,
     INPUT_FORMATS,
     OUTPUT_FORMATS,
     EvaluateOptions,
@@ -144,9 +145,9 @@ def _add_input_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--max_rejected",
         type=float,
-        default=1.0,
+        default=DEFAULT_MAX_REJECTED,
         metavar="SHARE",
-        help="fail if a larger share of the rows, from 0 to 1, is rejected (default: 1, no limit)",
+        help="fail if a larger share of the rows, from 0 to 1, is rejected (%(default)s: next to all; 1: no limit)",
     )
 
 

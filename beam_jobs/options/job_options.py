@@ -41,6 +41,7 @@ ScoreSignature = Literal["log_prob", "inverse"]
 Engine = Literal["beam", "spark"]
 DEFAULT_MAX_GROUPS = 100
 DEFAULT_CRPS_ROWS = 4096
+DEFAULT_MAX_REJECTED = 0.99
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -153,7 +154,8 @@ class JobOptions:
       conditional_columns: the same for its conditional columns, raw ones where the model encodes them.
       on_bad_file: a file that cannot be read, or not to its end, fails the job; or what was read of it is used, and
         the rest rejected.
-      max_rejected: the share of rows that may be rejected before the job fails, from 0 to 1.
+      max_rejected: the share of rows that may be rejected before the job fails, from 0 to 1: a job that could use none
+        of its rows has failed, unless it is 1.
       batch_size: rows per Arrow batch, and so per call of the model.
       output_format: one of `OUTPUT_FORMATS`.
       compression: of the output, one of `COMPRESSIONS[output_format]`; `None` for the first of them.
@@ -175,7 +177,7 @@ class JobOptions:
     event_columns: tuple[str, ...] = ()
     conditional_columns: tuple[str, ...] = ()
     on_bad_file: OnBadFile = "fail"
-    max_rejected: float = 1.0
+    max_rejected: float = DEFAULT_MAX_REJECTED
     batch_size: int = DEFAULT_BATCH_SIZE
     output_format: str = "parquet"
     compression: str | None = None

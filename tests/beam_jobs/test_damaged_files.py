@@ -199,6 +199,21 @@ def read_all(unit) -> tuple[list[int], bool]:
     return rows, lost
 
 
+def test_a_job_that_could_use_no_row_has_failed(make_columns, write_parquet, score, tmp_path):
+    columns = make_columns(300, 1)
+    columns["x0"][:] = np.nan
+    columns["x0"][:2] = 0.0
+    path = write_parquet("a.parquet", columns)
+    message = r"298 of 300 rows \(99.33%\) were rejected; --max_rejected allows 99.00%; nothing was .*\(298 NaN\)"
+    with pytest.raises(JobError, match=message):
+        score(path)
+    (kept,) = tmp_path.glob("scores*")
+    assert pq.read_table(kept / "_rejected-00000-of-00001.parquet").num_rows == 298
+    assert score(path, max_rejected=1, output="allowed").summary.rows_rejected == 298
+    columns["x0"][:3] = 0.0
+    assert score(write_parquet("b.parquet", columns), output="enough").summary.rows_scored == 3
+
+
 def test_too_many_rejected_rows_fail_the_job_and_are_kept(score, write_parquet, make_columns, tmp_path):
     columns = make_columns(1_000, 1)
     columns["x0"][:50] = np.nan
@@ -212,5 +227,6 @@ def test_too_many_rejected_rows_fail_the_job_and_are_kept(score, write_parquet, 
     )
     (kept,) = tmp_path.glob("failed*")
     assert message.endswith(str(kept))
+    assert "the rows or allow more; they and their reasons (50 NaN) are in " in message
     assert sorted(entry.name for entry in kept.iterdir()) == ["_rejected-00000-of-00001.parquet", "_summary.json"]
     assert pq.read_table(kept / "_rejected-00000-of-00001.parquet").num_rows == 50

@@ -93,6 +93,13 @@ def test_the_worst_column_is_named_and_how_it_is_off():
     ]
 
 
+def test_columns_that_are_calibrated_do_not_hide_that_together_they_are_not():
+    found = dataclasses.replace(fit(distance=0.05), columns=(ColumnFit(column="x0", distance=0.2), *fit().columns))
+    joint, columns = findings_of(found, REGION)
+    assert joint.claim == "Not calibrated, all event columns together:"
+    assert columns.claim == "2 of 3 columns calibrated, each for itself, which together are not:"
+
+
 @pytest.mark.parametrize(
     ("mean", "spread", "direction"),
     [
