@@ -230,7 +230,12 @@ def score(model_base: Path, tmp_path: Path) -> Callable[..., Scored]:
 
     def run(*inputs: str, output: str = "scores", **options) -> Scored:
         summary = score_table(
-            ScoreOptions(model=str(model_base), input_patterns=inputs, output=str(tmp_path / output), **options)
+            ScoreOptions(
+                model=str(model_base),
+                input_patterns=inputs,
+                output=str(tmp_path / output),
+                **{"max_rejected": 1.0, **options},  # rejected rows are what many a test looks at
+            )
         )
         return Scored(tmp_path / output, summary)
 
@@ -242,7 +247,7 @@ def run_job(tmp_path: Path) -> Callable[..., Path]:
     """Runs a job in this process and returns its output directory: `run_job(sample_table, SampleOptions, ...)`."""
 
     def run(job: Callable, options: type, *inputs: str, output: str = "out", **values) -> Path:
-        job(options(input_patterns=inputs, output=str(tmp_path / output), **values))
+        job(options(input_patterns=inputs, output=str(tmp_path / output), **{"max_rejected": 1.0, **values}))
         return tmp_path / output
 
     return run

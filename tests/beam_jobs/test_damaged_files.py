@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_jobs import JobError, UsageError
+from beam_jobs.options.flags import parse_score_flags
+from beam_jobs.options.job_options import DEFAULT_MAX_REJECTED
 from beam_jobs.sources import input_files
 from beam_jobs.sources.source import ReadPlan
 from maf_serving.rejection import RejectedRows
@@ -206,12 +208,14 @@ def test_a_job_that_could_use_no_row_has_failed(make_columns, write_parquet, sco
     path = write_parquet("a.parquet", columns)
     message = r"298 of 300 rows \(99.33%\) were rejected; --max_rejected allows 99.00%; nothing was .*\(298 NaN\)"
     with pytest.raises(JobError, match=message):
-        score(path)
+        score(path, max_rejected=DEFAULT_MAX_REJECTED)
     (kept,) = tmp_path.glob("scores*")
     assert pq.read_table(kept / "_rejected-00000-of-00001.parquet").num_rows == 298
+    assert parse_score_flags(["--model=m", "--input=a", "--output=o"])[0].max_rejected == DEFAULT_MAX_REJECTED
     assert score(path, max_rejected=1, output="allowed").summary.rows_rejected == 298
     columns["x0"][:3] = 0.0
-    assert score(write_parquet("b.parquet", columns), output="enough").summary.rows_scored == 3
+    enough = score(write_parquet("b.parquet", columns), max_rejected=DEFAULT_MAX_REJECTED, output="enough")
+    assert enough.summary.rows_scored == 3
 
 
 def test_too_many_rejected_rows_fail_the_job_and_are_kept(score, write_parquet, make_columns, tmp_path):

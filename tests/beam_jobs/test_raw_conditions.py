@@ -48,7 +48,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def score_shop(shop, tmp_path):
     def run(path, output="scores", **options):
         names = {"model": str(shop), "input_patterns": (str(path),), "output": str(tmp_path / output)}
-        summary = score_table(ScoreOptions(**names, batch_size=64, **options))
+        summary = score_table(ScoreOptions(**names, batch_size=64, **{"max_rejected": 1.0, **options}))
         scored = pq.ParquetDataset(sorted((tmp_path / output).glob("scored-*"))).read().sort_by("row")
         rejected = pq.ParquetDataset(sorted((tmp_path / output).glob("_rejected-*"))).read()
         assert scored.num_rows + rejected.num_rows == summary.rows_read

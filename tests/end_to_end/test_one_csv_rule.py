@@ -120,7 +120,12 @@ def assert_scored_and_rejected_as_expected(scored: pa.Table, rejected: pa.Table,
 
 def test_a_batch_job(shop, nasty, tmp_path):
     options = ScoreOptions(
-        model=str(shop), input_patterns=(str(nasty),), output=str(tmp_path / "out"), keep=("note",), batch_size=5
+        max_rejected=1.0,
+        model=str(shop),
+        input_patterns=(str(nasty),),
+        output=str(tmp_path / "out"),
+        keep=("note",),
+        batch_size=5,
     )
     summary = score_table(options)
     assert summary.rows_read == len(EXPECTED)

@@ -124,7 +124,12 @@ def test_random_damage_in_a_table(extension, sound, model_base, tmp_path):
         path.write_bytes(damaged)
         output = tmp_path / f"out{number}"
         options = ScoreOptions(
-            model=str(model_base), input_patterns=(str(path),), output=str(output), on_bad_file="reject", batch_size=64
+            max_rejected=1.0,
+            model=str(model_base),
+            input_patterns=(str(path),),
+            output=str(output),
+            on_bad_file="reject",
+            batch_size=64,
         )
         try:
             summary = score_table(options)

@@ -60,6 +60,7 @@ def test_every_row_comes_out_once(model_base, files, batch_size, row_group_size,
         output = Path(directory) / "out"
         summary = score_table(
             ScoreOptions(
+                max_rejected=1.0,
                 model=str(model_base),
                 input_patterns=(f"{directory}/*.{extension}",),
                 output=str(output),
