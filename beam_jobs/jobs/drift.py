@@ -33,7 +33,7 @@ from beam_jobs.jobs.summary import FOUND_STATUS, Summary, Tally
 from beam_jobs.model.saved_model import SavedModelHandler, plan_model
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, at_end, create_file, naming_failures
-from beam_jobs.rows import REJECTED_TAG, TALLY_TAG, CountUnknown, ReadRows, Validate
+from beam_jobs.rows import REJECTED_TAG, TALLY_TAG, CountOdd, ReadRows, Validate
 from beam_jobs.sources.input_files import find_sources
 from maf_serving.answers import LOG_PROB, is_failed, reject_failed
 from maf_serving.page_numbers import fixed, number, percent, plural
@@ -169,8 +169,8 @@ class DriftJob:
         )
         yield read[TALLY_TAG]
         yield scored[_USED_TAG]
-        if model.inputs.categories:
-            yield valid.rows | "CountUnknown" >> beam.ParDo(CountUnknown(model.inputs.categories))
+        if model.inputs.categories or model.inputs.ranges is not None:
+            yield valid.rows | "CountOdd" >> beam.ParDo(CountOdd())
         rejected = {"Unreadable": read[REJECTED_TAG], "Invalid": valid[REJECTED_TAG], "Failed": scored[REJECTED_TAG]}
         for name, refused in rejected.items():
             yield refused | f"Write{name}" >> beam.ParDo(WriteRejected(directory, table_format))
