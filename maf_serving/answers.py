@@ -79,7 +79,7 @@ def split_rows(
     if good is None or inputs.ranges is None:
         return good, rejected
     if inputs.ranges.then == "name":
-        names = pa.array(join_names(good.out_of_range, len(good)), pa.string())
+        names = join_names(good.out_of_range, len(good))
         good = dataclasses.replace(good, columns=good.columns.append_column(OUT_OF_RANGE_FIELD, names))
     elif inputs.ranges.then == "reject" and good.out_of_range:
         good, outside = split_outside(good)
@@ -92,7 +92,7 @@ def name_outside(batch: pa.RecordBatch, inputs: ModelInputs) -> pa.StringArray:
     good, _ = split_batch(batch, 0, inputs)
     names = np.full(batch.num_rows, None, object)
     if good is not None:
-        names[good.rows.to_numpy()] = join_names(good.out_of_range, len(good))
+        names[good.rows.to_numpy()] = join_names(good.out_of_range, len(good)).to_pylist()
     return pa.array(names, pa.string())
 
 

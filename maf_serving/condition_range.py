@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from maf_serving.errors import UsageError
 from maf_serving.time_parts import TREND, part_names
@@ -130,14 +131,19 @@ def encoded_bounds(
     return np.array(lower, dtype), np.array(upper, dtype)
 
 
-def numbers_outside(ranges: ConditionRanges, numbers: Floats) -> dict[str, Mask]:
-    """Which of the numbers `[B, K]`, one column for each range, are outside: a mask `[B]` for columns that have any."""
-    lower = np.array([each.lower for each in ranges.columns], numbers.dtype)
-    upper = np.array([each.upper for each in ranges.columns], numbers.dtype)
-    outside = (numbers < lower) | (numbers > upper)
-    if not outside.any():
-        return {}
-    return {ranges.columns[i].name: outside[:, i] for i in np.flatnonzero(outside.any(axis=0))}
+def numbers_outside(ranges: ConditionRanges, columns: Sequence[Floats], dtype: str) -> dict[str, Mask]:
+    """Which numbers are outside, of a column `[B]` for each range: a mask `[B]` for columns that have any.
+
+    Cost: two passes over a column of which all are inside, which is nearly always.
+    """
+    found = {}
+    for each, numbers in zip(ranges.columns, columns, strict=True):
+        if len(numbers) and not (numbers.min() >= each.lower and numbers.max() <= each.upper):  # NaN is neither
+            with np.errstate(over="ignore"):
+                outside = values_outside(each, numbers=numbers.astype(dtype), unknown=None, null=None)
+            if outside is not None:
+                found[each.name] = outside
+    return found
 
 
 def values_outside(
@@ -164,27 +170,27 @@ def any_outside(outside: Mapping[str, Mask]) -> Mask:
     return rows
 
 
-def join_names(outside: Mapping[str, Mask], rows: int) -> npt.NDArray[Any]:
+def join_names(outside: Mapping[str, Mask], rows: int) -> pa.StringArray:
     """The names of the columns in which each row `[B]` is outside, comma separated; empty for none.
 
-        >>> join_names({"age": np.array([True, False]), "income": np.array([True, True])}, 2).tolist()
+        >>> join_names({"age": np.array([True, False]), "income": np.array([True, True])}, 2).to_pylist()
         ['age,income', 'income']
 
     Args:
       outside: by name of a column, a mask `[B]`.
       rows: B.
     """
-    texts = np.full(rows, "", object)
+    kinds, texts = np.zeros(rows, np.int32), [""]
     if outside:
         flagged = np.flatnonzero(any_outside(outside))
         # most rows are alike: their text is made once
         masks = np.stack([mask[flagged] for mask in outside.values()], axis=1)
         patterns, places = np.unique(np.packbits(masks, axis=1), axis=0, return_inverse=True)
         names = list(outside)
-        kinds = np.unpackbits(patterns, axis=1, count=len(names)).astype(bool)
-        joined = [",".join(name for name, is_outside in zip(names, kind, strict=True) if is_outside) for kind in kinds]
-        texts[flagged] = np.array(joined, object)[places.reshape(-1)]
-    return texts
+        alike = np.unpackbits(patterns, axis=1, count=len(names)).astype(bool)
+        texts += [",".join(name for name, is_outside in zip(names, kind, strict=True) if is_outside) for kind in alike]
+        kinds[flagged] = places.reshape(-1) + 1
+    return pa.array(texts, pa.string()).take(pa.array(kinds))
 
 
 def ranges_for(ranges: ConditionRanges | None, on_out_of_range: OnOutOfRange, *, model: str) -> ConditionRanges | None:

@@ -140,7 +140,8 @@ def validate(
     raw = _read_condition(columns, inputs) if inputs.condition else None
     outside: Mapping[str, Mask] = {} if raw is None else raw.out_of_range
     if raw is None and inputs.ranges is not None:
-        outside = numbers_outside(inputs.ranges, tensors[CONDITIONAL_INPUT])
+        conditions = [floats[name] for name in inputs.columns[CONDITIONAL_INPUT]]
+        outside = numbers_outside(inputs.ranges, conditions, inputs.dtype)
     scoreable = ScoreableRows(
         file=file,
         rows=rows,

@@ -189,8 +189,8 @@ def test_names_of_many_columns():
     rng = np.random.default_rng(0)
     masks = {f"c{index}": rng.random(300) < 0.02 for index in range(20)}
     expected = [",".join(name for name, mask in masks.items() if mask[row]) for row in range(300)]
-    assert join_names(masks, 300).tolist() == expected
-    assert join_names({}, 2).tolist() == ["", ""]
+    assert join_names(masks, 300).to_pylist() == expected
+    assert join_names({}, 2).to_pylist() == ["", ""]
 
 
 def test_a_model_without_ranges_is_named():
