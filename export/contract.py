@@ -23,6 +23,7 @@ __all__ = [
     "CONDITION_KINDS",
     "CONTRACT_PATH",
     "DTYPES",
+    "IN_RANGE",
     "ONE_COLUMN",
     "PREDICT_METHOD_NAME",
     "REGRESS_METHOD_NAME",
@@ -49,6 +50,7 @@ PREDICT_METHOD_NAME = "tensorflow/serving/predict"
 REGRESS_METHOD_NAME = "tensorflow/serving/regress"
 DTYPES = ("float32", "float64")
 SERVING_DEFAULT = "serving_default"
+IN_RANGE = "in_range"
 ONE_COLUMN = ("cdf", "quantile", "summarize")
 SEVERAL_COLUMNS = ("conditional_cdf", "summarize")
 WARM = ("log_prob", SERVING_DEFAULT, "sample_with_seed")  # what a server prepares before it takes requests
@@ -58,6 +60,7 @@ BY_COLUMN = {
     "summarize_columns": "summarize",
     "cdf_columns": "cdf",
     "quantile_columns": "quantile",
+    "in_range_columns": "in_range",
 }
 """By name of a signature that takes and gives a tensor for each column, the one that does the same with vectors."""
 _NUMBERS = re.compile(r"\[\s+((?:(?:null|[-+.\deE]+),?\s+)+)\]")  # over several lines: those of a text are escaped
@@ -229,6 +232,8 @@ class Contract:
 
     def _why_not(self, name: str) -> str:
         by_column, name = name in BY_COLUMN, BY_COLUMN.get(name, name)
+        if name == IN_RANGE and (self.training is None or self.training.profile is None or not self.condition_size):
+            return ": it knows no ranges of its condition, since it has none, or was trained without remembering them"
         if name not in (*ONE_COLUMN, *SEVERAL_COLUMNS) and not by_column:
             return f"; it has {', '.join(self.signatures)}"
         if self.answers is None or (by_column and not self.tensor_names):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
+from export.contract import IN_RANGE
 from maf.condition_encoder import ConditionEncoder, number_or_time
 from maf_serving.columns import number_entries, numbers_dtype
+from maf_serving.condition_range import condition_ranges, encoded_bounds
+from maf_serving.errors import ContractError
 from maf_serving.time_parts import END, START
 
 if TYPE_CHECKING:
+    from export.contract import Contract
     from maf_serving.columns import ConditionColumn
 
 Array = np.ndarray[Any, Any]
@@ -159,6 +163,30 @@ def _one_value(name: str, feature: tf.RaggedTensor, null: Any) -> tf.Tensor:
         padded = tf.concat([feature.values, tf.constant([null], feature.dtype)], axis=0)
     last = tf.shape(padded, tf.int64)[0] - 1
     return tf.gather(padded, tf.where(lengths > 0, tf.cast(feature.row_starts(), tf.int64), last))
+
+
+def encoded_bounds_of(contract: Contract) -> tuple[Array, Array]:
+    """The least and the greatest value `[C]` of each entry of `conditional_input` in the range that training saw.
+
+    Raises:
+      ContractError: the contract knows no ranges.
+    """
+    profile = contract.training.profile if contract.training is not None else None
+    if profile is None:
+        raise ContractError(f"the contract has no {IN_RANGE}: it knows no ranges; expected training.profile")
+    columns = contract.raw_condition_columns
+    ranges = condition_ranges(columns, profile.condition, [column.name for column in columns], contract.dtype)
+    return encoded_bounds(columns, ranges, contract.dtype)
+
+
+def is_in_range(lower: Array, upper: Array) -> Callable[[Tensors], Tensors]:
+    """From `conditional_input` `[B, C]` to `in_range` `[B]`: whether every entry is within its bounds; NaN is not."""
+
+    def in_range(inputs: Tensors) -> Tensors:
+        condition = inputs["conditional_input"]
+        return {"in_range": tf.reduce_all(tf.logical_and(condition >= lower, condition <= upper), axis=1)}
+
+    return in_range
 
 
 def null_values(distribution: Any, columns: Sequence[ConditionColumn]) -> Array:

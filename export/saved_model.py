@@ -20,6 +20,7 @@ from export.compiled.compile_density import compile_density
 from export.contract import (
     BY_COLUMN,
     CONTRACT_PATH,
+    IN_RANGE,
     SERVING_DEFAULT,
     WARM,
     ConditionColumn,
@@ -30,7 +31,7 @@ from export.contract import (
 )
 from export.errors import ExportWarning, ModelError, PublishError
 from export.publish import LocalBase, RemoteBase, open_base
-from export.raw_inputs import ConditionGraph, RawExamples, null_values
+from export.raw_inputs import ConditionGraph, RawExamples, encoded_bounds_of, is_in_range, null_values
 from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
 from export.signatures import (
     check_batch_sizes,
@@ -280,6 +281,8 @@ def _serving_functions(plan: AnswerPlan, sampler: BaseSampler | None, contract: 
     raw = _raw_examples(plan.distribution, contract)
     functions = ServingFunctions(density, sampler, raw, widths=plan.widths)
     functions.more |= AnswerFunctions(plan, density.forward, functions).by_name
+    if IN_RANGE in contract.signatures:
+        functions.more[IN_RANGE] = is_in_range(*encoded_bounds_of(contract))
     columns = ColumnTensors(contract, raw.condition if raw else None)
     for name, vector in BY_COLUMN.items():
         if name in contract.signatures:
@@ -321,6 +324,7 @@ def _make_contract(
         condition_columns=raw,
         answering=plan.names,
         num_quantiles=len(plan.answers.quantile_levels),
+        has_ranges=bool(condition_size and model.training is not None and model.training.profile is not None),
     )
     columns = (*model.event_columns, *(column.name for column in model.condition_columns))
     names = tensor_names(columns, TAKEN_NAMES)

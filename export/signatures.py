@@ -23,6 +23,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, regression_
 
 from export.contract import (
     BY_COLUMN,
+    IN_RANGE,
     REGRESS_METHOD_NAME,
     SERVING_DEFAULT,
     WARM,
@@ -60,6 +61,7 @@ def make_signatures(
     condition_columns: Sequence[ConditionColumn] = (),
     answering: tuple[str, ...] = (),
     num_quantiles: int = 0,
+    has_ranges: bool = False,
 ) -> dict[str, Signature]:
     """Names, types and shapes of every signature, `[B, ...]` throughout.
 
@@ -72,6 +74,7 @@ def make_signatures(
       condition_columns: raw columns that are more than plain numbers; with them come the signatures that take them.
       answering: names of those to offer of `ONE_COLUMN` or `SEVERAL_COLUMNS`.
       num_quantiles: Q, of `summarize`.
+      has_ranges: whether to offer `in_range`.
     """
     x = {"x": TensorSpec(dtype, (None, event_size))}
     z = {"z": TensorSpec(dtype, (None, event_size))}
@@ -104,6 +107,8 @@ def make_signatures(
         "summarize": Signature(condition | seed, summary),
     }
     signatures |= {name: answers[name] for name in answering}
+    if has_ranges:
+        signatures[IN_RANGE] = Signature(condition, {"in_range": TensorSpec("bool", (None,))})
     left_out = {"sample", "sample_with_seed"}.difference(sampling)
     return {name: signature for name, signature in signatures.items() if name not in left_out}
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from export.contract import BY_COLUMN, SERVING_DEFAULT, Contract, Signature, read_contract
+from export.contract import BY_COLUMN, IN_RANGE, SERVING_DEFAULT, Contract, Signature, read_contract
 from export.errors import VerificationError
 from export.signatures import (
     RAW,
@@ -25,22 +25,17 @@ from export.signatures import (
     check_signature_defs,
 )
 from export.verification.answers import (
-    SUMMARIZE_COLUMNS,
     ReferenceAnswers,
     SummaryVerification,
     reference_answers,
 )
+from export.verification.columns import ColumnVerification
 from export.verification.comparison import Asked, Comparison, Expectation, compare_values, expect_all
 from export.verification.inputs import (
     TYPICAL_ROWS,
-    Break,
     Function,
     Reference,
     VerificationInputs,
-    breaks_of,
-    breaks_of_x,
-    broken_rows,
-    column_tensors,
 )
 from export.verification.raw_columns import RawVerification
 from export.verification.replay import LOADERS, Replay, Replies, fresh_process
@@ -55,8 +50,6 @@ _OTHER_BATCHES = {_OTHER_BATCH: (-4, 1), _LARGE_BATCH: (-2, 7)}
 _IN_LARGE_BATCHES = ("inverse", "forward", _SEEDED)  # the others are these, and each costs a loader a second
 _AGAIN = " again"
 _PLACE = "where seeds lead"
-_SCORED = "log_prob_columns"
-_BROKEN = " that cannot be scored"
 _LEAST_SHARE = 0.75
 
 
@@ -192,7 +185,7 @@ def _check_comparable(log_prob: Expectation) -> None:
 
 def _with_conditions(contract: Contract) -> dict[str, Signature]:
     """The signatures but those that have a verification of their own."""
-    others = (*RAW, *BY_COLUMN, SUMMARIZE)
+    others = (*RAW, *BY_COLUMN, SUMMARIZE, IN_RANGE)
     return {name: signature for name, signature in contract.signatures.items() if name not in others}
 
 
@@ -317,83 +310,3 @@ def _check_nan_rows(replies: Replies, contract: Contract) -> None:
                     raise VerificationError(
                         f"signature {name!r} ({loader} loader): {output} of a row with NaN is {row}; expected NaN"
                     )
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnVerification:
-    """Requests to the signatures by column, and what their replies have to be: those of the signatures of vectors.
-
-    Attributes:
-      contract: of the version; without any such signature nothing is sent.
-      inputs: the same rows as vectors and as columns.
-      summary_rows: how many of the rows are summarized, the first.
-    """
-
-    contract: Contract
-    inputs: VerificationInputs
-    summary_rows: int
-
-    @property
-    def _names(self) -> list[str]:
-        return [name for name in BY_COLUMN if name in self.contract.signatures]
-
-    def requests(self) -> Iterator[Request]:
-        """What is to be sent."""
-        for name in self._names:
-            inputs = self.inputs.of_signature(self.contract, name)
-            if name == SUMMARIZE_COLUMNS:
-                inputs = {each: value[: self.summary_rows] for each, value in inputs.items()}
-            yield Request(name, name, inputs)
-        if _SCORED in self.contract.signatures:
-            yield Request(_SCORED + _BROKEN, _SCORED, self._broken_columns())
-
-    def _breaks(self) -> list[Break]:
-        of_condition = [] if self.inputs.raw is None else breaks_of(self.inputs.raw.columns)
-        return [*of_condition, *breaks_of_x(self.contract)]
-
-    def _broken_columns(self) -> dict[str, Array]:
-        raw, x = self.inputs.raw, self.inputs.arrays["x"]
-        if raw is not None:
-            return column_tensors(self.contract, *broken_rows(raw, x, self._breaks()))
-        x = x[[0] * len(self._breaks())]
-        for row, (_, place, value) in enumerate(self._breaks()):
-            x[row, place] = value
-        return column_tensors(self.contract, None, x)
-
-    def comparisons(
-        self, expected: Mapping[str, Mapping[str, Expectation]], replies: Replies, loader: str
-    ) -> Iterator[Comparison]:
-        """Errors against the signatures of vectors.
-
-        Args:
-          expected: by name and output of these, how far a reply may be off.
-          replies: of the version.
-          loader: whose.
-
-        Raises:
-          VerificationError: for a row that cannot be scored and is answered.
-        """
-        self._check_broken(replies, loader)
-        tensors = [self.contract.tensor_names[column] for column in self.contract.event_columns]
-        for name in self._names:
-            if name == SUMMARIZE_COLUMNS:
-                continue  # `SummaryVerification` compares it
-            vector = BY_COLUMN[name]
-            for output in self.contract.signature(vector).outputs:
-                if output == "x":
-                    actual = np.stack([replies.output(loader, name, tensor) for tensor in tensors], axis=1)
-                else:
-                    actual = replies.output(loader, name, output)
-                rows = dataclasses.replace(expected[vector][output], values=replies.output(loader, vector, output))
-                yield compare_values(actual, rows, signature=name, output=output, against="vectors", loader=loader)
-
-    def _check_broken(self, replies: Replies, loader: str) -> None:
-        if _SCORED not in self.contract.signatures:
-            return
-        came = replies.output(loader, _SCORED + _BROKEN, "log_prob")
-        for row, (array, place, value) in enumerate(self._breaks()):
-            if not np.isnan(came[row]):
-                raise VerificationError(
-                    f"signature {_SCORED!r} ({loader} loader): log_prob of a row with {array}[{place}] = {value} is "
-                    f"{came[row]}; expected NaN"
-                )

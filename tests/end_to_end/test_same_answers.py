@@ -7,6 +7,7 @@ plane   two event columns, summarized by draws, whose seeds are the rows'
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shlex
 import warnings
@@ -19,7 +20,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import maf_serving as ms
-from export.contract import CONTRACT_PATH, ConditionColumn
+from export.contract import CONTRACT_PATH, ConditionColumn, TrainingSummary
 from export.errors import ExportWarning
 from export.saved_model import functions_in_process
 from export.serving_module import trace, write_saved_model
@@ -27,11 +28,13 @@ from export.signatures import Request
 from export.source import TrainedModel
 from export.verification.replay import answer_object, answer_session, array_key
 from maf_serving.row_seeds import draw_seeds, row_keys
+from maf_serving.training_profile import TrainingProfile
 from serving_config import Client, UsageError
 from serving_config.client.options import parse_call
 from serving_config.client.table_call import call_table
 from serving_config.local_server.model_config import ModelConfig
 from tests.export.test_answers import normal
+from tests.maf_serving.test_condition_range import category, number
 from tests.serving_config.local_server.support import running
 from tests.serving_config.test_guide import commands
 
@@ -65,6 +68,14 @@ def shift(x, conditional_input):
     return mean + tf.zeros_like(x), tf.fill(tf.shape(x), np.float32(math.log(0.3)))
 
 
+def profile_of(event):
+    """Of training that saw c from -2 to 1, a region that is null and none that is unknown, and two days."""
+    region = category("region", "string", ("north",), nulls=3, others=0.0)
+    when = dataclasses.replace(number("when", SECONDS[0], SECONDS[3], nulls=3), kind="timestamp")
+    numbers = tuple(number(name, -9.0, 9.0) for name in event)
+    return TrainingProfile(event=numbers, condition=(number("c", -2.0, 1.0), region, when))
+
+
 def save(base, size):
     """An export without what an export checks."""
     tfb, tfd = tfp.bijectors, tfp.distributions
@@ -73,6 +84,7 @@ def save(base, size):
         distribution=tfd.TransformedDistribution(normal(size), flow),
         event_columns=("y", "y2")[:size],
         condition_columns=COLUMNS,
+        training=TrainingSummary(10, 1, 1, 1, validation_nll=1.0, profile=profile_of(("y", "y2")[:size])),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExportWarning)  # the layer has no network: it runs as TFP's graph
@@ -319,3 +331,31 @@ def test_a_job_and_a_batch_function_say_what_the_model_says(models, name, path, 
         np.testing.assert_allclose(job[column], in_python[column], rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(fn(keyed)[column], by_key[column], rtol=1e-5, atol=1e-5)
     assert (by_key["y_mean"] == job["y_mean"]) == (name == "line")
+
+
+def test_what_is_out_of_range_is_the_same_at_every_door(models, server, path):
+    line, names = models["line"], ["", "when", "region", "c"]
+    assert ms.load(line).out_of_range(TABLE).to_pylist() == names
+    expected = [not name for name in names]
+    spelled = [region or "<null>" for region in REGION]
+    tensors = {"c": C, "region": np.array([each.encode() for each in spelled], object), "when": np.array(SECONDS)}
+    requests = [
+        Request("vectors", "in_range", {"conditional_input": ENCODED}),
+        Request("columns", "in_range_columns", tensors),
+    ]
+    for answer in (answer_object, answer_session):
+        for door, told in answer(str(line / "1"), requests).items():
+            assert told.tolist() == expected, door
+    instances = [{"conditional_input": row} for row in ENCODED.tolist()]
+    told = post(server, "line", {"signature_name": "in_range", "instances": instances})
+    assert told["predictions"] == expected
+    named = [{"c": c, "region": r, "when": t} for c, r, t in zip(C.tolist(), spelled, SECONDS, strict=True)]
+    told = post(server, "line", {"signature_name": "in_range_columns", "instances": named})
+    assert told["predictions"] == expected
+    for address in addresses(server):
+        with Client("line", **address, rows_per_request=3) as client:
+            assert client.predict("in_range", {"conditional_input": ENCODED})["in_range"].tolist() == expected
+        table = by_command("log_prob", line, address, path, "--out_of_range")
+        assert table.column("out_of_range").to_pylist() == names
+    summary = ms.score(line, TABLE, output=path.with_name("scored"), on_out_of_range="name")
+    assert summary.out_of_range == {"c": 1, "region": 1, "when": 1}

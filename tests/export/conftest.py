@@ -25,8 +25,10 @@ from export.verification.replay import Replay, Replies, answer_object
 from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, build_flow, create_named_maf
 from maf.run_directory import RunDirectory, RunSummary, variables_to_arrays, write_arrays
 from maf.standardization import Standardization
+from maf_serving.training_profile import TrainingProfile
 from tests.export.raw_rows import COLUMNS, EVENT
 from tests.export.raw_rows import make_flow as make_raw_flow
+from tests.maf_serving.test_condition_range import number
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -276,5 +278,8 @@ def run(tmp_path: Path) -> Path:
     directory = RunDirectory(tmp_path / "run")
     directory.create(config)
     write_arrays(directory.weights, variables_to_arrays(build_flow(config.flow, seed=0).variables, "model"))
-    directory.finish(RunSummary(80, 10, 10, 0, 3, 1.5, 1.25, 0.1))
+    profile = TrainingProfile(
+        event=(number("y", -3.0, 3.0),), condition=(number("c0", -1.0, 1.0), number("c1", 5.0, 5.0))
+    )
+    directory.finish(RunSummary(80, 10, 10, 0, 3, 1.5, 1.25, 0.1), profile)
     return directory.path

@@ -64,7 +64,7 @@ def test_exports_a_run(run, tmp_path):
     assert result.returncode == 0, result.stderr
     assert result.stderr.splitlines() == [
         "starting TensorFlow, and reading the model",
-        "compiling the model and tracing 15 signatures",
+        "compiling the model and tracing 17 signatures",
         "writing the SavedModel and its warm-up requests",
         "verifying it in a fresh process, against the model in TensorFlow Probability",
         "publishing it",

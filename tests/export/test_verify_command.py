@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from tensorflow.core.protobuf import saved_model_pb2
 
-from export import RunSource, export_model, saved_model
+from export import RunSource, export_model, read_contract, saved_model
 from export import verify as command
 from export.contract import CONTRACT_PATH
 from export.signatures import WARMUP_PATH
@@ -57,7 +57,8 @@ def test_a_version_of_a_run(version, run, monkeypatch, capsys):
         "log_prob", "serving_default", "sample", "sample_with_seed", "inverse", "forward", "regress",
         "cdf", "quantile", "summarize",
     }  # fmt: skip
-    assert lines[-2].startswith("training ranges: none, its run was trained before there were any")
+    assert lines[-2] == "training ranges: of 3 columns (y, c0, c1), 100 rows"
+    assert {"in_range", "in_range_columns"} < read_contract(version).signatures.keys()
     assert lines[-1] == f"verified: {version} computes what {run} computes"
 
 
