@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import types
 import warnings
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from export.contract import ContractError
+from export.contract import ContractError, TrainingSummary
 from export.errors import ExportWarning
 from export.saved_model import functions_in_process
 from export.source import TrainedModel
@@ -185,8 +184,7 @@ def test_the_cdf_is_the_integral_of_the_density(make_flow):
 
 
 def trained_with_noise(width):
-    """A summary of training is only looked at for its noise."""
-    return types.SimpleNamespace(dequantization={"x": width})
+    return TrainingSummary(80, 10, 10, 1, 1.5, dequantization={"x": width})
 
 
 def test_a_column_with_noise_is_answered_in_its_steps():
@@ -209,7 +207,7 @@ def test_a_column_with_noise_is_answered_in_its_steps():
 
 def test_draws_of_a_column_with_noise_are_whole_steps_with_their_own_density():
     """Each of two columns by its own width; none for the third."""
-    training = types.SimpleNamespace(dequantization={"x": 1.0, "z": 0.25})
+    training = TrainingSummary(80, 10, 10, 1, 1.5, dequantization={"x": 1.0, "z": 0.25})
     _, run = made(normal(3), tfb.Scale([4.0, 1.0, 2.0]), conditions=0, training=training)
     draws = run("sample_with_seed", {"seed": np.arange(100)})
     x = draws["x"]
