@@ -221,13 +221,7 @@ class Judge:
         is_judged = enough and not passes
         if is_judged and ks is not None and ks_noise is not None and ks > max(self._limits.ks, ks_noise):
             reasons.append(f"KS {ks:.3f}")
-        if (
-            enough
-            and not passes
-            and psi is not None
-            and psi_noise is not None
-            and psi > max(self._limits.psi, psi_noise)
-        ):
+        if is_judged and psi is not None and psi_noise is not None and psi > max(self._limits.psi, psi_noise):
             reasons.append(f"PSI {psi:.3f}")
         if rows >= FEW_ROWS:
             judged = [each for each in shares if not (passes and each.name == "outside")]
