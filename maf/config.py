@@ -47,7 +47,7 @@ class BoundedColumn:
       lower: the least value it can have; `None` for any.
       upper: the greatest; `None` for any. At least one of the two is there.
       unit: between two bounds their distance; of one, twice a usual distance from it.
-      closest: what is nearer to a bound, or at it, is taken to be so far from it.
+      closest: what is at a bound is taken to be so far from it.
       margin: how far from the bounds draws stay.
       far_side: of one bound: `"straight"` leaves values far from it on their own scale, `"odds"` takes them to their
         logarithm, nearly.

@@ -73,9 +73,9 @@ class BoundedScale(tfb.Bijector):  # type: ignore[misc]  # TFP is untyped
     other half with two equal derivatives: where a bound does not matter the model is what it would be without. One
     whose `far_side` is `"odds"` has `distance = unit Phi(y) / Phi(-y)` instead, nearly the logarithm in the middle.
 
-    A bound itself is taken to be as far away as `closest`, and so is what is nearer: the density is finite and constant
-    there. Of a row whose x is beyond a bound y and `log_prob` are NaN, as of `Logarithmic`. No draw is beyond a bound,
-    by rounding either: it ends at the last number of the type that is not.
+    A bound itself, which is infinitely far in y, is taken to be as far away as `closest`: the density there is finite.
+    Of a row whose x is beyond a bound y and `log_prob` are NaN, as of `Logarithmic`. No draw is beyond a bound, by
+    rounding either: it ends at the last number of the type that is not.
     """
 
     def __init__(self, columns: Sequence[BoundedColumn], event_size: int, *, name: str = "bounded") -> None:
@@ -140,8 +140,10 @@ class BoundedScale(tfb.Bijector):  # type: ignore[misc]  # TFP is untyped
         low = (x - np.where(self._has_lower, lower, 0).astype(lower.dtype)) / unit
         high = (np.where(has_upper, upper, 0).astype(upper.dtype) - x) / unit
         is_low = tf.where(self._has_both, low <= high, self._has_lower)
-        distance = tf.maximum(tf.where(is_low, low, high), tf.constant(self._closest, x.dtype))
-        distance = tf.minimum(distance, tf.constant(0.25 / least_positive(x.dtype), x.dtype))
+        distance = tf.where(is_low, low, high)
+        distance = tf.where(distance > 0, distance, tf.constant(self._closest, x.dtype))
+        least = 16 * least_positive(x.dtype)
+        distance = tf.clip_by_value(distance, tf.constant(least, x.dtype), tf.constant(4 / least, x.dtype))
         distance = tf.where(self._bounded, distance, tf.constant(0.5, x.dtype))
         nan = tf.constant(np.nan, x.dtype)
         return tf.where(inside, distance, nan), tf.where(is_low, -tf.ones_like(x), tf.ones_like(x))

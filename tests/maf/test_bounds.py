@@ -66,13 +66,25 @@ def test_nothing_is_drawn_beyond_a_bound_and_nothing_beyond_has_a_density(dtype)
         np.testing.assert_array_equal(np.isnan(found).any(axis=1), [False, False, True, True, True])
 
 
-def test_nearer_than_the_closest_row_the_density_is_what_it_is_there():
+def test_at_a_bound_the_density_is_that_of_the_closest_row():
     scale = BoundedScale([bounded(0, 0.0, 1.0, closest=1e-4)], 1)
-    x = tf.constant([[0.0], [1e-30], [1e-4], [1 - 1e-4], [1.0]])
+    x = tf.constant([[0.0], [1e-4], [1 - 1e-4], [1.0], [1e-44]])
     y = scale.inverse(tf.identity(x)).numpy()[:, 0]
-    np.testing.assert_allclose(y[:3], -3.719016, rtol=1e-5)
-    np.testing.assert_allclose(y[3:], 3.719016, rtol=1e-3)
-    assert np.ptp(scale.inverse_log_det_jacobian(x, event_ndims=1).numpy()[:3]) == 0
+    np.testing.assert_allclose(y[:2], -3.719016, rtol=1e-5)
+    np.testing.assert_allclose(y[2:4], 3.719016, rtol=1e-3)
+    assert np.isfinite(y[4])
+    assert np.ptp(scale.inverse_log_det_jacobian(x, event_ndims=1).numpy()[:2]) == 0
+
+
+@pytest.mark.parametrize("far_side", ["straight", "odds"])
+def test_a_draw_that_is_nearer_to_a_bound_than_any_row_has_its_own_density(far_side):
+    scale = BoundedScale([bounded(0, 0.0, None, closest=0.3, far_side=far_side)], 1)
+    y = np.linspace(-6, 3, 50, dtype=np.float32)[:, np.newaxis]
+    x = scale.forward(tf.constant(y)).numpy()
+    assert x.min() < 1e-8
+    np.testing.assert_allclose(scale.inverse(tf.constant(x)), y, rtol=1e-4, atol=1e-4)
+    there = scale.forward_log_det_jacobian(tf.constant(y), event_ndims=1)
+    np.testing.assert_allclose(-scale.inverse_log_det_jacobian(tf.constant(x), event_ndims=1), there, atol=1e-4)
 
 
 def test_a_uniform_column_is_a_normal_one_before_any_step():
