@@ -74,6 +74,10 @@ def drift(
 ) -> DriftSummary:
     """Says whether rows are like those of the model's training, as `maf-serving drift` does, and writes a report.
 
+        >>> found = ms.drift("models/sales", "new-0.parquet", output="out/drift")
+        >>> {each.column: each.verdict for each in found.columns}
+        {'price': 'no drift', 'season': 'no drift', 'region': 'no drift'}
+
     Args:
       model: as of `ms.score`; of a run that has kept a profile of its training rows.
       table: as of `ms.score`.
