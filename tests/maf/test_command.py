@@ -119,6 +119,7 @@ def test_a_killed_run_resumes_to_what_it_would_have_been(table, tmp_path):
     assert sorted(path.name for path in run.iterdir()) == [
         "config.json",
         "history.jsonl",
+        "profile.json",
         "summary.json",
         "tensorboard",
         "weights.npz",
