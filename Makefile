@@ -77,7 +77,8 @@ test-faults: $(READY) ## Kills, full disks, damaged files, hostile traffic: ten 
 test-flink: $(READY) ## Score on a local Flink; needs Java and Beam's job server (FLINK_JOB_SERVER_JAR)
 	$(RUN) -m pytest --timeout 900 -m flink tests/beam_jobs/portable
 
-test-spark: $(READY) ## Score 200,000 rows on a Spark of two executors, one of which is killed; needs Java 17
+test-spark: $(READY) ## Score 200,000 rows on a Spark of two executors, one of which is killed; needs Java 17; installs pyspark
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c requirements.lock 'pyspark>=4.0,<5'
 	SPARK_ROWS=200000 $(RUN) -m pytest --timeout 900 -m spark tests/beam_jobs/test_spark.py
 
 export PRISM ?= $(abspath $(VENV))/prism/prism

@@ -267,6 +267,7 @@ def test_a_model_that_changes_or_is_none_fails_the_job(bucket, model, columns, t
     assert bucket.keys("other") == []
 
 
+@pytest.mark.faults  # half a minute
 def test_a_killed_job_shows_nothing_and_the_next_one_cleans_up(bucket, model, make_columns, scored_elsewhere):
     bucket.put("in/a.parquet", parquet(make_columns(30_000, 1)))
     command = [sys.executable, "-m", "beam_jobs.score", f"--model={model}", f"--input={bucket.url('in/*')}"]
