@@ -150,7 +150,7 @@ def export_model(
 
     Either the whole version appears, or nothing: it is written under a name that TF Serving ignores and renamed once a
     fresh process has reloaded it and agreed with TFP. To a remote base (`gs://...`) it is copied then, with
-    `saved_model.pb` last. Takes some ten seconds, most of them to start that process.
+    `saved_model.pb` last. Takes about half a minute on two cores, less for fewer signatures.
 
     Args:
       model: what a source loads to, or made of a distribution in this process.

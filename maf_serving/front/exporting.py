@@ -39,8 +39,8 @@ def export(
         >>> version
         PosixPath('models/sales/1')
 
-    Either the whole version appears, or nothing. Takes some ten seconds: a fresh process loads the version and compares
-    it with the model.
+    Either the whole version appears, or nothing. Takes about half a minute: a fresh process loads the version
+    and compares it with the model.
 
     Args:
       model: a run of `ms.train`, the path of a run directory; or a trained `tfd.TransformedDistribution`, see
