@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,6 @@ class KnownDensity:
     lower: float = -math.inf
     upper: float = math.inf
     is_told: bool = True
-
-    def told(self, bound: float, event: Sequence[str]) -> tuple[str, ...]:
-        """`lower` or `upper` of every event column as the option that tells the flow."""
-        return tuple(f"{name}={bound!r}" for name in event) if self.is_told and math.isfinite(bound) else ()
 
 
 def log_normal(x: Array, loc: Any, scale: Any) -> Array:

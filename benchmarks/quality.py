@@ -1,8 +1,9 @@
-"""`python -m benchmarks.quality`: test NLL on tables with published figures, or on densities with a known answer.
+"""`python -m benchmarks.quality`: test NLL on tables with published figures, or flows beside what is known exactly.
 
 Tables are Parquet files with conditions `f0`, `f1`, ..., a target `y` and boolean columns `test_0`, `test_1`, ... that
 say which rows are held out. A model is trained on the other rows with default settings, which also take their
-validation rows from those; the held-out rows are scored once, at the end.
+validation rows from those; the held-out rows are scored once, at the end. With `--densities` it is densities with a
+known answer, with `--sbi` tasks of simulation-based inference, whose posteriors are known exactly.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shlex
 import statistics
 import sys
 import time
@@ -21,17 +23,20 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.quality_densities import DENSITIES, known_density_line
+from benchmarks.quality_sbi import compare, observe
 from benchmarks.quality_tables import FIGURES, train_on_split
+from benchmarks.sbi_tasks import TASKS, task_named
 from maf_serving.quiet_tensorflow import import_quietly
 
 SPLITS = (0, 1, 2, 3, 4)
 
 
 def main() -> int:
-    """Prints a line for each table or density; 0 also where the tables are absent, which is said."""
+    """Prints a line for each table, density or task; 0 also where the tables are absent, which is said."""
     arguments = _parse()
     import_quietly()
-    results = list(_densities(arguments) if arguments.densities else _tables(arguments))
+    measure = _densities if arguments.densities else _sbi if arguments.sbi else _tables
+    results = list(measure(arguments))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     return 0
@@ -40,10 +45,26 @@ def main() -> int:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
     parser.add_argument("--tables", type=Path, default=Path("data/uci"), metavar="DIR", help="default data/uci")
-    parser.add_argument("--only", type=_names, default=(), metavar="NAME,...", help="these tables or densities alone")
-    parser.add_argument("--splits", type=_numbers, default=SPLITS, metavar="K,...", help="default 0,1,2,3,4")
-    parser.add_argument("--densities", action="store_true", help="densities with a known answer instead of tables")
+    parser.add_argument(
+        "--only", type=_names, default=(), metavar="NAME,...", help="these tables, densities or tasks alone"
+    )
+    parser.add_argument("--splits", type=_numbers, default=SPLITS, metavar="K,...", help="of tables; default 0,1,2,3,4")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--densities", action="store_true", help="densities with a known answer instead of tables")
+    kinds.add_argument("--sbi", action="store_true", help="posteriors of simulators instead of tables")
+    parser.add_argument(
+        "--options",
+        type=shlex.split,
+        default=(),
+        metavar="'--FLAG VALUE ...'",
+        help="of train, for densities and tasks",
+    )
+    sbi = parser.add_argument_group("of --sbi")
+    sbi.add_argument("--simulations", type=_numbers, default=(10_000,), metavar="N,...", help="default 10000")
+    sbi.add_argument("--seeds", type=_numbers, default=(0,), metavar="SEED,...", help="a flow for each; default 0")
+    sbi.add_argument("--observations", type=int, default=10, metavar="N", help="posteriors compared; default 10")
+    sbi.add_argument("--draws", type=int, default=2_000, metavar="N", help="of each posterior; default 2000")
     return parser.parse_args()
 
 
@@ -73,13 +94,39 @@ def _densities(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     print(f"{'density':28s}  test NLL   truth   above   goal  outside    edge  seconds")
     for name in arguments.only or DENSITIES:
         started = time.perf_counter()
-        found = known_density_line(name)
+        found = known_density_line(name, options=arguments.options)
         seconds = time.perf_counter() - started
         goal = 0.03 if found.outside is None else 0.02
         outside, edge = ("" if value is None else f"{value:.5f}" for value in (found.outside, found.edge))
         shown = f"{found.nll:8.4f}  {found.truth:6.3f}  {found.nll - found.truth:6.4f}  <={goal:.2f}"
         print(f"{name:28s}  {shown}  {outside:>7s}  {edge:>7s}  {seconds:7.0f}", flush=True)
         yield {"density": name, "test_nll": found.nll, **dataclasses.asdict(found), "seconds": seconds}
+
+
+def _sbi(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    judged = f"{arguments.observations} posteriors by {arguments.draws:,} draws of each"
+    print(f"C2ST of {judged}; 0.5 is perfect. Seeds {arguments.seeds}: +- is the standard error between their flows")
+    print(f"{'task':24s}{'simulations':>12s}    C2ST      +-    best   worst  published  outside  training  judging")
+    for name in arguments.only or TASKS:
+        task = task_named(name)
+        observed = observe(task, observations=arguments.observations, draws=arguments.draws)
+        for simulations in arguments.simulations:
+            found = compare(task, observed, simulations=simulations, seeds=arguments.seeds, options=arguments.options)
+            posteriors = found.c2st.mean(axis=0)
+            figures = (found.mean, found.error, posteriors.min(), posteriors.max())
+            shown = "".join(f"{'' if figure is None else f'{figure:.3f}':>8s}" for figure in figures)
+            published = f"{task.published.get(simulations, '')!s:>11s}"
+            seconds = f"{found.training:10.0f}{found.judging:9.0f}"
+            print(f"{name:24s}{simulations:12,d}{shown}{published}{found.outside:9.2%}{seconds}", flush=True)
+            yield {
+                "task": name,
+                "simulations": simulations,
+                "seeds": list(arguments.seeds),
+                "c2st": found.c2st.tolist(),
+                "outside": found.outside,
+                "draws": arguments.draws,
+                "training_seconds": found.training,
+            }
 
 
 def _row(name: str, splits: Sequence[str], *others: str) -> str:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from benchmarks import densities_of_a_column, densities_of_columns, densities_with_bounds
-from maf.config import DataConfig, FlowConfig, RunConfig, TrainingConfig
+from benchmarks.default_flow import condition_kwargs, draw, train_flow
 
 if TYPE_CHECKING:
     from benchmarks.known_density import Array, KnownDensity
@@ -46,36 +43,19 @@ class Outcome:
     edge: float | None = None
 
 
-def train_on_density(density: KnownDensity, *, rows: int = ROWS, max_epochs: int | None = None) -> Outcome:
-    """A flow with default settings, compared with the truth on test rows."""
+def train_on_density(density: KnownDensity, *, rows: int = ROWS, options: Sequence[str] = ()) -> Outcome:
+    """A flow with default settings, or `options` of `train`, compared with the truth on test rows."""
     from maf.fitting import mean_nll  # noqa: PLC0415  # TensorFlow takes seconds to import
-    from maf.train import start_run  # noqa: PLC0415
 
     x, c = density.sample(rows, np.random.default_rng(0))
-    event, condition = (tuple(f"{name}{i}" for i in range(part.shape[1])) for name, part in (("x", x), ("c", c)))
-    with TemporaryDirectory() as directory:
-        path = Path(directory) / "rows.parquet"
-        columns = dict(zip((*event, *condition), np.concatenate([x, c], axis=1).T, strict=True))
-        pq.write_table(pa.table(columns), path)
-        config = RunConfig(
-            data=DataConfig(
-                data=(str(path),),
-                event=event,
-                condition=condition,
-                test_share=0.0,
-                lower_bound=density.told(density.lower, event),
-                upper_bound=density.told(density.upper, event),
-            ),
-            flow=FlowConfig(event_size=len(event), condition_size=len(condition)),
-            training=TrainingConfig(max_epochs=max_epochs),
-        )
-        run = start_run(config, Path(directory) / "run", announce=lambda _: None)
+    bounds = {"lower": density.lower, "upper": density.upper} if density.is_told else {}
+    distribution = train_flow(x, c, **bounds, options=options)
     x, c = density.sample(TEST_ROWS, np.random.default_rng(1))
-    nll, _ = mean_nll(run.distribution, np.concatenate([x, c], axis=1).astype(np.float32), event_size=len(event))
+    nll, _ = mean_nll(distribution, np.concatenate([x, c], axis=1).astype(np.float32), event_size=x.shape[1])
     outcome = Outcome(nll=nll, truth=float(-density.log_prob(x, c).mean()))
     if math.isinf(density.lower) and math.isinf(density.upper):
         return outcome
-    outside, edge = _at_the_bounds(density, run.distribution, x, c)
+    outside, edge = _at_the_bounds(density, distribution, x, c)
     return dataclasses.replace(outcome, outside=outside, edge=edge)
 
 
@@ -83,20 +63,16 @@ def _at_the_bounds(density: KnownDensity, distribution: Any, x: Array, c: Array)
     """`Outcome.outside` and `Outcome.edge` of test rows `[N, D]` and `[N, C]`."""
     import tensorflow as tf  # noqa: PLC0415  # takes seconds to import
 
-    from maf.routing import make_bijector_kwargs  # noqa: PLC0415
-
-    given = {"conditional_input": tf.constant(c, tf.float32)} if c.shape[1] else {}
-    kwargs = make_bijector_kwargs(distribution.bijector, given)
-    draws = np.asarray(distribution.sample(len(x), seed=0, bijector_kwargs=kwargs), np.float64)
+    draws = draw(distribution, c, seed=0)
     outside = float(((draws < density.lower) | (draws > density.upper)).any(axis=1).mean())
-    z = distribution.bijector.inverse(tf.constant(x, tf.float32), **kwargs)
+    z = distribution.bijector.inverse(tf.constant(x, tf.float32), **condition_kwargs(distribution, c))
     levels = np.sort(np.asarray(distribution.distribution.distribution.cdf(z), np.float64), axis=0)
     off = np.abs(levels - (np.arange(len(x))[:, None] + 0.5) / len(x))
     return outside, float(off[(levels < EDGE) | (levels > 1 - EDGE)].max())
 
 
-def known_density_line(name: str) -> Outcome:
+def known_density_line(name: str, *, options: Sequence[str] = ()) -> Outcome:
     """`train_on_density` of the density of that name."""
     if name not in DENSITIES:
         raise SystemExit(f"no density {name!r}; expected one of {', '.join(DENSITIES)}")
-    return train_on_density(DENSITIES[name])
+    return train_on_density(DENSITIES[name], options=options)

@@ -56,12 +56,12 @@ class _Given:
 
 @pytest.mark.parametrize("name", ["conditional mixture", "conditional gamma"])
 def test_a_short_fit_with_default_settings_comes_near_the_truth(name):
-    found = train_on_density(DENSITIES[name], rows=10_000, max_epochs=20)
+    found = train_on_density(DENSITIES[name], rows=10_000, options=["--max_epochs", "20"])
     assert found.truth - 0.01 < found.nll < found.truth + 0.06
 
 
 def test_what_is_told_its_bounds_is_near_the_truth_up_to_them():
-    found = train_on_density(DENSITIES["beta 0.5 0.5"], rows=10_000, max_epochs=3)
+    found = train_on_density(DENSITIES["beta 0.5 0.5"], rows=10_000, options=["--max_epochs", "3"])
     assert found.truth - 0.01 < found.nll < found.truth + 0.02
     assert found.outside == 0
     assert found.edge == pytest.approx(0, abs=0.005)
