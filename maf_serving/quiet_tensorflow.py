@@ -1,4 +1,4 @@
-"""TensorFlow without its start-up chatter."""
+"""TensorFlow without its start-up chatter, and without Keras until somebody uses it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,40 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from types import ModuleType
 
 LEVEL_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
 _ERRORS_ALONE = "2"
 NOTHING = "3"
+_OF_KERAS = "keras.src.optimizers"  # the one module of Keras that TensorFlow itself imports, which imports all others
 
 
 def import_quietly() -> None:
     """Imports TensorFlow and starts it without what it says meanwhile, unless that fails."""
     if "tensorflow" in sys.modules:
         return
-    with quietly():
+    with quietly(), keras_later():
         tensorflow = importlib.import_module("tensorflow")
         # The first look at the devices says what of them is missing; it sets nothing that could be set later.
         tensorflow.config.list_physical_devices()
+
+
+@contextlib.contextmanager
+def keras_later() -> Iterator[None]:
+    """While the block runs, an import of TensorFlow does not import Keras too; `tf.keras` does when it is first used.
+
+    That would be two of five seconds: Keras imports matplotlib and scikit-learn where they are installed. TensorFlow
+    takes an import that fails as Keras not being there, and a `None` in `sys.modules` makes one fail at once.
+    """
+    modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]  # `None` is for this
+    postponed = _OF_KERAS not in modules
+    if postponed:
+        modules[_OF_KERAS] = None
+    try:
+        yield
+    finally:
+        if postponed:
+            del modules[_OF_KERAS]
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from maf_serving.errors import JobError
+from maf_serving.quiet_tensorflow import keras_later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +50,8 @@ class LoadedModel:
           directory: of the version.
           threads: of TensorFlow in this process; `None` for its own choice, and without effect once it runs.
         """
-        import tensorflow as tf  # noqa: PLC0415  # seconds
+        with keras_later():
+            import tensorflow as tf  # noqa: PLC0415  # seconds
 
         if threads is not None:
             _limit_threads(tf, threads)

@@ -24,15 +24,17 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.compiled.rows import rewriting
 from export.errors import VerificationError
-from export.signatures import Request, read_warmup
 from maf_serving.command import when_interrupted
 from maf_serving.errors import one_line
+from maf_serving.quiet_tensorflow import keras_later
+
+if TYPE_CHECKING:
+    from export.signatures import Request
 
 Array = np.ndarray[Any, Any]
 LOADERS = ("object", "session")
@@ -49,7 +51,7 @@ class Replies:
         return self.arrays[array_key(loader, request, name)]
 
 
-Replay = Callable[[Path, Sequence[Request]], Replies]
+Replay = Callable[[Path, Sequence["Request"]], Replies]
 
 
 @contextlib.contextmanager
@@ -109,6 +111,8 @@ def answer_object(version_dir: str, requests: Sequence[Request]) -> dict[str, Ar
     """Outputs through `tf.saved_model.load`, of the graph as it was written."""
     import tensorflow as tf  # noqa: PLC0415
 
+    from export.compiled.rows import rewriting  # noqa: PLC0415
+
     replies: dict[str, Array] = {}
     signatures = tf.saved_model.load(version_dir).signatures
     for request in requests:
@@ -142,6 +146,8 @@ def write_requests(path: Path, requests: Sequence[Request]) -> None:
 
 def read_requests(path: Path) -> list[Request]:
     """The requests in a file."""
+    from export.signatures import Request  # noqa: PLC0415
+
     inputs: dict[tuple[str, str], dict[str, Array]] = {}
     with np.load(path) as archive:
         for key, value in archive.items():
@@ -191,7 +197,10 @@ def _naming(request: Request) -> Iterator[None]:
 
 def main() -> None:
     """Answers the requests in a file, and the version's warm-up records, as a server does before it is available."""
-    import tensorflow as tf  # noqa: PLC0415
+    with keras_later():
+        import tensorflow as tf  # noqa: PLC0415
+
+    from export.signatures import read_warmup  # noqa: PLC0415
 
     tf.config.list_logical_devices()  # by the time that the version is there, all of TensorFlow has started
     told = sys.stdin.read()

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from maf_serving.command import show
-from maf_serving.quiet_tensorflow import quietly
+from maf_serving.quiet_tensorflow import keras_later, quietly
 from serving_config.errors import StartError, UsageError
 from serving_config.local_server.errors import RequestError
 from serving_config.serve_options import ServeOptions, is_true
@@ -57,7 +57,7 @@ def run_local(options: ServeOptions, reason: str) -> int:
     signals = _Signals()
     sys.setswitchinterval(_SWITCH_SECONDS)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what fails comes as an exception
-    with quietly():
+    with quietly(), keras_later():
         import tensorflow as tf  # noqa: PLC0415  # after the flags are known to be good
 
         from serving_config.local_server import command_options  # noqa: PLC0415

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.contract import ContractError, find_version
-from maf_serving.quiet_tensorflow import quietly
+from maf_serving.quiet_tensorflow import keras_later, quietly
 from serving_config.errors import JobError, UsageError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def measure_threads(
 ) -> list[Timing]:
     """The times with one number of threads, in this process, which must not have used TensorFlow before."""
     batches = max(1, cores // threads)
-    with quietly():
+    with quietly(), keras_later():
         import tensorflow as tf  # noqa: PLC0415  # in the measuring process alone
 
         config = tf.compat.v1.ConfigProto(
