@@ -4,6 +4,9 @@
 
 None of the rows is in it but the extremes, the quantiles and the most frequent categories. It is of the raw columns: as
 the table has them, before offsets are taken off and categories are encoded, and without noise.
+
+Where rows have weights, a row counts in means, shares and quantiles as much as its weight says, as it did in training:
+the profile is of the distribution that the model was fitted to. Counts of rows stay counts, and extremes extremes.
 """
 
 from __future__ import annotations
@@ -83,6 +86,8 @@ class ColumnProfile:
         seconds since 1970.
       rows: training rows.
       nulls: those of them where it is null.
+      effective_rows: as how many rows of equal weight they tell, where they have weights.
+      weighted_null_share: of their weight, what rows have that are null; `None` where rows have no weights.
       mean, stddev, quantiles: of a number; `None` where all rows are null.
       categories: of a category, the most frequent values that the model has an entry for, at most `MOST_CATEGORIES`.
       shares: of each of `categories`.
@@ -98,6 +103,8 @@ class ColumnProfile:
     kind: str = "number"
     rows: int
     nulls: int = 0
+    effective_rows: float | None = None
+    weighted_null_share: float | None = None
     mean: float | None = None
     stddev: float | None = None
     quantiles: Quantiles | None = None
@@ -130,8 +137,15 @@ class ColumnProfile:
 
     @property
     def null_share(self) -> float:
-        """Of the rows, those that are null."""
+        """Of the rows, those that are null; of their weight, where they have weights."""
+        if self.weighted_null_share is not None:
+            return self.weighted_null_share
         return self.nulls / self.rows if self.rows else 0.0
+
+    @property
+    def worth(self) -> float:
+        """How many rows of equal weight the shares are of."""
+        return self.rows if self.effective_rows is None else self.effective_rows
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,12 +158,19 @@ class NllProfile:
       rows: validation rows whose NLL is finite.
       mean, stddev: over these.
       quantiles: over these.
+      effective_rows: as how many rows of equal weight they tell, where they have weights.
     """
 
     rows: int
     mean: float
     stddev: float
     quantiles: Quantiles
+    effective_rows: float | None = None
+
+    @property
+    def worth(self) -> float:
+        """How many rows of equal weight the figures are of."""
+        return self.rows if self.effective_rows is None else self.effective_rows
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +193,8 @@ class TrainingProfile:
         usual = {field.name: field.default for field in dataclasses.fields(ColumnProfile)}
         for role in ("event", "condition"):
             data[role] = [{key: value for key, value in c.items() if value != usual[key]} for c in data[role]]
+        if self.nll is not None and self.nll.effective_rows is None:
+            del data["nll"]["effective_rows"]
         return data
 
 

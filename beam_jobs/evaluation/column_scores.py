@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from maf_serving.moments import Moments
+from maf_serving.weights import WeightedMoments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -170,19 +170,24 @@ class ColumnScores:
     def __init__(self, dimensions: int) -> None:
         self.failed = 0
         self._dimensions = dimensions
-        self._moments = Moments(dimensions * SCORES)
+        self._moments = WeightedMoments(dimensions * SCORES)
 
     @property
     def rows(self) -> int:
         """How many the means are of."""
         return self._moments.count
 
-    def add(self, scores: Values) -> None:
-        """Takes in `[B, D, SCORES]`."""
+    @property
+    def effective_rows(self) -> float | None:
+        """As how many rows of equal weight these tell; `None` where all count alike."""
+        return self._moments.effective_rows if self._moments.is_weighted else None
+
+    def add(self, scores: Values, weights: Values | None = None) -> None:
+        """Takes in `[B, D, SCORES]`, of rows that count as much as `weights` `[B]` says, above 0."""
         flat = scores.reshape(len(scores), self._dimensions * SCORES)
         finite = np.isfinite(flat).all(axis=1)
         self.failed += int((~finite).sum())
-        self._moments.add(flat[finite])
+        self._moments.add(flat[finite], None if weights is None else weights[finite])
 
     def merge(self, other: ColumnScores) -> None:
         """Takes in what another has seen."""
@@ -225,16 +230,21 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def half_mean_distance(x: Floats) -> Values:
+def half_mean_distance(x: Floats, weights: Values | None = None) -> Values:
     """`[D]`, half the mean distance of two of the values `[B, D]`: the CRPS of forecasts that know no conditions.
 
-    That is what the values score, each for the distribution of all others. NaN of fewer than two.
+    That is what the values score, each for the distribution of all others. NaN of fewer than two. Weights `[B]` count
+    in both: a value as often as its own says, and each other in its distribution as much.
     """
-    count = len(x)
-    if count < 2:
+    if len(x) < 2:
         return np.full(x.shape[1], np.nan)
-    ordered = np.sort(x.astype(np.float64), axis=0)
-    centred = ordered - ordered[count // 2]
-    weights = (2 * np.arange(count) - count + 1) / (count * (count - 1))
-    half: Values = weights @ centred
+    order = np.argsort(x, axis=0)
+    ordered = np.take_along_axis(x.astype(np.float64), order, axis=0)
+    counting = np.ones(x.shape) if weights is None else weights[order]
+    total = counting.sum(axis=0)
+    pairs = np.square(total) - np.square(counting).sum(axis=0)
+    # a value is above all before it and below all behind it
+    above = np.cumsum(counting, axis=0) - counting
+    lean = counting * (2 * above + counting - total)
+    half: Values = (lean * (ordered - ordered[len(x) // 2])).sum(axis=0) / pairs
     return half

@@ -146,10 +146,10 @@ class Judge:
 
     def column(self, profile: ColumnProfile, counts: ColumnCounts) -> ColumnDrift:
         """A raw column."""
-        cells, rows, trained = counts.cells, counts.rows, profile.rows
-        values, trained_values = int(cells.sum()), profile.rows - profile.nulls
+        cells, rows, trained = counts.cells, counts.rows, profile.worth
+        values, trained_values = int(cells.sum()), trained * (1 - profile.null_share)
         shares = [
-            self._share("null", counts.nulls, rows, profile.nulls, trained),
+            self._share("null", counts.nulls, rows, profile.null_share * trained, trained),
             self._share("unusable", counts.unusable, rows, 0, trained),
         ]
         if profile.quantiles is not None:
@@ -181,8 +181,8 @@ class Judge:
         tail = next(place for place, share in enumerate(quantiles.cumulative) if share >= 1 - _TAIL)
         unlikely = 1 - quantiles.cumulative[tail]
         shares = [
-            self._share("zero density", zero_density, values + zero_density, 0, profile.rows),
-            self._share("unlikely", int(cells[tail + 2 :].sum()), values, unlikely * profile.rows, profile.rows),
+            self._share("zero density", zero_density, values + zero_density, 0, profile.worth),
+            self._share("unlikely", int(cells[tail + 2 :].sum()), values, unlikely * profile.worth, profile.worth),
         ]
         return self._judged(
             column="NLL",
@@ -191,7 +191,7 @@ class Judge:
             shares=shares,
             ks=_distance(cells, quantiles),
             bins=_number_bins(cells, quantiles),
-            trained=profile.rows,
+            trained=profile.worth,
             mean=counts.mean,
             trained_mean=profile.mean,
         )
@@ -205,7 +205,7 @@ class Judge:
         shares: Sequence[Share],
         ks: float | None,
         bins: tuple[Values, Values, tuple[str, ...]],
-        trained: int,
+        trained: float,
         mean: float | None,
         trained_mean: float | None,
     ) -> ColumnDrift:
@@ -247,7 +247,7 @@ class Judge:
             verdict=verdict,
         )
 
-    def _share(self, name: str, count: int, rows: int, trained_count: float, trained: int) -> Share:
+    def _share(self, name: str, count: int, rows: int, trained_count: float, trained: float) -> Share:
         today, training = count / max(rows, 1), trained_count / max(trained, 1)
         if not rows or not trained:
             return Share(name=name, today=today, training=training, noise=1.0)
@@ -258,7 +258,7 @@ class Judge:
         return Share(name=name, today=today, training=training, noise=noise)
 
 
-def stability_index(counts: Values, expected: Values, trained: int) -> float:
+def stability_index(counts: Values, expected: Values, trained: float) -> float:
     """PSI of counts `[B]` against shares `[B]` of so many training rows; half a row more in each bin, for empty ones.
 
     >>> round(stability_index(np.array([50, 50]), np.array([0.5, 0.5]), 1000), 3)

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from export.contract import TrainingSummary
     from maf_serving.calibration import Finding
 
-_WEIGHTS = "as many of equal weight tell as much; CRPS and intervals count rows alike"
+_WEIGHTS = "as many of equal weight tell as much as all evaluated"
 MAX_CHARTS = 12
 MAX_SCORED = 4  # event columns in the table of groups
 ROW_HEIGHT = 24.0
@@ -196,6 +196,8 @@ def _forecast_section(summary: EvaluateSummary, result: EvaluationResult) -> Ele
         for each in overall.columns
     ]
     sampled = "all rows" if overall.crps_rows == overall.rows else f"a random sample of {overall.rows:,}"
+    if overall.crps_effective_rows is not None:
+        sampled += f", by weight: {overall.crps_effective_rows:,.0f} of equal weight tell as much"
     failed = (
         f" {plural(overall.crps_rows_failed, 'more row')} got no finite forecast." if overall.crps_rows_failed else ""
     )
@@ -234,6 +236,8 @@ def _closing_section(summary: EvaluateSummary, result: EvaluationResult, finding
         if overall.effective_rows is not None:
             rows.append(("weights", f"{overall.effective_rows:,.0f}", _WEIGHTS))
         crps = summary.crps_missing or f"by {summary.crps_method}"
+        if overall.crps_effective_rows is not None:
+            crps += f"; {overall.crps_effective_rows:,.0f} of equal weight tell as much"
         rows.append(("CRPS and intervals", f"{overall.crps_rows:,}", crps))
     if result.groups:
         counts = [group.rows for group in result.groups]

@@ -89,6 +89,7 @@ class GroupResult:
       crps_rows_failed: rows of the sample that the model gave no finite forecast for.
       columns: the event columns as forecasts; empty if no row was scored so.
       effective_rows: as how many rows of equal weight they tell, where they have weights; `None` where they have none.
+      crps_effective_rows: the same of `crps_rows`.
     """
 
     group: str | None
@@ -106,6 +107,7 @@ class GroupResult:
     crps_rows_failed: int = 0
     columns: tuple[ColumnResult, ...] = ()
     effective_rows: float | None = None
+    crps_effective_rows: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +175,9 @@ def make_result(
     overall = statistics.overall
     observed = overall.base_space.radius_cdf()
     sampled = None if sample is None else sample.rows()
-    alone = np.full(dimensions, np.nan) if sampled is None else half_mean_distance(sampled.inputs["x"])
+    alone = np.full(dimensions, np.nan)
+    if sampled is not None:
+        alone = half_mean_distance(sampled.inputs["x"], sampled.weights)
     by_group: dict[str | None, ColumnScores] = {}
     if scores is not None:
         by_group |= {None: scores.overall} | scores.groups
@@ -208,13 +212,13 @@ def _make_group(
         rows_rejected=0,
         rows_with_zero_density=rows - group.log_prob.count,
         mean_nll=finite_number(-group.log_prob.mean[0]) if group.log_prob.count else None,
-        nll_standard_error=finite_number(group.nll_error()),
+        nll_standard_error=finite_number(group.log_prob.standard_error()[0]),
         log_prob_quantiles={
             f"{level:g}": finite_number(q) for level, q in zip(QUANTILE_LEVELS, quantiles, strict=True)
         },
         log_prob_range=(finite_number(extremes[0]), finite_number(extremes[1])),
         ks_by_chance=critical_distance(reference.independent_rows(group.effective_rows), 0.05) if rows else None,
-        effective_rows=group.effective_rows if group.log_prob_squared.count else None,
+        effective_rows=group.effective_rows if group.is_weighted else None,
         dimensions=tuple(
             DimensionResult(
                 column=column,
@@ -234,7 +238,13 @@ def _with_scores(
     if scores is None:
         return group
     columns = scores.results(event_columns, alone)
-    return dataclasses.replace(group, crps_rows=scores.rows, crps_rows_failed=scores.failed, columns=columns)
+    return dataclasses.replace(
+        group,
+        crps_rows=scores.rows,
+        crps_rows_failed=scores.failed,
+        crps_effective_rows=scores.effective_rows,
+        columns=columns,
+    )
 
 
 def _coverage(group: GroupStatistics, reference: BaseReference, dimensions: int) -> tuple[CoverageResult, ...]:
@@ -313,8 +323,7 @@ class EvaluateSummary(Summary):
             error = "" if overall.nll_standard_error is None else f" ± {overall.nll_standard_error:.4f}"
             lines.append(f"mean NLL      {overall.mean_nll:>12.4f}{error} nats")
         if overall.effective_rows is not None:
-            told = "CRPS and intervals count rows alike" if self.crps_missing is None else "in all figures"
-            lines.append(f"weights       {overall.effective_rows:>12,.0f}  rows of equal weight tell as much; {told}")
+            lines.append(f"weights       {overall.effective_rows:>12,.0f}  rows of equal weight tell as much")
         if overall.rows_with_zero_density:
             lines.append(f"zero density  {overall.rows_with_zero_density:>12,}  rows, not in the mean NLL")
         distances = [each.ks for each in overall.dimensions if each.ks is not None]
@@ -347,7 +356,9 @@ class EvaluateSummary(Summary):
         more = len(overall.columns) - len(lines)
         if lines:
             rest = f"; {plural(more, 'more column')} in the report" if more > 0 else ""
-            lines.append(f"              on {overall.crps_rows:,} rows, by {self.crps_method}{rest}")
+            worth = overall.crps_effective_rows
+            alike = "" if worth is None else f" that tell as much as {worth:,.0f} of equal weight"
+            lines.append(f"              on {overall.crps_rows:,} rows{alike}, by {self.crps_method}{rest}")
         return [line.replace(SPACE, " ") for line in lines]
 
     def next_step(self, output: str) -> str:

@@ -1,10 +1,11 @@
-"""Some rows of a table, as likely each as any other, whose forecasts are scored: as many as were asked for.
+"""Some rows of a table, each as likely as its weight says, whose forecasts are scored: as many as were asked for.
 
     every batch -> RowSample --+
     every batch -> RowSample --+-> the rows with the smallest keys -> in small batches -> ScoreRows -> ColumnScores
 
 A row's key comes from its place in the input alone, so the rows are the same on any runner, and a sample of all rows is
-the sample of the samples of its parts: memory and cost depend on their number, not on the table's.
+the sample of the samples of its parts: memory and cost depend on their number, not on the table's. Rows with weights
+are sampled by priority (`maf_serving/weights.py`), and count in the means what that says.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from beam_jobs.evaluation.column_scores import (
 )
 from beam_jobs.model.saved_model import ModelLocation, SavedModelHandler
 from maf_serving.row_seeds import Words, draw_seeds
+from maf_serving.weights import Vector, counted, priorities
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
 QUANTILE = "quantile"
 SAMPLE_WITH_SEED = "sample_with_seed"
 ROWS_AT_A_TIME = 64
-_ALL = np.iinfo(np.uint64).max
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +50,14 @@ class SampledRows:
       keys: what the seeds of their draws come from, `[B]`; see `maf_serving.row_seeds`.
       inputs: `x` `[B, D]`, and `conditional_input` `[B, C]` if there is one.
       groups: the group of each, `[B]`; of no meaning where there are none.
+      weights: how much each counts, `[B]`, above 0; `None` where all count alike.
       condition: `None`: it is among the inputs.
     """
 
     keys: Words
     inputs: Mapping[str, npt.NDArray[Any]]
     groups: npt.NDArray[np.object_]
+    weights: Vector | None = None
     condition: None = None
 
     def __len__(self) -> int:
@@ -63,20 +66,40 @@ class SampledRows:
     def take(self, index: Any) -> SampledRows:
         """Those that the index, or the mask, says."""
         inputs = {name: array[index] for name, array in self.inputs.items()}
-        return dataclasses.replace(self, keys=self.keys[index], inputs=inputs, groups=self.groups[index])
+        weights = None if self.weights is None else self.weights[index]
+        return dataclasses.replace(
+            self, keys=self.keys[index], inputs=inputs, groups=self.groups[index], weights=weights
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[SampledRows]) -> SampledRows:
+        """The rows of one part or more."""
+        weights = [part.weights for part in parts if part.weights is not None]
+        return cls(
+            keys=np.concatenate([part.keys for part in parts]),
+            inputs={name: np.concatenate([part.inputs[name] for part in parts]) for name in parts[0].inputs},
+            groups=np.concatenate([part.groups for part in parts]),
+            weights=np.concatenate(weights) if weights else None,
+        )
 
 
 class RowSample:
-    """The `most` rows with the smallest keys, of all that were added; samples can be merged."""
+    """The `most` rows that come first, of all that were added; samples can be merged.
+
+    First come the smallest keys, or of rows with weights the smallest priorities.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._parts: list[SampledRows] = []
-        self._limit = _ALL
+        self._limit: float | np.uint64 | None = None
 
-    def wanted(self, keys: Words) -> npt.NDArray[np.bool_]:
-        """Which of the rows with these keys `[B]` may be among them."""
-        return keys <= self._limit
+    def wanted(self, keys: Words, weights: Vector | None = None) -> npt.NDArray[np.bool_]:
+        """Which of the rows with these keys and weights `[B]` may be among them."""
+        if self._limit is None:
+            return np.ones(len(keys), bool)
+        found: npt.NDArray[np.bool_] = _order(keys, weights) <= self._limit
+        return found
 
     def add(self, rows: SampledRows) -> None:
         """Takes in rows; for speed, those that are `wanted`."""
@@ -92,9 +115,15 @@ class RowSample:
             self.add(part)
 
     def rows(self) -> SampledRows | None:
-        """The rows, by their keys; `None` if there are none."""
+        """The rows, first ones first, each with what it counts in the sample; `None` if there are none."""
         self._cut()
-        return self._parts[0] if self._parts else None
+        if not self._parts:
+            return None
+        rows = self._parts[0].take(slice(0, self._most))
+        if rows.weights is None or len(self._parts[0]) == len(rows):
+            return rows
+        after = self._parts[0].take(slice(self._most, None))
+        return dataclasses.replace(rows, weights=counted(rows.weights, _order(after.keys, after.weights)[0].item()))
 
     def batches(self) -> Iterator[SampledRows]:
         """The rows, a few at a time."""
@@ -104,15 +133,20 @@ class RowSample:
                 yield rows.take(slice(start, start + ROWS_AT_A_TIME))
 
     def _cut(self) -> None:
+        """Leaves the rows, and of rows with weights the one that would come next: it says what the others count."""
         if not self._parts:
             return
-        keys = np.concatenate([part.keys for part in self._parts])
-        inputs = {name: np.concatenate([part.inputs[name] for part in self._parts]) for name in self._parts[0].inputs}
-        groups = np.concatenate([part.groups for part in self._parts])
-        kept = np.argsort(keys, kind="stable")[: self._most]
-        self._parts = [SampledRows(keys=keys, inputs=inputs, groups=groups).take(kept)]
-        if len(kept) == self._most:
-            self._limit = self._parts[0].keys[-1]
+        joined = SampledRows.joined(self._parts)
+        kept = self._most if joined.weights is None else self._most + 1
+        order = np.lexsort((joined.keys, _order(joined.keys, joined.weights)))[:kept]
+        self._parts = [joined.take(order)]
+        if len(order) == kept:
+            self._limit = _order(self._parts[0].keys, self._parts[0].weights)[-1]
+
+
+def _order(keys: Words, weights: Vector | None) -> Words | Vector:
+    """What is smaller comes first, `[B]`."""
+    return keys if weights is None else priorities(keys, weights)
 
 
 def scoring_signature(contract: Contract) -> str | None:
@@ -193,11 +227,12 @@ class SampleScores:
     @classmethod
     def of(cls, result: PredictionResult, *, dimensions: int, grouped: bool) -> SampleScores:
         """Those of a batch that `ScoreRows` has answered."""
-        made, scores, groups = cls(dimensions), result.inference["scores"], result.example.groups
-        made.overall.add(scores)
-        for name in set(groups) if grouped else ():
+        made, scores, rows = cls(dimensions), result.inference["scores"], result.example
+        made.overall.add(scores, rows.weights)
+        for name in set(rows.groups) if grouped else ():
+            mine = rows.groups == name
             made.groups[name] = ColumnScores(dimensions)
-            made.groups[name].add(scores[groups == name])
+            made.groups[name].add(scores[mine], None if rows.weights is None else rows.weights[mine])
         return made
 
     def merge(self, other: SampleScores) -> None:

@@ -23,6 +23,7 @@ from beam_jobs.rows import NULL_GROUP, Grouping, count_groups
 from maf_serving.arrow_columns import to_floats
 from maf_serving.moments import Moments
 from maf_serving.rejection import RejectedRows, reject
+from maf_serving.weights import WeightedMoments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -153,10 +154,9 @@ class GroupStatistics:
     """Statistics of rows that the model has answered.
 
     Attributes:
-      rows: how many.
+      rows: how many; `is_weighted`: whether they have weights.
       weight, squared_weight: sums of their weights, and of the squares of these; 1 each where they have none.
       log_prob: moments of the finite ones, in nats.
-      log_prob_squared: the same by the squares of weights, for the error of the mean; of weighted rows alone.
       sketch: for their quantiles.
       z: moments of the finite points in base space.
       base_space: where all of them lie.
@@ -164,9 +164,9 @@ class GroupStatistics:
 
     def __init__(self, dimensions: int) -> None:
         self.rows = 0
+        self.is_weighted = False
         self.weight = self.squared_weight = 0.0
-        self.log_prob = Moments(1)
-        self.log_prob_squared = Moments(1)
+        self.log_prob = WeightedMoments(1)
         self.sketch = ValueSketch()
         self.z = Moments(dimensions)
         self.base_space = BaseSpaceCounts(dimensions)
@@ -174,14 +174,13 @@ class GroupStatistics:
     def add(self, z: Floats, log_prob: Floats, weights: Vector | None = None) -> None:
         """Takes in rows: z `[B, D]`, log_prob `[B]`, minus infinity where the density is zero, and weights `[B]`."""
         self.rows += len(log_prob)
+        self.is_weighted |= weights is not None
         self.weight += len(log_prob) if weights is None else float(weights.sum())
         self.squared_weight += len(log_prob) if weights is None else float(np.square(weights).sum())
         known, near = np.isfinite(log_prob), np.isfinite(z).all(axis=1)
         finite = log_prob[known]
         counting = None if weights is None else weights[known]
         self.log_prob.add(finite[:, np.newaxis], counting)
-        if counting is not None:
-            self.log_prob_squared.add(finite[:, np.newaxis], np.square(counting))
         self.sketch.add(finite, counting)
         self.z.add(z[near], None if weights is None else weights[near])
         self.base_space.add(z, weights)
@@ -191,23 +190,12 @@ class GroupStatistics:
         """As how many rows of equal weight these tell (Kish)."""
         return self.weight**2 / self.squared_weight if self.rows else 0.0
 
-    def nll_error(self) -> float:
-        """Standard error of the mean log_prob, nats; NaN of fewer than two rows."""
-        squares = self.log_prob_squared
-        if not squares.count:
-            return float(self.log_prob.standard_error()[0])
-        if squares.count < 2:
-            return float("nan")
-        apart = float(squares.mean[0] - self.log_prob.mean[0])
-        spread = float(squares.scale[0]) ** 2 + apart**2
-        return float(np.sqrt(squares.weight * spread)) / self.log_prob.weight
-
     def merge(self, other: GroupStatistics) -> None:
         """Takes in what another has seen."""
         self.rows += other.rows
+        self.is_weighted |= other.is_weighted
         self.weight += other.weight
         self.squared_weight += other.squared_weight
-        self.log_prob_squared.merge(other.log_prob_squared)
         self.log_prob.merge(other.log_prob)
         self.sketch.merge(other.sketch)
         self.z.merge(other.z)

@@ -39,7 +39,7 @@ def judge(summary: EvaluateSummary, result: EvaluationResult, training: Training
     return [finding for finding in findings if finding is not None]
 
 
-def _interval_noise(share: float, rows: int, looked_at: int) -> float:
+def _interval_noise(share: float, rows: float, looked_at: int) -> float:
     """A perfect model's shares in so many intervals are within it of their level in 95 of 100 cases."""
     return NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / (2 * looked_at)) * math.sqrt(share * (1 - share) / rows)
 
@@ -51,9 +51,10 @@ def _intervals(overall: GroupResult, rounded: Collection[str]) -> Finding | None
         return None
     on = f"on {plural(overall.crps_rows, 'row')}"
     off = []
+    worth = overall.crps_rows if overall.crps_effective_rows is None else overall.crps_effective_rows
     for column, interval in looked_at:
         excess = interval.coverage - interval.level
-        noise = _interval_noise(interval.level, overall.crps_rows, len(looked_at))
+        noise = _interval_noise(interval.level, worth, len(looked_at))
         if abs(excess) > noise and not (excess > 0 and column in rounded):
             off.append((abs(excess), column, interval))
     if not off:

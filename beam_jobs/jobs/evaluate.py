@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from beam_jobs.evaluation.statistics import Vector
     from beam_jobs.options.job_options import EvaluateOptions
     from beam_jobs.output.staging import StagedOutput
     from maf_serving.arrow_columns import Mask
@@ -290,7 +291,7 @@ class Accumulate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         rejected = reject_failed(batch.file, batch.rows, log_prob)
         failed = is_failed(log_prob)
         if self._sample_rows:
-            self._add_to_sample(batch, ~failed, groups)
+            self._add_to_sample(batch, ~failed, groups, weights)
         if rejected is not None:
             if groups is not None:
                 rejected = rejected.with_groups(count_groups(groups.filter(pa.array(failed))))
@@ -303,15 +304,18 @@ class Accumulate(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         self._statistics.base_draws.add(finite_points(base_z))
         self._rows_used.inc(len(log_prob))
 
-    def _add_to_sample(self, batch: ScoreableRows, usable: Mask, groups: pa.StringArray | None) -> None:
+    def _add_to_sample(
+        self, batch: ScoreableRows, usable: Mask, groups: pa.StringArray | None, weights: Vector | None
+    ) -> None:
         keys = self._identity.keys(batch)
-        chosen = np.flatnonzero(usable & self._sample.wanted(keys))
+        chosen = np.flatnonzero(usable & self._sample.wanted(keys, weights))
         named = pa.nulls(len(chosen), pa.string()) if groups is None else groups.take(pa.array(chosen))
         self._sample.add(
             SampledRows(
                 keys=keys[chosen],
                 inputs={name: array[chosen] for name, array in batch.inputs.items()},
                 groups=named.fill_null(NULL_GROUP).to_numpy(zero_copy_only=False),
+                weights=None if weights is None else weights[chosen],
             )
         )
 

@@ -277,8 +277,7 @@ log_prob, calibration and coverage of all rows, CRPS and intervals of a sample; 
     parser.add_argument(
         "--weight",
         metavar="COLUMN",
-        help="how much each row counts, 0 or more, in NLL, quantiles of log_prob, calibration and coverage; CRPS and "
-        "intervals count the rows of their sample alike",
+        help="how much each row counts, 0 or more, in every figure; those of CRPS are sampled by it too",
     )
     return parser
 

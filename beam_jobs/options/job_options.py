@@ -377,7 +377,7 @@ class EvaluateOptions(JobOptions):
       group_column: the input column whose values get statistics of their own as well, or `None`.
       max_groups: the job fails if that column has more values.
       crps_rows: how many rows at most are scored by CRPS and intervals, a random sample of all; 0 for none.
-      weight: the input column of how much each row counts, or `None`; CRPS and intervals leave it aside.
+      weight: the input column of how much each row counts, 0 or more, or `None`.
     """
 
     group_column: str | None = None

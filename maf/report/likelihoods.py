@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maf.errors import DataError
+from maf_serving.weights import effective_rows, mean_and_error
 
 if TYPE_CHECKING:
     from maf.report.rows import ReportRows
@@ -43,12 +44,14 @@ class Likelihoods:
     Attributes:
       each: in the order in which they are shown.
       rows: of which the means are.
+      effective_rows: as how many rows of equal weight they tell; `None` where all count alike.
       rows_without_density: rows left out because the model's density is zero or no number there.
     """
 
     each: tuple[Likelihood, ...]
     rows: int
     rows_without_density: int
+    effective_rows: float | None = None
 
 
 def compare_likelihoods(log_prob: Array, rows: ReportRows) -> Likelihoods:
@@ -69,10 +72,12 @@ def compare_likelihoods(log_prob: Array, rows: ReportRows) -> Likelihoods:
     if c.shape[1]:
         baselines["conditional linear Gaussian"] = fit_linear_gaussian(rows.scaled, event_size)
     others = {name: -_in_chunks(density, x, c, rows) for name, density in baselines.items()}
+    weights = None if rows.weights is None else rows.weights[known]
     return Likelihoods(
-        each=tuple(_likelihood(name, values, nll) for name, values in {"this model": nll, **others}.items()),
+        each=tuple(_likelihood(name, values, nll, weights) for name, values in {"this model": nll, **others}.items()),
         rows=int(known.sum()),
         rows_without_density=int((~known).sum()),
+        effective_rows=None if weights is None else effective_rows(weights),
     )
 
 
@@ -86,16 +91,9 @@ def _in_chunks(density: LinearGaussian, x: Array, c: Array, rows: ReportRows) ->
     return np.concatenate(log_densities) - slopes
 
 
-def _likelihood(name: str, nll: Array, model_nll: Array) -> Likelihood:
-    excess = nll - model_nll
-    root = math.sqrt(len(nll))
-    return Likelihood(
-        name=name,
-        nll=float(nll.mean()),
-        standard_error=float(nll.std() / root),
-        excess=float(excess.mean()),
-        excess_error=float(excess.std() / root),
-    )
+def _likelihood(name: str, nll: Array, model_nll: Array, weights: Array | None) -> Likelihood:
+    (mean, error), (excess, excess_error) = (mean_and_error(values, weights) for values in (nll, nll - model_nll))
+    return Likelihood(name=name, nll=mean, standard_error=error, excess=excess, excess_error=excess_error)
 
 
 SMALLEST_EIGENVALUE = 1e-10  # of correlations: columns that are functions of others keep a density

@@ -47,9 +47,10 @@ def measure_run(options: ReportOptions, *, announce: Callable[[str], object]) ->
     announce(f"rows: {rows.test_rows:,} test" + _sampled(rows))
     likelihoods = compare_likelihoods(model.log_prob(rows.x, rows.c), rows)
     announce("ranking test rows among the model's draws")
-    calibration = calibrate(model, rows.x, rows.c, columns=run.event_columns, seed=options.seed)
+    calibration = calibrate(model, rows.x, rows.c, rows.weights, columns=run.event_columns, seed=options.seed)
     announce("drawing p(x | c)" if rows.c.shape[1] else "drawing p(x)")
-    neighbourhoods = choose_neighbourhoods(rows)
+    shown = rows.counted_alike()
+    neighbourhoods = choose_neighbourhoods(shown)
     return Report(
         options=options,
         data=config.data,
@@ -59,13 +60,13 @@ def measure_run(options: ReportOptions, *, announce: Callable[[str], object]) ->
         history=history,
         profile=run.profile,
         conditional_columns=tuple(column.measured_name for column in run.condition_columns),
-        influence=tuple(influence(rows).tolist()) if rows.c.shape[1] else (),
+        influence=tuple(influence(shown).tolist()) if rows.c.shape[1] else (),
         parameters=sum(int(np.prod(each.shape)) for each in run.distribution.trainable_variables),
         rows=rows,
         likelihoods=likelihoods,
         calibration=calibration,
-        pictures=make_pictures(model, rows, neighbourhoods, seed=options.seed),
-        pairs=make_pairs(model, rows, seed=options.seed),
+        pictures=make_pictures(model, shown, neighbourhoods, seed=options.seed),
+        pairs=make_pairs(model, shown, seed=options.seed),
     )
 
 

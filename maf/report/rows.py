@@ -16,6 +16,7 @@ from maf.errors import DataError
 from maf.observers import reading_progress
 from maf.rows import RowEncoder, Rows, split_table
 from maf_serving.moments import Covariances
+from maf_serving.weights import effective_rows, sample_rows
 
 if TYPE_CHECKING:
     from maf.config import DataConfig
@@ -36,6 +37,7 @@ class ReportRows:
       c: `[N, K]` of the same rows, the raw columns of the condition as in `RowEncoder`.
       test_rows: how many test rows there are.
       dropped: rows of the tables left out because a value was missing, NaN or infinite.
+      weights: `[N]`, how much each counts in means and shares; `None` where all count alike.
       training: moments of the training rows `[D + C]`, with the condition encoded.
       logarithmic: indices of the event columns that the model has on a log scale.
       scaled: the same moments, of the logarithm of these columns.
@@ -50,6 +52,20 @@ class ReportRows:
     scaled: Covariances
     logarithmic: tuple[int, ...] = ()
     condition: RowEncoder | None = None
+    weights: Array | None = None
+
+    @property
+    def effective_rows(self) -> float | None:
+        """As how many rows of equal weight these tell; `None` where all count alike."""
+        return None if self.weights is None else effective_rows(self.weights)
+
+    def counted_alike(self) -> ReportRows:
+        """As many rows, each about as often as its weight says, which count alike: for what shows single rows."""
+        if self.weights is None:
+            return self
+        reached = np.cumsum(self.weights) / self.weights.sum()
+        places = np.searchsorted(reached, (np.arange(len(self.x)) + 0.5) / len(self.x))
+        return dataclasses.replace(self, x=self.x[places], c=self.c[places], weights=None)
 
     def on_scale(self, x: Array) -> Array:
         """`x` `[n, D]` with the logarithm in place of the columns that the model has on a log scale."""
@@ -107,17 +123,20 @@ def read_report_rows(
             )
         if not len(rows.test):
             raise DataError(f"run {options.run} held out no test rows; name some with --test_input")
-        sample = _sample(rows.test, options.max_rows, options.seed)
-        training = _moments(rows.training, rows.standardization.event_scale, rows.condition)
+        rng = np.random.default_rng(options.seed)
+        chosen, weights = sample_rows(len(rows.test), options.max_rows, rows.weights_of("test"), rng)
+        sample = np.asarray(rows.test[chosen], np.float64)
+        training = _moments(rows, rows.standardization.event_scale)
         return ReportRows(
             x=sample[:, :event_size],
             c=sample[:, event_size:],
             test_rows=len(rows.test),
             dropped=rows.dropped,
             training=training,
-            scaled=_scaled_moments(rows.training, event_size, logarithmic, rows.condition, training),
+            scaled=_scaled_moments(rows, event_size, logarithmic, training),
             logarithmic=logarithmic,
             condition=rows.condition,
+            weights=weights,
         )
 
 
@@ -132,46 +151,35 @@ def _split(options: ReportOptions, data: DataConfig, dtype: str, seed: int) -> I
         yield rows
 
 
-def _sample(rows: Array, most: int, seed: int) -> Array:
-    """`rows`, or `most` of them in their order."""
-    if len(rows) > most:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))
-        return np.asarray(rows[chosen], np.float64)
-    return np.asarray(rows, np.float64)
-
-
-def _moments(rows: Array, event_scale: Array, condition: RowEncoder | None) -> Covariances:
+def _moments(rows: Rows, event_scale: Array) -> Covariances:
     """Of rows as the model learns them: dequantisation adds noise to event columns, so their scale is larger."""
     event_size = len(event_scale)
-    moments = _sums(rows, event_size, (), condition)
+    moments = _sums(rows, event_size, ())
     moments.noise[:event_size] = np.maximum(event_scale**2 - moments.deviation[:event_size] ** 2, 0)
     return moments
 
 
-def _scaled_moments(
-    rows: Array,
-    event_size: int,
-    logarithmic: tuple[int, ...],
-    condition: RowEncoder | None,
-    training: Covariances,
-) -> Covariances:
+def _scaled_moments(rows: Rows, event_size: int, logarithmic: tuple[int, ...], training: Covariances) -> Covariances:
     """The same where some columns are on a log scale; those with noise never are."""
     if not logarithmic:
         return training
-    moments = _sums(rows, event_size, logarithmic, condition)
+    moments = _sums(rows, event_size, logarithmic)
     moments.noise[:] = training.noise
     moments.noise[list(logarithmic)] = 0
     return moments
 
 
-def _sums(rows: Array, event_size: int, logarithmic: tuple[int, ...], condition: RowEncoder | None) -> Covariances:
-    size = event_size + encode(condition, np.asarray(rows[:1, event_size:], np.float64)).shape[1]
+def _sums(rows: Rows, event_size: int, logarithmic: tuple[int, ...]) -> Covariances:
+    """Moments of the training rows, by their weights if they have any."""
+    training, weights = rows.training, rows.weights_of("training")
+    size = event_size + encode(rows.condition, np.asarray(training[:1, event_size:], np.float64)).shape[1]
     moments = Covariances(size)
     step = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // size))
-    for start in range(0, len(rows), step):
-        chunk = np.asarray(rows[start : start + step], np.float64)
-        event, encoded = _on_scale(chunk[:, :event_size], logarithmic), encode(condition, chunk[:, event_size:])
-        moments.add(np.concatenate([event, encoded], axis=1))
+    for start in range(0, len(training), step):
+        chunk = np.asarray(training[start : start + step], np.float64)
+        event, encoded = _on_scale(chunk[:, :event_size], logarithmic), encode(rows.condition, chunk[:, event_size:])
+        counting = None if weights is None else np.asarray(weights[start : start + step], np.float64)
+        moments.add(np.concatenate([event, encoded], axis=1), counting)
     return moments
 
 

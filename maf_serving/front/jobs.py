@@ -253,7 +253,7 @@ def evaluate(
       max_groups: the job fails if it has more values.
       crps_rows: rows at most, a random sample, whose event columns are scored by CRPS and by the coverage and width of
         central intervals; 0 for none.
-      weight: a column of how much each row counts, 0 or more, but for CRPS and intervals.
+      weight: a column of how much each row counts, 0 or more.
       beam_flags: as of `ms.score`.
       **options: see `JobKeywords`.
 

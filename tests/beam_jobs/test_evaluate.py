@@ -276,7 +276,44 @@ def test_a_weight_counts_as_so_many_rows(evaluate, write_parquet, write_csv, den
     assert first["nll_standard_error"] == pytest.approx(error, rel=1e-3)
     assert first["nll_standard_error"] > second["nll_standard_error"]
     assert second["effective_rows"] is None
-    assert "CRPS and intervals count rows alike" in (directory / "report.html").read_text(encoding="utf-8")
+    assert "of equal weight tell as much" in (directory / "report.html").read_text(encoding="utf-8")
+
+
+def test_forecasts_are_scored_by_weight_too(evaluate, write_parquet, tmp_path):
+    """All rows, which is exact; a sample; and groups of it."""
+    rows = 1_500
+    columns = {name: values[:rows] for name, values in rows_of_the_model(11).items()}
+    rng = np.random.default_rng(1)
+    counts = np.where(columns["x0"] > columns["c0"] + 0.5, 6, rng.integers(0, 3, rows))
+    counts[::50] = 40
+    table = {"x": columns["x0"], "c0": columns["c0"], "half": np.where(np.arange(rows) % 2, "odd", "even")}
+    base = save_one_column(tmp_path / "line")
+    weighted = write_parquet("a.parquet", table | {"w": counts})
+    of_all, directory = evaluate(weighted, model=base, output="a", weight="w", crps_rows=rows, group_column="half")
+    repeated = {name: np.repeat(values, counts) for name, values in table.items()}
+    repeats, _ = evaluate(write_parquet("b.parquet", repeated), model=base, output="b", crps_rows=rows * 9)
+    some, _ = evaluate(weighted, model=base, output="c", weight="w", crps_rows=200, group_column="half")
+    (mine,), (other,), (few,) = (each["overall"]["columns"] for each in (of_all, repeats, some))
+    assert (mine["mean_crps"], other["mean_crps"]) == pytest.approx((other["mean_crps"],) * 2, rel=1e-5)
+    # a value is scored by all others: by its repeats too, where they are rows
+    assert mine["crps_without_conditions"] == pytest.approx(other["crps_without_conditions"], rel=1e-2)
+    for one, same in zip(mine["intervals"], other["intervals"], strict=True):
+        assert one["coverage"] == pytest.approx(same["coverage"], abs=1e-9)
+        assert one["mean_width"] == pytest.approx(same["mean_width"], rel=1e-6)
+    crps, w = crps_of_a_normal(1.0, columns["x0"] - columns["c0"]), counts.astype(float)
+    error = np.sqrt((w**2 * (crps - np.average(crps, weights=w)) ** 2).sum()) / w.sum()
+    assert mine["crps_standard_error"] == pytest.approx(error, rel=1e-2)
+    assert mine["crps_standard_error"] > other["crps_standard_error"]
+    assert of_all["overall"]["crps_rows"] == (counts > 0).sum()
+    assert of_all["overall"]["crps_effective_rows"] == pytest.approx(w.sum() ** 2 / (w**2).sum())
+    assert some["overall"]["crps_rows"] == 200
+    assert few["mean_crps"] == pytest.approx(mine["mean_crps"], abs=4 * few["crps_standard_error"])
+    assert few["intervals"][0]["coverage"] < 0.45  # of which half the rows are, were they counted alike
+    for group, exact in zip(some["groups"], of_all["groups"], strict=True):
+        (here,), (there,) = group["columns"], exact["columns"]
+        assert here["mean_crps"] == pytest.approx(there["mean_crps"], abs=4 * here["crps_standard_error"])
+    worth = f"by weight: {of_all['overall']['crps_effective_rows']:,.0f} of equal weight tell as much"
+    assert worth in (directory / "report.html").read_text(encoding="utf-8").replace("\u00a0", " ")
 
 
 def test_rows_of_weight_zero_and_weights_that_are_none(evaluate, write_parquet):

@@ -1,5 +1,8 @@
 """Row weights: a row of weight k counts as k rows, one of weight 0 as none."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -11,9 +14,12 @@ from maf.errors import ConfigError, DataError
 from maf.fitting import fit, mean_nll, minibatches
 from maf.likelihood import RowsLikelihood
 from maf.preparation import _sample
+from maf.profiling import make_quantiles, profile_rows
 from maf.rows import split_table
 from maf.search.study import _counted, other_folds
 from maf_serving.moments import Moments
+from maf_serving.strict_json import parse_dataclass
+from maf_serving.training_profile import TrainingProfile
 
 ROWS = 1_200
 
@@ -73,6 +79,49 @@ def test_weights_stay_with_their_rows_and_weigh_their_moments(tmp_path, table):
     assert sample.shape == rows.training.shape
     assert sample[:, 0].mean() == pytest.approx(repeated[:, 0].mean(), abs=0.15)
     assert split(tmp_path, table, "plain", weight=None).weights_of("test") is None
+
+
+def test_the_profile_is_that_of_repeated_rows(tmp_path, table):
+    """Shares, means and quantiles of columns and NLL, but for counts of rows."""
+    rows = split(tmp_path, table)
+    weights = {name: each.astype(int) for name, each in rows.weights.items()}
+    nll = np.random.default_rng(2).normal(size=len(rows.validation))
+    nll[3] = np.inf
+    repeats = dataclasses.replace(
+        rows,
+        training=np.repeat(rows.training, weights["training"], axis=0),
+        validation=np.repeat(rows.validation, weights["validation"], axis=0),
+        weights=None,
+    )
+    weighted = profile_rows(rows, ("y",), -nll)
+    repeated = profile_rows(repeats, ("y",), -np.repeat(nll, weights["validation"]))
+    for mine, other in zip((*weighted.event, *weighted.condition), (*repeated.event, *repeated.condition), strict=True):
+        assert (mine.kind, mine.quantiles, mine.categories) == (other.kind, other.quantiles, other.categories)
+        assert mine.null_share == pytest.approx(other.null_share, rel=1e-12)
+        assert mine.shares == pytest.approx(other.shares, abs=1e-6)
+        if mine.mean is not None:
+            assert (mine.mean, mine.stddev) == pytest.approx((other.mean, other.stddev), rel=1e-9)
+        assert (mine.rows, other.rows) == (len(rows.training), len(repeats.training))
+        counting = rows.weights["training"]
+        assert mine.worth == pytest.approx(counting.sum() ** 2 / (counting**2).sum())
+        assert other.worth == other.rows
+    assert weighted.condition[0].nulls == np.isnan(rows.training[:, 1]).sum() > 0
+    assert weighted.nll.quantiles == repeated.nll.quantiles
+    assert (weighted.nll.mean, weighted.nll.stddev) == pytest.approx((repeated.nll.mean, repeated.nll.stddev), rel=1e-9)
+    assert weighted.nll.rows == len(nll) - 1 > weighted.nll.worth
+    for profile in (weighted, repeated):
+        assert parse_dataclass(TrainingProfile, json.dumps(profile.to_data()), "profile", error=DataError) == profile
+    assert "effective_rows" not in json.dumps(repeated.to_data())
+
+
+def test_hardly_any_weight_is_some():
+    """A value that has come is in the quantiles, however little it counts, and shares go on ascending."""
+    values = np.arange(200.0)
+    weights = np.where(values % 50 == 0, 1.0, 1e-12)
+    found = make_quantiles(values, weights)
+    assert (found.minimum, found.maximum) == (0.0, 199.0)
+    assert found.at(0.5) == 50.0
+    assert set(found.values) >= {0.0, 50.0, 100.0, 150.0}
 
 
 def test_moments_of_weights_are_those_of_repeats():

@@ -137,7 +137,8 @@ def _facts(report: Report) -> Element:
         if bounds:
             values[f"values are {values_are}"] = listed(bounds)
     if report.data.weight is not None:
-        values["weights"] = f"{report.data.weight}, in training and its NLLs; in this report rows count alike"
+        worth = report.rows.effective_rows or len(report.rows.x)
+        values["weights"] = f"{report.data.weight}; {worth:,.0f} test rows of equal weight tell as much as these"
     if report.data.dequantize:
         values["uniform noise on"] = listed(report.data.dequantize)
     return facts(values)

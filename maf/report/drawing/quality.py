@@ -206,15 +206,20 @@ def calibration_section(report: Report) -> Element:
     curve = [((index + 1) / (draws + 1), share) for index, share in enumerate(calibration.coverage)]
     return section(
         "Calibration",
-        f"Each of {calibration.rows:,} test rows is ranked among {draws} draws of the model at the row's own "
-        "condition. If the model is right, the ranks are uniform: bars of the same height, and a coverage on the "
-        "diagonal. Bars high at both ends: predicted too narrow; high in the middle: too wide. A perfect model stays "
-        "within the shaded band in 95 of 100 cases.",
+        f"Each of {calibration.rows:,} test rows{_worth(calibration)} is ranked among {draws} draws of the model at "
+        "the row's own condition. If the model is right, the ranks are uniform: bars of the same height, and a "
+        "coverage on the diagonal. Bars high at both ends: predicted too narrow; high in the middle: too wide. A "
+        "perfect model stays within the shaded band in 95 of 100 cases.",
         grid(*coverage_figures(fit, curve, REGION)),
         after(grid(*ranks)),
         f"{plural(more, 'more event column')} in the table." if more > 0 else None,
         card(_table(calibration), note(_note(report))),
     )
+
+
+def _worth(calibration: Calibration) -> str:
+    worth = calibration.effective_rows
+    return "" if worth is None else f", which tell as much as {worth:,.0f} of equal weight,"
 
 
 def _table(calibration: Calibration) -> Element:

@@ -74,9 +74,11 @@ def _origin(report: Report) -> str:
     looked, total = len(report.rows.x), report.rows.test_rows
     sample = f"a random sample of {looked:,} of {total:,}" if looked < total else f"{total:,}"
     origin = f" of {listed(report.options.test, 3)}" if report.options.test else ", which training never saw"
+    worth = report.rows.effective_rows
+    by_weight = "" if worth is None else f", by their weights, which tell as much as {worth:,.0f} of equal weight"
     return (
         f"Run {report.options.run.name}, trained on {plural(summary.training_rows, 'row')} of {listed(data.data, 3)}. "
-        f"Everything below is measured on {sample} test rows{origin}.{left_out}"
+        f"Everything below is measured on {sample} test rows{origin}{by_weight}.{left_out}"
     )
 
 

@@ -91,6 +91,15 @@ def test_values_alone_score_half_their_mean_distance():
     assert np.isnan(half_mean_distance(x[:1])).all()
 
 
+def test_weights_of_values_alone_are_those_of_both():
+    rng = np.random.default_rng(7)
+    x, w = np.round(rng.normal(size=(300, 2)), 1), rng.integers(1, 9, 300).astype(float)
+    both = np.outer(w, w) * (1 - np.eye(300))
+    pairs = (both[..., None] * np.abs(x[:, None] - x[None])).sum(axis=(0, 1)) / both.sum()
+    np.testing.assert_allclose(half_mean_distance(x, w), pairs / 2, rtol=1e-9)
+    np.testing.assert_allclose(half_mean_distance(x, np.full(300, 2.5)), half_mean_distance(x), rtol=1e-9)
+
+
 def test_rows_without_a_finite_forecast_are_in_no_mean():
     scores = scores_of_quantiles(np.stack([POINTS, np.full_like(POINTS, np.nan)]), np.zeros((2, 1)))
     sums, alone = ColumnScores(1), ColumnScores(1)
@@ -101,10 +110,13 @@ def test_rows_without_a_finite_forecast_are_in_no_mean():
     assert sums.results(["y"], None)[0].crps_standard_error is None
 
 
-def some_rows(rows):
+def some_rows(rows, weights=None):
     numbers = np.arange(rows)
     return SampledRows(
-        keys=row_keys(0, numbers), inputs={"x": numbers[:, None].astype(np.float32)}, groups=numbers.astype(object)
+        keys=row_keys(0, numbers),
+        inputs={"x": numbers[:, None].astype(np.float32)},
+        groups=numbers.astype(object),
+        weights=weights,
     )
 
 
@@ -113,7 +125,7 @@ def sampled(most, rows, cuts):
     parts = [RowSample(most) for _ in range(3)]
     for index, chosen in enumerate(np.split(np.arange(len(rows)), cuts)):
         batch = rows.take(chosen)
-        parts[index % 3].add(batch.take(parts[index % 3].wanted(batch.keys)))
+        parts[index % 3].add(batch.take(parts[index % 3].wanted(batch.keys, batch.weights)))
     merged = RowSample(most)
     for part in reversed(parts):
         merged.merge(part)
@@ -133,6 +145,27 @@ def test_a_sample_is_the_same_in_any_split(most):
     np.testing.assert_array_equal(np.concatenate([batch.keys for batch in batches]), whole.keys)
     if most == 100:  # from all over the table
         assert whole.inputs["x"].mean() == pytest.approx(2_500, abs=4 * 1_443 / 10)
+
+
+@pytest.mark.parametrize("most", [1, 100, 4_999, 5_000, 9_000])
+def test_a_sample_by_weight_is_the_same_in_any_split(most):
+    weights = np.exp(np.random.default_rng(8).normal(size=5_000))
+    rows = some_rows(5_000, weights)
+    whole = sampled(most, rows, []).rows()
+    parts = sampled(most, rows, np.sort(np.random.default_rng(9).integers(0, 5_000, 40))).rows()
+    assert len(whole) == min(most, 5_000)
+    np.testing.assert_array_equal(parts.inputs["x"], whole.inputs["x"])
+    np.testing.assert_array_equal(parts.weights, whole.weights)
+    counted, came = whole.weights, weights[whole.inputs["x"][:, 0].astype(int)]
+    if most >= 5_000:
+        np.testing.assert_array_equal(counted, came)
+    else:  # light ones count alike, heavy ones what they did, and all together about what the table does
+        assert (counted >= came).all()
+        assert len(set(counted[counted > came])) <= 1
+        assert counted.sum() == pytest.approx(weights.sum(), rel=4 / math.sqrt(most))
+    alike = sampled(most, some_rows(5_000, np.full(5_000, 3.0)), []).rows()
+    np.testing.assert_array_equal(alike.keys, sampled(most, some_rows(5_000), []).rows().keys)
+    assert len(set(alike.weights)) == 1
 
 
 def test_a_sample_of_nothing_is_nothing():

@@ -75,3 +75,26 @@ def test_few_rows_have_fewer_bins_and_wider_bands():
     assert few.rows == 40
     assert len(few.columns[0].shares) == 10
     assert few.fit.noise == pytest.approx(0.245, abs=0.01)
+
+
+def test_rows_count_as_much_as_their_weights():
+    """Of rows that are off where they are light: weighted they are within noise, and unweighted they are not."""
+    x, c = rows()
+    x[: ROWS // 2] += 3
+    weights = np.where(np.arange(ROWS) < ROWS // 2, 1e-6, 2.0)
+    weighted = calibrate(Normals(), x, c, weights, columns=("a", "b"), seed=0)
+    assert weighted.rows == ROWS
+    assert weighted.effective_rows == pytest.approx(ROWS / 2, rel=1e-4)
+    assert weighted.fit.rows == ROWS // 2
+    assert weighted.fit.kind == "good"
+    assert sum(weighted.columns[0].shares) == pytest.approx(1)
+    assert weighted.columns[0].mean == pytest.approx(0.5, abs=0.03)
+    assert calibrate(Normals(), x, c, columns=("a", "b"), seed=0).fit.kind == "bad"
+
+
+def test_equal_weights_are_none():
+    x, c = rows()
+    alike, plain = (calibrate(Normals(), x, c, each, columns=("a", "b"), seed=0) for each in (np.full(ROWS, 3.0), None))
+    assert alike.covered == pytest.approx(plain.covered)
+    assert alike.fit.distance == pytest.approx(plain.fit.distance)
+    assert [each.distance for each in alike.columns] == pytest.approx([each.distance for each in plain.columns])
