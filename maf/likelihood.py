@@ -12,6 +12,7 @@ from tensorflow_probability import bijectors as tfb
 from maf.condition_encoder import condition_encoders
 from maf.layers import SplineConditioner
 from maf.routing import make_bijector_kwargs
+from maf_serving.weights import mean_and_error
 
 if TYPE_CHECKING:
     from maf.rows import RowEncoder
@@ -103,12 +104,7 @@ class RowsLikelihood:
 
         A weight says how much a row counts, not that it was seen so often: few heavy rows make the mean uncertain.
         """
-        log_probs = self.evaluate(rows)
-        shares = (
-            np.full(len(rows), 1 / len(rows)) if weights is None else np.asarray(weights, np.float64) / sum(weights)
-        )
-        mean = float(shares @ log_probs)
-        return -mean, float(np.sqrt(np.sum((shares * (log_probs - mean)) ** 2)))
+        return mean_and_error(-self.evaluate(rows), weights)
 
     def nll(self, rows: Array, weights: Array | None = None) -> float:
         """Mean over `rows`, by `weights` `[N]` if they have some, nats."""

@@ -37,14 +37,15 @@ def effective_rows(weights: Array) -> float:
 
 
 def mean_and_error(values: Array, weights: Array | None) -> tuple[float, float]:
-    """The mean of values `[N]`, one or more, and its standard error.
+    """The mean of values `[N]`, one or more, by weights `[N]` if they have some, and its standard error.
 
-    >>> mean_and_error(np.array([1.0, 3.0]), np.array([3.0, 1.0]))[0]
-    1.5
+    >>> mean_and_error(np.array([1.0, 3.0]), np.array([3.0, 1.0]))
+    (1.5, 0.5303300858899106)
     """
-    moments = WeightedMoments(1)
-    moments.add(np.asarray(values, np.float64)[:, np.newaxis], weights)
-    return float(moments.mean[0]), float(moments.standard_error()[0])
+    shares = np.full(len(values), 1.0) if weights is None else np.asarray(weights, np.float64)
+    shares = shares / shares.sum()
+    mean = float(shares @ values)
+    return mean, float(np.sqrt(np.square(shares * (values - mean)).sum()))
 
 
 class WeightedMoments(Moments):
