@@ -25,9 +25,10 @@ from maf_serving.lazy import lazy_names
 
 if TYPE_CHECKING:
     from beam_jobs.errors import JobError, UnreadableFileError, UsageError
+    from beam_jobs.evaluation.drift_report import DriftSummary
     from beam_jobs.evaluation.results import EvaluateSummary
     from beam_jobs.jobs.compare import CompareSummary, compare_table
-    from beam_jobs.jobs.drift import DriftSummary, find_drift
+    from beam_jobs.jobs.drift import find_drift
     from beam_jobs.jobs.evaluate import evaluate_table
     from beam_jobs.jobs.sample import SampleSummary, sample_table
     from beam_jobs.jobs.score import ScoreSummary, SummarizeSummary, score_table, summarize_table
@@ -69,7 +70,8 @@ __getattr__, __dir__ = lazy_names(
         "beam_jobs.errors": ["JobError", "UnreadableFileError", "UsageError"],
         "beam_jobs.evaluation.results": ["EvaluateSummary"],
         "beam_jobs.jobs.compare": ["CompareSummary", "compare_table"],
-        "beam_jobs.jobs.drift": ["DriftSummary", "find_drift"],
+        "beam_jobs.evaluation.drift_report": ["DriftSummary"],
+        "beam_jobs.jobs.drift": ["find_drift"],
         "beam_jobs.jobs.evaluate": ["evaluate_table"],
         "beam_jobs.jobs.sample": ["SampleSummary", "sample_table"],
         "beam_jobs.jobs.score": ["ScoreSummary", "SummarizeSummary", "score_table", "summarize_table"],

@@ -106,7 +106,8 @@ class ReadRows(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
 class ReadTable(beam.PTransform):  # type: ignore[misc]  # Beam is untyped here
     """The rows of a planned job that the model can take.
 
-    A dictionary of collections: `rows` of `ScoreableRows`; `unreadable` and `invalid` of `RejectedRows`; `tally`.
+    A dictionary of collections: `rows` of `ScoreableRows`; `unreadable` and `invalid` of `RejectedRows`; `tally`; and
+    `batches` of `InputBatch`, the rows as they were read.
     """
 
     def __init__(
@@ -144,6 +145,7 @@ class ReadTable(beam.PTransform):  # type: ignore[misc]  # Beam is untyped here
             odd = valid.rows | "CountOdd" >> beam.ParDo(CountOdd())
             tally = (tally, odd) | "ReadTallies" >> beam.Flatten()
         return {
+            "batches": read.batches,
             "rows": valid.rows,
             "unreadable": read[REJECTED_TAG],
             "invalid": valid[REJECTED_TAG],

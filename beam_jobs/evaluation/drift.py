@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_jobs.evaluation.base_space import chi_square_quantile
+from beam_jobs.evaluation.paired_nll import PairedDrift
 from maf_serving.calibration import critical_distance
 from maf_serving.columns import TIMESTAMP
 from maf_serving.errors import JobError
@@ -54,11 +55,13 @@ class Limits:
       ks: Kolmogorov-Smirnov distance.
       psi: population stability index; below 0.1 it is commonly called stable.
       share: of the rows, by which a share may differ.
+      nll: nats, by which the NLL of pairs may differ: half of what PSI is, which is a divergence in both directions.
     """
 
     ks: float = 0.05
     psi: float = 0.1
     share: float = 0.01
+    nll: float = 0.05
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +112,11 @@ class ColumnDrift:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DriftResult:
-    """All columns, and the NLL, which is `None` where the profile has none."""
+    """All columns, the NLL, which is `None` where the profile has none, and pairs, `None` where none were asked for."""
 
     columns: tuple[ColumnDrift, ...]
     nll: ColumnDrift | None
+    paired: PairedDrift | None = None
 
     @property
     def all(self) -> tuple[ColumnDrift, ...]:
@@ -120,9 +124,17 @@ class DriftResult:
         return (*self.columns, *([self.nll] if self.nll is not None else []))
 
     @property
+    def drifted(self) -> tuple[str, ...]:
+        """Names of the columns that are drift, `NLL`, and `NLL of pairs`."""
+        pairs = self.paired is not None and self.paired.verdict == "drift"
+        return (*(each.column for each in self.all if each.verdict == "drift"), *(["NLL of pairs"] if pairs else []))
+
+    @property
     def verdict(self) -> Verdict:
         """`drift` if one says so; `too few rows` if none does, and one cannot tell."""
         found = {each.verdict for each in self.all}
+        if self.paired is not None:
+            found.add(self.paired.verdict)
         return "drift" if "drift" in found else "too few rows" if "too few rows" in found else "no drift"
 
     def to_json(self) -> str:
@@ -136,13 +148,19 @@ class DriftResult:
 
 
 class Judge:
-    """Compares counts with a profile. `looked_at` is how many columns are judged together, the NLL among them."""
+    """Compares counts with a profile.
+
+    Attributes:
+      tail: how probable a figure of the training's own distribution may be above its noise.
+      limits: what matters.
+    """
 
     _FIGURES = 5  # of a column, at most: KS, PSI, nulls, unusable, and outside or unknown
 
     def __init__(self, looked_at: int, limits: Limits) -> None:
-        self._tail = FALSE_ALARMS / (max(looked_at, 1) * self._FIGURES)
-        self._limits = limits
+        """`looked_at` is how many columns are judged together, the NLL, and that of pairs, among them."""
+        self.tail = FALSE_ALARMS / (max(looked_at, 1) * self._FIGURES)
+        self.limits = limits
 
     def column(self, profile: ColumnProfile, counts: ColumnCounts) -> ColumnDrift:
         """A raw column."""
@@ -214,18 +232,18 @@ class Judge:
         enough = min(values, trained) >= FEW_ROWS
         passes = kind == TIMESTAMP  # time does, and new rows are later than those of training
         both = values * trained / max(values + trained, 1)
-        ks_noise = critical_distance(both, self._tail) if ks is not None and both else None
+        ks_noise = critical_distance(both, self.tail) if ks is not None and both else None
         psi = stability_index(counts, expected, trained) if both else None
-        psi_noise = chi_square_quantile(1 - self._tail, len(counts) - 1) / both if both and len(counts) > 1 else None
+        psi_noise = chi_square_quantile(1 - self.tail, len(counts) - 1) / both if both and len(counts) > 1 else None
         reasons = []
         is_judged = enough and not passes
-        if is_judged and ks is not None and ks_noise is not None and ks > max(self._limits.ks, ks_noise):
+        if is_judged and ks is not None and ks_noise is not None and ks > max(self.limits.ks, ks_noise):
             reasons.append(f"KS {ks:.3f}")
-        if is_judged and psi is not None and psi_noise is not None and psi > max(self._limits.psi, psi_noise):
+        if is_judged and psi is not None and psi_noise is not None and psi > max(self.limits.psi, psi_noise):
             reasons.append(f"PSI {psi:.3f}")
         if rows >= FEW_ROWS:
             judged = [each for each in shares if not (passes and each.name == "outside")]
-            off = [each for each in judged if abs(each.today - each.training) > max(self._limits.share, each.noise)]
+            off = [each for each in judged if abs(each.today - each.training) > max(self.limits.share, each.noise)]
             reasons += [f"{100 * each.today:.1f} % {each.name} ({100 * each.training:.1f} %)" for each in off]
         verdict: Verdict = "drift" if reasons else "no drift" if enough else "too few rows"
         return ColumnDrift(
@@ -253,7 +271,7 @@ class Judge:
             return Share(name=name, today=today, training=training, noise=1.0)
         pooled = (count + trained_count) / (rows + trained)
         inverse = 1 / rows + 1 / trained
-        sure = NormalDist().inv_cdf(1 - self._tail / 2)
+        sure = NormalDist().inv_cdf(1 - self.tail / 2)
         noise = sure * math.sqrt(pooled * (1 - pooled) * inverse) + 0.5 * inverse
         return Share(name=name, today=today, training=training, noise=noise)
 

@@ -175,14 +175,8 @@ class ScoreRows(SavedModelHandler):
           shared: by which a model that is loaded already is found.
           threads: as of `SavedModelHandler`.
         """
-        super().__init__(model, signature_name=signature_name, threads=threads)
+        super().__init__(model, signature_name=signature_name, threads=threads, shared=shared)
         self._widths = np.array(widths)
-        self._shared = shared
-
-    def load_model(self) -> LoadedModel:
-        """The model that this process has, or else one that is loaded now."""
-        model: LoadedModel = self._shared.acquire(super().load_model)
-        return model
 
     def run_inference(  # type: ignore[override]  # of a sample
         self,

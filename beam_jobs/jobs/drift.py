@@ -20,24 +20,33 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import RunInference
-from apache_beam.pvalue import TaggedOutput
+from apache_beam.pvalue import AsSingleton, TaggedOutput
+from apache_beam.utils.shared import Shared
 
 from beam_jobs.errors import JobError, UsageError
 from beam_jobs.evaluation.column_counts import ColumnCounts, NumberCounts
-from beam_jobs.evaluation.drift import ColumnDrift, DriftResult, Judge, Limits, Verdict
-from beam_jobs.evaluation.drift_report import drift_findings, make_drift_report
+from beam_jobs.evaluation.drift import DriftResult, Judge, Limits
+from beam_jobs.evaluation.drift_report import DriftSummary, drift_findings, make_drift_report
+from beam_jobs.evaluation.paired_nll import (
+    BASELINE,
+    TODAY,
+    KeyRows,
+    PairedNll,
+    PairRows,
+    check_pairs,
+    judge_pairs,
+)
 from beam_jobs.evaluation.statistics import MergeAll
 from beam_jobs.jobs.job import JobPlan, plan_job, row_identity
 from beam_jobs.jobs.running import run_job
-from beam_jobs.jobs.summary import FOUND_STATUS, Summary, Tally
+from beam_jobs.jobs.summary import AddTallies, Tally
 from beam_jobs.model.saved_model import SavedModelHandler, plan_model
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, at_end, create_file, naming_failures
-from beam_jobs.rows import REJECTED_TAG, TALLY_TAG, CountOdd, ReadRows, Validate
+from beam_jobs.rows import REJECTED_TAG, ReadTable
 from beam_jobs.sources.input_files import find_sources
 from maf_serving.answers import LOG_PROB, is_failed, reject_failed
-from maf_serving.page_numbers import fixed, number, percent, plural
-from maf_serving.row_seeds import draw_seeds
+from maf_serving.row_seeds import RowIdentity, check_key_column, draw_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -45,10 +54,12 @@ if TYPE_CHECKING:
     from apache_beam.ml.inference.base import PredictionResult
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from beam_jobs.model.saved_model import PlannedModel
     from beam_jobs.options.judging import DriftOptions
     from beam_jobs.output.staging import StagedOutput
+    from beam_jobs.sources.source import Source
     from export.contract import Contract
-    from maf_serving.row_seeds import RowIdentity
+    from maf_serving.rejection import RejectedRows
     from maf_serving.table_formats import InputBatch
     from maf_serving.training_profile import TrainingProfile
     from maf_serving.validation import ScoreableRows
@@ -56,7 +67,6 @@ if TYPE_CHECKING:
 REPORT_NAME = "report.html"
 _RESULT_NAME = "drift.json"
 _USED_TAG = "used"
-_TOLD = 8  # columns, on the terminal
 
 
 def find_drift(options: DriftOptions, pipeline_options: PipelineOptions | None = None) -> DriftSummary:
@@ -79,9 +89,29 @@ def plan_drift(options: DriftOptions) -> DriftJob:
             "trained with this release of maf-serving or a later one; train it again and export it"
         )
     sources = find_sources(options.inputs, input_format=options.input_format, dialect=options.csv)
-    plan = plan_job(options, model, sources)
-    names = _input_names(model.event_columns, model.contract, options)
-    return DriftJob(plan=plan, options=options, profile=training.profile, names=names, identity=row_identity(sources))
+    plan, names = _plan(options, model, sources), _input_names(model.event_columns, model.contract, options)
+    if options.key_column is None:
+        identity = row_identity(sources)
+        return DriftJob(plan=plan, options=options, profile=training.profile, names=names, identity=identity)
+    earlier = find_sources(
+        options.baseline_inputs, input_format=options.input_format, dialect=options.csv, flag="--baseline_input"
+    )
+    return DriftJob(
+        plan=plan,
+        options=options,
+        profile=training.profile,
+        names=names,
+        identity=RowIdentity(seed=0, key_column=options.key_column),
+        baseline=_plan(dataclasses.replace(options, manifest=None), model, earlier),
+    )
+
+
+def _plan(options: DriftOptions, model: PlannedModel, sources: tuple[Source, ...]) -> JobPlan:
+    key = options.key_column
+    plan = plan_job(options, model, sources, extra={} if key is None else {key: "--key_column"})
+    if key is not None:
+        check_key_column(key, plan.read.field(key).type, asker="--key_column")
+    return plan
 
 
 def _input_names(event: tuple[str, ...], contract: Contract, options: DriftOptions) -> dict[str, str]:
@@ -129,6 +159,7 @@ class DriftJob:
       profile: what training saw.
       names: by name of a raw column of the model, the input's.
       identity: what the noise of a row comes from, of columns that were trained with noise.
+      baseline: the rows whose NLL is compared with today's, by key; `None` for none.
     """
 
     plan: JobPlan
@@ -136,44 +167,60 @@ class DriftJob:
     profile: TrainingProfile
     names: Mapping[str, str]
     identity: RowIdentity
+    baseline: JobPlan | None = None
 
     def build(self, pipeline: beam.Pipeline, directory: str, *, threads: int | None) -> Iterable[beam.PCollection]:
         """See `Job.build`."""
         table_format = TableFormat.of(self.options)
-        model = self.plan.model
-        make = functools.partial(DriftCounts, model.contract, self.profile)
-        reader = ReadRows(self.plan.read_plan, on_bad_file=self.options.on_bad_file, staging=directory)
-        read = (
-            pipeline
-            | "WorkUnits" >> beam.Create(self.plan.units)
-            | "ReadRows" >> beam.ParDo(reader).with_outputs(REJECTED_TAG, TALLY_TAG, main="batches")
+        make = functools.partial(DriftCounts, self.plan.model.contract, self.profile)
+        scored = Scored(self.plan.model, self.identity, threads=threads)
+        today = pipeline | "ReadTable" >> ReadTable(self.plan, staging=directory, identity=self.identity)
+        columns = today["batches"] | "CountColumns" >> beam.ParDo(CountColumns(make, self.names))
+        answered = today["rows"] | "Scored" >> scored
+        counted = answered | "CountNll" >> beam.ParDo(CountNll(make)).with_outputs(
+            REJECTED_TAG, _USED_TAG, main="counts"
         )
-        columns = read.batches | "CountColumns" >> beam.ParDo(CountColumns(make, self.names))
-        valid = read.batches | "Validate" >> beam.ParDo(Validate(model.inputs)).with_outputs(REJECTED_TAG, main="rows")
-        rows, training = valid.rows, model.contract.training
-        if training is not None and training.dequantization:
-            widths = [training.dequantization.get(name, 0.0) for name in model.contract.event_columns]
-            rows = rows | "AddNoise" >> beam.Map(_with_noise, widths, self.identity)
-        handler = SavedModelHandler(model.location, signature_name=LOG_PROB, threads=threads)
-        scored = (
-            rows
-            | "Score" >> RunInference(handler)
-            | "CountNll" >> beam.ParDo(CountNll(make)).with_outputs(REJECTED_TAG, _USED_TAG, main="counts")
-        )
+        pairs = {}
+        if self.baseline is not None:
+            identity = self.identity
+            earlier = pipeline | "ReadBaseline" >> ReadTable(self.baseline, staging=directory, identity=identity)
+            pairs = self._pairs(answered, earlier, earlier["rows"] | "ScoredBaseline" >> scored)
         yield (
-            (columns, scored.counts)
+            (columns, counted.counts)
             | "AllCounts" >> beam.Flatten()
             | "MergeCounts" >> beam.CombineGlobally(MergeAll(make))
             | "WriteResult"
-            >> beam.Map(_write_result, self.profile, _limits(self.options), FileSystems.join(directory, _RESULT_NAME))
+            >> beam.Map(_write_result, self.profile, self.options, FileSystems.join(directory, _RESULT_NAME), **pairs)
         )
-        yield read[TALLY_TAG]
-        yield scored[_USED_TAG]
-        if model.inputs.categories or model.inputs.ranges is not None:
-            yield valid.rows | "CountOdd" >> beam.ParDo(CountOdd())
-        rejected = {"Unreadable": read[REJECTED_TAG], "Invalid": valid[REJECTED_TAG], "Failed": scored[REJECTED_TAG]}
+        yield today["tally"]
+        yield counted[_USED_TAG]
+        rejected = {"Unreadable": today["unreadable"], "Invalid": today["invalid"], "Failed": counted[REJECTED_TAG]}
         for name, refused in rejected.items():
             yield refused | f"Write{name}" >> beam.ParDo(WriteRejected(directory, table_format))
+
+    def _pairs(
+        self, today: beam.PCollection, earlier: Mapping[str, beam.PCollection], answered: beam.PCollection
+    ) -> dict[str, Any]:
+        """For `_write_result`, pairs of today's rows and earlier ones, and what became of all of these."""
+        key = str(self.options.key_column)
+        failed = answered | "BaselineFailed" >> beam.FlatMap(_failed)
+        refused = (earlier["unreadable"], earlier["invalid"], failed) | "BaselineRejected" >> beam.Flatten()
+        told = refused | "BaselineReasons" >> beam.Map(_as_tally)
+        tally = (earlier["tally"], told) | "BaselineTallies" >> beam.Flatten()
+        paired = (
+            (
+                today | "KeyToday" >> beam.ParDo(KeyRows(TODAY, key)),
+                answered | "KeyBaseline" >> beam.ParDo(KeyRows(BASELINE, key)),
+            )
+            | "BothTables" >> beam.Flatten()
+            | "ByPartition" >> beam.GroupByKey()
+            | "PairRows" >> beam.ParDo(PairRows(key))
+            | "MergePairs" >> beam.CombineGlobally(MergeAll(PairedNll))
+        )
+        return {
+            "paired": AsSingleton(paired),
+            "baseline": AsSingleton(tally | "AddBaseline" >> beam.CombineGlobally(AddTallies())),
+        }
 
     def check(self, tally: Tally) -> None:
         """See `Job.check`."""
@@ -188,14 +235,17 @@ class DriftJob:
 
     def finish(self, tally: Tally, staged: StagedOutput, common: dict[str, Any]) -> DriftSummary:  # noqa: ARG002
         """See `Job.finish`."""
+        if self.baseline is not None:
+            self.baseline.check_inputs()
         result = DriftResult.from_json(staged.take_text(_RESULT_NAME))
         summary = DriftSummary(
             **common,
             verdict=result.verdict,
-            drifted=tuple(each.column for each in result.all if each.verdict == "drift"),
+            drifted=result.drifted,
             findings=(),
             columns=result.columns,
             nll=result.nll,
+            paired=result.paired,
         )
         findings = drift_findings(result, rows_read=summary.rows_read, rows_rejected=summary.rows_rejected)
         summary = dataclasses.replace(summary, findings=tuple(f"{each.claim} {each.ground}" for each in findings))
@@ -205,8 +255,21 @@ class DriftJob:
         return dataclasses.replace(summary, output_files=(staged.add_text(REPORT_NAME, page), *summary.output_files))
 
 
-def _limits(options: DriftOptions) -> Limits:
-    return Limits(ks=options.max_ks, psi=options.max_psi, share=options.max_share_change)
+class Scored(beam.PTransform):  # type: ignore[misc]  # Beam is untyped here
+    """`ScoreableRows` to `PredictionResult` with `log_prob`, with the noise that training added."""
+
+    def __init__(self, model: PlannedModel, identity: RowIdentity, *, threads: int | None) -> None:
+        super().__init__()
+        self._model, self._identity = model, identity
+        self._handler = SavedModelHandler(model.location, signature_name=LOG_PROB, shared=Shared(), threads=threads)
+
+    def expand(self, rows: beam.PCollection) -> beam.PCollection:
+        """Adds the steps."""
+        training = self._model.contract.training
+        if training is not None and training.dequantization:
+            widths = [training.dequantization.get(name, 0.0) for name in self._model.contract.event_columns]
+            rows = rows | "AddNoise" >> beam.Map(_with_noise, widths, self._identity)
+        return rows | "Score" >> RunInference(self._handler)
 
 
 def _with_noise(rows: ScoreableRows, widths: list[float], identity: RowIdentity) -> ScoreableRows:
@@ -219,16 +282,43 @@ def _with_noise(rows: ScoreableRows, widths: list[float], identity: RowIdentity)
     return dataclasses.replace(rows, inputs={**rows.inputs, "x": x.astype(rows.inputs["x"].dtype)})
 
 
-def _write_result(counts: DriftCounts, profile: TrainingProfile, limits: Limits, path: str) -> Tally:
-    """Writes the file; counts nothing, but whoever sums the tallies comes after it."""
+def _failed(result: PredictionResult) -> list[RejectedRows]:
+    rejected = reject_failed(result.example.file, result.example.rows, result.inference[LOG_PROB])
+    return [] if rejected is None else [rejected]
+
+
+def _as_tally(rejected: RejectedRows) -> Tally:
+    return Tally(rows_rejected=len(rejected), rejected_by_kind=rejected.kinds)
+
+
+def _write_result(
+    counts: DriftCounts,
+    profile: TrainingProfile,
+    options: DriftOptions,
+    path: str,
+    paired: PairedNll | None = None,
+    baseline: Tally | None = None,
+) -> Tally:
+    """Writes the file; counts nothing, but whoever sums the tallies comes after it. Raises `JobError` of no pairs."""
     columns = (*profile.event, *profile.condition)
-    judge = Judge(len(columns) + 1, limits)
+    limits = Limits(ks=options.max_ks, psi=options.max_psi, share=options.max_share_change, nll=options.max_nll_change)
+    judge = Judge(len(columns) + 1 + (paired is not None), limits)
     nll = None
     if profile.nll is not None and counts.nll is not None:
         nll = judge.nll(profile.nll, counts.nll, zero_density=counts.zero_density)
     found = tuple(judge.column(each, counts.columns[each.name]) for each in columns)
+    pairs = None
+    if paired is not None and baseline is not None:
+        check_pairs(paired, str(options.key_column))
+        pairs = judge_pairs(
+            paired,
+            limit=limits.nll,
+            tail=judge.tail,
+            baseline_rows=baseline.rows_read,
+            baseline_rejected=baseline.rejected_by_kind,
+        )
     with naming_failures(path), create_file(path) as stream:
-        stream.write(DriftResult(columns=found, nll=nll).to_json().encode())
+        stream.write(DriftResult(columns=found, nll=nll, paired=pairs).to_json().encode())
     return Tally()
 
 
@@ -283,49 +373,3 @@ class CountNll(beam.DoFn):  # type: ignore[misc]  # Beam is untyped here
         """Emits the counts, and of how many rows they are."""
         yield at_end(self._counts)
         yield TaggedOutput(_USED_TAG, at_end(Tally(rows_used=self._rows)))
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class DriftSummary(Summary):
-    """Contents of `_summary.json`; see `Summary` for the rest.
-
-    Attributes:
-      verdict: `drift`, `no drift` or `too few rows`, of all columns and the NLL.
-      drifted: names of the columns that are drift, and `NLL`.
-      findings: what the figures say, in words.
-      columns: each raw column of the model.
-      nll: the negative log-likelihood, against that of the validation rows; `None` where the profile has none.
-    """
-
-    verdict: Verdict
-    drifted: tuple[str, ...]
-    findings: tuple[str, ...]
-    columns: tuple[ColumnDrift, ...]
-    nll: ColumnDrift | None
-
-    @property
-    def exit_status(self) -> int:
-        """See `Summary.exit_status`: of drift."""
-        return FOUND_STATUS if self.verdict == "drift" else 0
-
-    def result_lines(self) -> list[str]:
-        """See `Summary.result_lines`."""
-        lines = [f"rows scored   {self.rows_scored:>12,}"]
-        if self.nll is not None:
-            lines.append(
-                f"mean NLL      {number(self.nll.mean):>12}  and {number(self.nll.trained_mean)} in validation"
-            )
-        every = [*self.columns, *([self.nll] if self.nll else [])]
-        worst = sorted(every, key=lambda each: (each.verdict != "drift", -(each.psi or 0.0)))
-        for each in worst[:_TOLD]:
-            null = percent(next((share.today for share in each.shares if share.name == "null"), 0.0))
-            figures = f"PSI {fixed(each.psi, 3)}, KS {fixed(each.ks, 3)}, null {null}"
-            lines.append(f"{each.verdict:<13} {each.column}: {', '.join(each.reasons) or figures}")
-        if len(every) > _TOLD:
-            lines.append(f"              {plural(len(every) - _TOLD, 'more column')} in the report")
-        told = [f"{'verdict' if not index else '':<13} {each}" for index, each in enumerate(self.findings)]
-        return [line.replace("\u00a0", " ") for line in [*lines, *told]]
-
-    def next_step(self, output: str) -> str:
-        """See `Summary.next_step`."""
-        return f"open {output}/{self.output_files[0]} in a browser"

@@ -354,15 +354,9 @@ class EvaluationHandler(SavedModelHandler):
           shared: by which other steps find the model that is loaded here.
           threads: as of `SavedModelHandler`.
         """
-        super().__init__(model, signature_name=INVERSE, threads=threads)
+        super().__init__(model, signature_name=INVERSE, threads=threads, shared=shared)
         self._draws = draws
         self._identity = identity
-        self._shared = shared
-
-    def load_model(self) -> LoadedModel:
-        """The model that this process has, or else one that is loaded now."""
-        model: LoadedModel = self._shared.acquire(super().load_model)
-        return model
 
     def run_inference(  # type: ignore[override]  # an evaluation has rows with their numbers
         self, batch: ScoreableRows, model: LoadedModel, inference_args: dict[str, Any] | None = None

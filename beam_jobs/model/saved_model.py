@@ -31,6 +31,8 @@ from maf_serving.saved_model import LoadedModel
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from apache_beam.utils.shared import Shared
+
 _SAVED_MODEL = "saved_model.pb"
 _CHUNK_BYTES = 16 << 20
 
@@ -193,13 +195,21 @@ class SavedModelHandler(ModelHandler):  # type: ignore[misc]  # Beam is untyped 
     TensorFlow is imported by the worker that loads the model.
     """
 
-    def __init__(self, model: str | ModelLocation, *, signature_name: str, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: str | ModelLocation,
+        *,
+        signature_name: str,
+        threads: int | None = None,
+        shared: Shared | None = None,
+    ) -> None:
         """See the class.
 
         Args:
           model: a version directory, or its URL on any of Beam's file systems.
           signature_name: which of its signatures to run.
           threads: threads of TensorFlow in a worker process, or `None` for TensorFlow's own choice.
+          shared: by which several steps of a pipeline use one loaded model; `None` for one of this step alone.
 
         Raises:
           UsageError: the URL cannot be listed.
@@ -208,12 +218,19 @@ class SavedModelHandler(ModelHandler):  # type: ignore[misc]  # Beam is untyped 
         self._model = model if isinstance(model, ModelLocation) else ModelLocation.at(model)
         self._signature_name = signature_name
         self._threads = threads
+        self._shared = shared
 
     def load_model(self) -> LoadedModel:
         """Loads the SavedModel; called once in each worker process, whose threads share it.
 
         A remote one is copied to this machine first, and the copy deleted: its variables are in memory by then.
         """
+        if self._shared is None:
+            return self._load()
+        model: LoadedModel = self._shared.acquire(self._load)
+        return model
+
+    def _load(self) -> LoadedModel:
         # A pipeline of the user's own has its own log.
         quiet = quietly() if LEVEL_VARIABLE in os.environ else contextlib.nullcontext()
         with quiet, self._model.local_copy() as directory:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from beam_jobs.errors import UsageError
 from beam_jobs.options.flags import JobFlags, add_evaluation_flags
-from beam_jobs.options.job_options import EvaluateOptions, JobOptions, Place, parse_place
+from beam_jobs.options.job_options import EvaluateOptions, JobOptions, Place, absolute_path, parse_place
+from maf_serving.flags import Extend, names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,18 +46,45 @@ class DriftOptions(JobOptions):
     Attributes:
       max_ks, max_psi: distances up to which a column has not drifted.
       max_share_change: by how much its share of nulls, unknown or outlying values may change.
+      baseline_patterns: paths or globs of earlier rows, the validation rows say, whose NLL today's is compared with row
+        by row; none for no such comparison.
+      key_column: the column that says which row of the one is which of the other; needed with `baseline_patterns`.
+      max_nll_change: a difference of the NLL of pairs, in nats, up to which it has not drifted.
+      baseline_inputs: what `baseline_patterns` mean; made of them.
     """
 
     max_ks: float = 0.05
     max_psi: float = 0.1
     max_share_change: float = 0.01
+    baseline_patterns: tuple[str, ...] = ()
+    key_column: str | None = None
+    max_nll_change: float = 0.05
+    baseline_inputs: tuple[Place, ...] = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super(DriftOptions, self).__post_init__()  # see `CompareOptions`
-        for name in ("max_ks", "max_psi", "max_share_change"):
+        for name in ("max_ks", "max_psi", "max_share_change", "max_nll_change"):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise UsageError(f"--{name} is {value:g}; expected a number of at least 0")
+        if not all(self.baseline_patterns):
+            patterns = ",".join(self.baseline_patterns)
+            raise UsageError(f"--baseline_input is {patterns!r}; expected paths or globs, comma separated")
+        if bool(self.baseline_patterns) != (self.key_column is not None):
+            came, lacks = (
+                ("baseline_input", "key_column") if self.baseline_patterns else ("key_column", "baseline_input")
+            )
+            raise UsageError(f"--{came} came without --{lacks}; expected both: earlier rows, and what pairs them")
+        object.__setattr__(self, "baseline_inputs", tuple(map(parse_place, self.baseline_patterns)))
+
+    def places(self) -> list[tuple[str, Place]]:
+        """See `JobOptions.places`."""
+        return [*super(DriftOptions, self).places(), *(("--baseline_input", place) for place in self.baseline_inputs)]
+
+    def with_absolute_paths(self) -> DriftOptions:
+        """See `JobOptions.with_absolute_paths`."""
+        options = super(DriftOptions, self).with_absolute_paths()
+        return dataclasses.replace(options, baseline_patterns=tuple(map(absolute_path, self.baseline_patterns)))
 
 
 def parse_compare_flags(arguments: Sequence[str]) -> tuple[CompareOptions, list[str]]:
@@ -114,5 +142,24 @@ each column and the NLL, beyond what is chance; as _summary.json and report.html
         default=0.01,
         metavar="SHARE",
         help="change of the share of nulls, unknown or outlying values that is no drift (%(default)s)",
+    )
+    add(
+        "--baseline_input",
+        dest="baseline_patterns",
+        action=Extend,
+        type=names,
+        nargs="+",
+        default=(),
+        metavar="FILES",
+        help="earlier rows of the same things, such as the validation rows, as --input: the NLL is compared with "
+        "theirs row by row as well, where --key_column is the same",
+    )
+    add("--key_column", metavar="COLUMN", help="column that identifies a row, in both tables; whole numbers or text")
+    add(
+        "--max_nll_change",
+        type=float,
+        default=0.05,
+        metavar="NATS",
+        help="mean difference of the NLL of a key's two rows that is no drift (%(default)s)",
     )
     return parser

@@ -54,7 +54,11 @@ _TYPES_OF_KINDS = {"number": pa.float64(), "integer": pa.int64(), "string": pa.s
 
 
 def find_sources(
-    inputs: Iterable[Place], *, input_format: str | None = None, dialect: CsvDialect = USUAL_CSV
+    inputs: Iterable[Place],
+    *,
+    input_format: str | None = None,
+    dialect: CsvDialect = USUAL_CSV,
+    flag: str = "--input",
 ) -> tuple[Source, ...]:
     """The inputs of a job: what its paths and globs find, sorted by pattern, and its tables, each once.
 
@@ -62,6 +66,7 @@ def find_sources(
       inputs: places, as `JobOptions.inputs` has them.
       input_format: of all files, or `None` to tell each one's by its name.
       dialect: how those in CSV are written.
+      flag: by which they came.
 
     Raises:
       UsageError: a pattern matches nothing, or names a directory without files or what is no regular file; or the name
@@ -72,7 +77,7 @@ def find_sources(
         if isinstance(place, BigQueryTable):
             found.setdefault(str(place), BigQuerySource(path=str(place), table=place))
             continue
-        paths, found_by = _find_files(place, input_format)
+        paths, found_by = _find_files(place, input_format, flag)
         for path in paths:
             source = FORMATS[input_format or _format_of(path)](path, found_by)
             if isinstance(source, CsvSource):
@@ -81,39 +86,39 @@ def find_sources(
     return tuple(found.values())
 
 
-def _find_files(place: Files, input_format: str | None) -> tuple[list[str], Files]:
+def _find_files(place: Files, input_format: str | None, flag: str) -> tuple[list[str], Files]:
     """The files, and what finds each again: of a directory, all that is below it."""
     pattern = place.pattern
     if Path(pattern).is_dir():
         below = files_below(Path(pattern), FORMATS if input_format is None else (input_format,))
         if not below:
-            raise UsageError(f"--input {pattern} is a directory without a file that ends in {list_suffixes()}")
+            raise UsageError(f"{flag} {pattern} is a directory without a file that ends in {list_suffixes()}")
         return [str(path) for path in below], Files(f"{pattern.rstrip('/')}/**")
-    paths = [pattern] if Path(pattern).is_file() else _match(place)
+    paths = [pattern] if Path(pattern).is_file() else _match(place, flag)
     if not paths:
-        raise UsageError(f"--input {pattern} matches no file; expected a path or a glob, comma separated if several")
+        raise UsageError(f"{flag} {pattern} matches no file; expected a path or a glob, comma separated if several")
     if place.is_here:
         for path in paths:
-            _check_regular(Path(path))
+            _check_regular(Path(path), flag)
     return paths, place
 
 
-def _match(place: Files) -> list[str]:
+def _match(place: Files, flag: str) -> list[str]:
     # Beam finds nothing by a pattern without a directory.
     in_directory = place.is_here and Path(place.pattern).name == place.pattern
     try:
         (match,) = FileSystems.match([f"./{place}" if in_directory else place.pattern])
     except (BeamIOError, OSError, ValueError) as error:
-        raise UsageError(f"--input {place} cannot be looked up: {error}") from error
+        raise UsageError(f"{flag} {place} cannot be looked up: {error}") from error
     paths = (metadata.path for metadata in match.metadata_list)
     return sorted(path for path in paths if not path.endswith("/") and not Path(path).is_dir())
 
 
-def _check_regular(path: Path) -> None:
+def _check_regular(path: Path, flag: str) -> None:
     """Refuses what would keep its reader waiting for ever, or can be read only once."""
     if path.exists() and not path.is_file():
         raise UsageError(
-            f"--input {path} is a pipe, a socket or a device; expected a regular file, which can be read more than "
+            f"{flag} {path} is a pipe, a socket or a device; expected a regular file, which can be read more than "
             "once: write it to one first"
         )
 

@@ -288,16 +288,23 @@ def job_options(
     read = _read(options)
     made = kind(model=str(model), input_patterns=table_paths(table) or ("table",), output=str(output), **own, **read)
     os.environ.setdefault(LEVEL_VARIABLE, NOTHING)  # or TensorFlow says a lot when the workers load it
-    if table_paths(table) is not None:
-        yield made
+    with in_files(made, table, others=others) as files:
+        yield made if files is None else dataclasses.replace(made, input_patterns=files)
+
+
+@contextlib.contextmanager
+def in_files(options: Any, table: Any, *, others: Sequence[str | None]) -> Iterator[tuple[str, ...] | None]:
+    """Files of the columns of a table in memory that the job reads, while the block runs; `None` of any other."""
+    if table is None or table_paths(table) is not None:
+        yield None
         return
     with tempfile.TemporaryDirectory(prefix="maf-serving-") as directory:
         path = Path(directory) / "table.parquet"
         opened = open_table(table)
-        columns = _columns(made, opened.names, [name for name in others if name is not None])
+        columns = _columns(options, opened.names, [name for name in others if name is not None])
         opened.require(columns)
         write_parquet(opened.read(columns), path)
-        yield dataclasses.replace(made, input_patterns=(str(path),))
+        yield (str(path),)
 
 
 def _read(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from maf_serving.front.jobs import JobKeywords, beam_options, job_options
+from maf_serving.front.jobs import JobKeywords, beam_options, in_files, job_options
+from maf_serving.front.tables import table_paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,8 +14,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from beam_jobs.evaluation.drift_report import DriftSummary
     from beam_jobs.jobs.compare import CompareSummary
-    from beam_jobs.jobs.drift import DriftSummary
 
 
 def compare(
@@ -69,6 +71,9 @@ def drift(
     max_ks: float = 0.05,
     max_psi: float = 0.1,
     max_share_change: float = 0.01,
+    baseline_table: Any = None,
+    key_column: str | None = None,
+    max_nll_change: float = 0.05,
     beam_flags: Sequence[str] = (),
     **options: Unpack[JobKeywords],
 ) -> DriftSummary:
@@ -85,6 +90,9 @@ def drift(
       max_ks: a Kolmogorov-Smirnov distance up to this is no drift, however sure it is.
       max_psi: the same of the population stability index.
       max_share_change: the same of a change of the share of nulls, or of values outside what training saw.
+      baseline_table: earlier rows of the same things, as `table`: the NLL is compared with theirs row by row as well.
+      key_column: the column that says which row of the one is which of the other; needed with `baseline_table`.
+      max_nll_change: a mean difference up to this, in nats, is no drift.
       beam_flags: as of `ms.score`.
       **options: see `JobKeywords`.
 
@@ -98,6 +106,13 @@ def drift(
     from beam_jobs.jobs.drift import find_drift  # noqa: PLC0415  # Beam: seconds
     from beam_jobs.options.judging import DriftOptions  # noqa: PLC0415
 
-    own = {"max_ks": max_ks, "max_psi": max_psi, "max_share_change": max_share_change}
-    with job_options(DriftOptions, model, table, output, own, options, others=()) as asked:
+    own: dict[str, Any] = {"max_ks": max_ks, "max_psi": max_psi, "max_share_change": max_share_change}
+    own |= {"max_nll_change": max_nll_change, "key_column": key_column}
+    if baseline_table is not None:
+        own["baseline_patterns"] = table_paths(baseline_table) or ("baseline_table",)
+    with (
+        job_options(DriftOptions, model, table, output, own, options, others=(key_column,)) as made,
+        in_files(made, baseline_table, others=(key_column,)) as files,
+    ):
+        asked = made if files is None else dataclasses.replace(made, baseline_patterns=files)
         return find_drift(asked, beam_options(beam_flags))

@@ -9,7 +9,8 @@ import shutil
 import numpy as np
 import pytest
 
-from beam_jobs import DriftOptions, DriftSummary, UsageError, find_drift
+import maf_serving as ms
+from beam_jobs import DriftOptions, DriftSummary, JobError, UsageError, find_drift
 from beam_jobs.drift import main
 from export.contract import CONTRACT_PATH, TrainingSummary, read_contract
 from maf_serving.training_profile import NllProfile, TrainingProfile
@@ -132,3 +133,51 @@ def test_few_rows_are_no_drift_but_few(drift, write_parquet):
     summary, _ = drift(write_parquet("a.parquet", columns))
     assert summary.verdict == "too few rows"
     assert summary.findings[0].startswith("Too few rows to tell:")
+
+
+def test_earlier_rows_of_the_same_things_pair_by_key(trained, write_parquet, tmp_path):
+    """In Python: a table in memory against files, in another order and with other keys too."""
+    before = rows_of_the_model(9)
+    now = {**before, "x0": before["x0"] + np.float32(0.4) * (before["x0"] - before["c0"])}
+    order = np.random.default_rng(0).permutation(ROWS)
+    keys = np.array([f"k{row}" for row in range(ROWS)], object)
+    earlier = {name: values[100:].copy() for name, values in before.items()}
+    earlier["c0"][0] = np.nan
+    keys_before = keys[100:].copy()
+    keys_before[1] = None
+    path = write_parquet("earlier.parquet", {**earlier, "id": keys_before}, row_group_size=700)
+    found = ms.drift(
+        trained,
+        {**{name: values[order] for name, values in now.items()}, "id": keys[order]},
+        baseline_table=path,
+        key_column="id",
+        output=tmp_path / "out",
+        rows_per_call=900,
+    )
+    gap = log_prob(**before)[102:] - log_prob(**now)[102:]
+    paired = found.paired
+    assert (paired.keys, paired.only_today, paired.only_baseline) == (ROWS - 102, 102, 0)
+    assert (paired.baseline_rows, paired.baseline_rejected) == (ROWS - 100, {"NaN": 1, "null key": 1})
+    assert (found.rows_read, found.rows_rejected) == (ROWS, 0)
+    assert paired.nll_difference == pytest.approx(gap.mean(), abs=1e-5)
+    assert paired.standard_error == pytest.approx(gap.std(ddof=1) / np.sqrt(len(gap)), rel=1e-3)
+    assert found.verdict == paired.verdict == "drift"
+    assert "NLL of pairs" in found.drifted
+    told = f"of {ROWS - 102:,} keys of both tables; 102 of the input alone, 0 of the baseline alone."
+    assert any(each.startswith("Row by row less likely than the baseline:") and told in each for each in found.findings)
+    assert "NLL, row by row" in (tmp_path / "out" / "report.html").read_text()
+    lines = found.to_text("out")
+    assert f"baseline rows {ROWS - 100:>12,}  rejected of them: 1 NaN, 1 null key" in lines
+
+
+def test_a_key_that_is_not_there_or_comes_twice(drift, write_parquet):
+    columns = {name: values[:300] for name, values in rows_of_the_model(10).items()}
+    path = write_parquet("a.parquet", {**columns, "id": np.arange(300), "day": np.arange(300) // 2})
+    with pytest.raises(UsageError, match=r"--key_column: column\(s\) nokey not in"):
+        drift(path, baseline_patterns=(path,), key_column="nokey")
+    with pytest.raises(UsageError, match="--key_column x0 is float; expected whole numbers or text"):
+        drift(path, baseline_patterns=(path,), key_column="x0")
+    with pytest.raises(UsageError, match=r"--baseline_input none\.parquet matches no file"):
+        drift(path, baseline_patterns=("none.parquet",), key_column="id")
+    with pytest.raises(JobError, match=r"--key_column day: \d+ comes 2 times in --"):
+        drift(path, baseline_patterns=(path,), key_column="day")
