@@ -60,7 +60,7 @@ def as_pattern(message):
 
 
 COMMANDS = {
-    "--input … matches no file; expected a path or a glob, comma separated if several": (
+    "… matches no file; expected a path or a glob, comma separated if several": (
         "beam_jobs.score --model {model} --input {here}/none.csv --output {here}/out"
     ),
     "--input … is a directory without a file that ends in …": (
