@@ -11,7 +11,7 @@ from pathlib import Path
 from export.contract import WARM
 from export.errors import OptionError, PublishError
 from export.publish import check_base, is_remote
-from export.source import ALL, QUANTILE_LEVELS, SUMMARY_DRAWS, ExportOptions, read_source
+from export.source import ALL, DEVICES, QUANTILE_LEVELS, SUMMARY_DRAWS, ExportOptions, read_source
 from maf_serving.batching import BatchingParameters
 from maf_serving.command import run_command, say, show
 from maf_serving.flags import CommandParser, fractions, integers, names
@@ -41,6 +41,7 @@ def _export(arguments: Sequence[str] | None) -> int:
         warmup_signatures=None if options.warmup_signatures == (ALL,) else options.warmup_signatures,
         quantile_levels=options.quantile_levels,
         summary_draws=options.summary_draws,
+        device=options.device,
         batching=_batching(options),
     )
     source = read_source(
@@ -118,6 +119,12 @@ def _parser() -> CommandParser:
         default=SUMMARY_DRAWS,
         metavar="N",
         help="draws of each row that `summarize` is made of, for several event columns; by default 1024",
+    )
+    add(
+        "--device",
+        choices=DEVICES,
+        default=DEVICES[0],
+        help="what the server computes with; gpu leaves out what runs on processors alone; by default cpu",
     )
     own = parser.add_argument_group("a model of your own, instead of --run").add_argument
     own(

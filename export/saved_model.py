@@ -17,6 +17,7 @@ from export.answer_functions import AnswerFunctions, AnswerPlan, ColumnTensors, 
 from export.base_sampler import BaseSampler, make_base_sampler
 from export.check_model import check_model, check_weights
 from export.compiled.compile_density import compile_density
+from export.compiled.rows import in_chunks
 from export.contract import (
     BY_COLUMN,
     CONTRACT_PATH,
@@ -43,7 +44,7 @@ from export.signatures import (
     write_method_names,
     write_warmup,
 )
-from export.source import QUANTILE_LEVELS, SUMMARY_DRAWS, ExportOptions, TrainedModel
+from export.source import DEVICES, QUANTILE_LEVELS, SUMMARY_DRAWS, ExportOptions, TrainedModel
 from export.verification.comparison import LiveModel
 from export.verification.inputs import draw_inputs, typical_conditions
 from export.verification.replay import fresh_process
@@ -80,6 +81,7 @@ def export_saved_model(
     batching: BatchingParameters | None = None,
     quantile_levels: Sequence[float] = QUANTILE_LEVELS,
     summary_draws: int = SUMMARY_DRAWS,
+    device: str = DEVICES[0],
 ) -> Path | str:
     """Exports p(x | c) as a SavedModel for TF Serving, verified against the model, as the next version in `model_base`.
 
@@ -104,6 +106,7 @@ def export_saved_model(
       batching: how a server gathers requests, see `ExportOptions`.
       quantile_levels: of `summarize`, see `ExportOptions`.
       summary_draws: of `summarize`, see `ExportOptions`.
+      device: `"cpu"` or `"gpu"`, see `ExportOptions`.
 
     Returns:
       The version's directory, a text if it is remote.
@@ -130,6 +133,7 @@ def export_saved_model(
         warmup_signatures=None if warmup_signatures is None else tuple(warmup_signatures),
         quantile_levels=tuple(quantile_levels),
         summary_draws=summary_draws,
+        device=device,
         batching=batching,
     )
     return export_model(model, model_base, options).version_dir
@@ -180,7 +184,8 @@ def export_model(
         # owns the variables and tables that the graphs read
         announce(f"compiling the model and tracing {len(contract.signatures)} signatures")
         functions = _serving_functions(plan, sampler, contract)
-        concrete_functions = trace(functions, contract.signatures)
+        with in_chunks(wanted=options.device == DEVICES[0]):
+            concrete_functions = trace(functions, contract.signatures)
         check_weights(captured_variables(concrete_functions))
         live = LiveModel(distribution)
         inputs = draw_inputs(live, contract, seed=0)

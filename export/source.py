@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+DEVICES = ("cpu", "gpu")
 SUMMARY_DRAWS = 1024
 MOST_DRAWS = 2**16
 ALL = "all"
@@ -85,10 +86,12 @@ class ExportOptions:
       quantile_levels: levels of the quantiles that `summarize` answers with.
       summary_draws: draws of each row that `summarize` is made of where there are several event columns; a power of 2
         fills the space most evenly.
+      device: what computes the version best, one of `DEVICES`. `"gpu"` leaves out what has kernels for processors
+        alone, by which many rows run on several cores; a processor computes such a version all the same.
       batching: how a server with `--enable_per_model_batching_parameters` gathers requests; `None` for no file of it.
 
     Raises:
-      OptionError: if the levels or the number of draws are none that a summary can have.
+      OptionError: if the levels or the number of draws are none that a summary can have, or the device is unknown.
     """
 
     version: int | None = None
@@ -97,9 +100,12 @@ class ExportOptions:
     warmup_signatures: tuple[str, ...] | None = WARM
     quantile_levels: tuple[float, ...] = QUANTILE_LEVELS
     summary_draws: int = SUMMARY_DRAWS
+    device: str = DEVICES[0]
     batching: BatchingParameters | None = None
 
     def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise OptionError(f"device is {self.device!r}; expected {' or '.join(DEVICES)}")
         levels = self.quantile_levels
         ascending = all(low < high for low, high in itertools.pairwise(levels))
         if not levels or not ascending or not all(0 < level < 1 and round(level, 4) == level for level in levels):

@@ -8,12 +8,14 @@ a graph are one node: smaller to save and quicker to load.
 60 us to prepare each call: for a small batch as long as five matrix products. `SpaceToBatchND` of a row-major tensor
 with blocks of K moves the same numbers, and starts at once.
 
-*Chunks* (`ChunkedFunction`): rows that stay in a core's cache, as many chunks at a time as there are cores.
+*Chunks* (`ChunkedFunction`): rows that stay in a core's cache, as many chunks at a time as there are cores; none
+in what is traced for a GPU (`in_chunks`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 _CONSTANTS = "_constants_of_rows"
+_IN_CHUNKS = contextvars.ContextVar("in_chunks", default=True)
 MOST_COLUMNS = 64  # with more, oneDNN is quicker, the preparation included
 MOST_ROWS = 512  # of a chunk: the units of a layer fit into a core's cache
 ALIGNED_ROWS = 16  # chunks are multiples of it: slices of their tensors share memory instead of being copied
@@ -118,6 +121,19 @@ def rewriting(*, wanted: bool) -> Iterator[None]:
         optimizer.set_experimental_options({name: before})
 
 
+@contextlib.contextmanager
+def in_chunks(*, wanted: bool) -> Iterator[None]:
+    """Whether calls of a `ChunkedFunction` that are traced while it is open split their rows.
+
+    `MapDefun`, which runs the chunks, is for processors alone. A GPU computes all rows at once.
+    """
+    token = _IN_CHUNKS.set(wanted)
+    try:
+        yield
+    finally:
+        _IN_CHUNKS.reset(token)
+
+
 class ChunkedFunction:
     """A function from tensors `[B, ...]` to tensors `[B, ...]`, each row on its own, called with chunks of the rows.
 
@@ -137,6 +153,8 @@ class ChunkedFunction:
 
     def __call__(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         """`[B, ...]` each, to `[B, ...]` each."""
+        if not _IN_CHUNKS.get():
+            return self._run(*inputs)
         rows = tf.shape(inputs[0])[0]
         chunks = tf.maximum(-(-rows // MOST_ROWS), tf.clip_by_value(rows // self._least_rows, 1, 2))
         chunk_rows = -(-rows // (chunks * ALIGNED_ROWS)) * ALIGNED_ROWS

@@ -32,6 +32,7 @@ def export(
     batching: BatchingParameters | None = None,
     quantile_levels: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),
     summary_draws: int = 1024,
+    device: str = "cpu",
 ) -> Path | str:
     """Exports a model as the next version in its base directory, verified against the model before it appears.
 
@@ -58,6 +59,7 @@ def export(
       batching: how a server with per-model batching gathers requests.
       quantile_levels: levels of the quantiles that `summarize` answers with.
       summary_draws: draws of each row that `summarize` is made of, for several event columns.
+      device: `"cpu"` or `"gpu"`, what the server computes with.
 
     Returns:
       The version's directory; a text if it is at a URL.
@@ -75,6 +77,7 @@ def export(
         warmup_signatures=None if warmup_signatures is None else tuple(warmup_signatures),
         quantile_levels=tuple(quantile_levels),
         summary_draws=summary_draws,
+        device=device,
         batching=batching,
     )
     trained = _trained(

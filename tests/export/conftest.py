@@ -210,8 +210,8 @@ def export_here(make_flow: Callable[..., tfd.Distribution], tmp_path_factory: py
     """Exports a named flow, each once for all workers; one loader, in this process, verifies it: that saves seconds."""
     done: dict[str, Exported] = {}
 
-    def export_flow(name: str, signatures: tuple[str, ...] | None = None) -> Exported:
-        key = "-".join([name, *(signatures or ())])
+    def export_flow(name: str, signatures: tuple[str, ...] | None = None, device: str = "cpu") -> Exported:
+        key = "-".join([name, *(signatures or ()), device])
         if key not in done:
             condition_size = CONDITION_SIZES.get(name, 1)
             distribution = make_flow(name)
@@ -229,6 +229,7 @@ def export_here(make_flow: Callable[..., tfd.Distribution], tmp_path_factory: py
                         event_columns=columns("x", distribution.event_shape[0]),
                         conditional_columns=columns("c", condition_size),
                         signatures=signatures,
+                        device=device,
                         warmup_signatures=None,
                     )
             loaded = tf.saved_model.load(str(version_dir))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.compiled.rows import MOST_ROWS, ChunkedFunction
+from export.compiled.rows import MOST_ROWS, ChunkedFunction, in_chunks
 
 
 def _function():
@@ -30,6 +30,18 @@ def test_rows_come_back_in_order_whatever_their_number(rows):
     doubled, sums = whole(tf.constant(x), tf.constant(seed))
     np.testing.assert_array_equal(doubled, 2 * x)
     np.testing.assert_allclose(sums, seed + x.sum(axis=1), rtol=1e-6, atol=1e-6)
+
+
+def test_rows_that_are_not_to_be_split_are_computed_at_once():
+    function, _ = _function()
+    with in_chunks(wanted=False):
+        whole = tf.function(function, autograph=False).get_concrete_function(
+            tf.TensorSpec([None, 3]), tf.TensorSpec([None], tf.int64)
+        )
+    assert not {"MapDefun", "If", "StatelessIf"} & {operation.type for operation in whole.graph.get_operations()}
+    x = np.arange(6 * MOST_ROWS, dtype=np.float32).reshape(-1, 3)
+    doubled, _ = whole(tf.constant(x), tf.zeros([len(x)], tf.int64))
+    np.testing.assert_array_equal(doubled, 2 * x)
 
 
 def test_a_function_is_traced_once_for_all_its_callers():

@@ -60,6 +60,11 @@ def devices(op):
     return found | {"CPU", "GPU"} if "DEFAULT" in found else found
 
 
+def kernels_are_known():
+    """No GPU is needed to ask: TensorFlow lists the kernels that it was built with."""
+    return "GPU" in devices("MatMul")
+
+
 def called(graph_def, nodes):
     """The operations of the functions that `nodes` call, at any depth."""
     functions = {function.signature.name: function for function in graph_def.library.function}
@@ -75,8 +80,7 @@ def called(graph_def, nodes):
 
 @pytest.mark.parametrize("name", ["log_prob", "inverse", "forward", "sample_with_seed"])
 def test_every_operation_runs_on_a_gpu_too(meta_graph, name):
-    """No GPU is needed to ask: TensorFlow lists the kernels that it was built with."""
-    if "GPU" not in devices("MatMul"):
+    if not kernels_are_known():
         pytest.skip("this TensorFlow was built without kernels for GPUs")
     outputs = meta_graph.signature_def[name].outputs.values()
     nodes = [node for output in outputs for node in needed(meta_graph.graph_def, output.name)]
@@ -84,3 +88,18 @@ def test_every_operation_runs_on_a_gpu_too(meta_graph, name):
     of_many = called(meta_graph.graph_def, nodes)
     assert {op for op in of_many if "CPU" not in devices(op)} == set()
     assert {op for op in of_many if "GPU" not in devices(op)} <= CHUNKS
+
+
+def test_what_is_exported_for_a_gpu_runs_on_one_altogether(export_here):
+    content = (export_here("unconditional", ("sample_with_seed",), "gpu").version_dir / "saved_model.pb").read_bytes()
+    meta_graph = saved_model_pb2.SavedModel.FromString(content).meta_graphs[0]
+    graph_def = meta_graph.graph_def
+    definitions = [*graph_def.node, *(node for each in graph_def.library.function for node in each.node_def)]
+    assert "MapDefun" not in {node.op for node in definitions}
+    for name in ("log_prob", "inverse", "forward", "sample_with_seed"):
+        outputs = meta_graph.signature_def[name].outputs.values()
+        nodes = [node for output in outputs for node in needed(graph_def, output.name)]
+        operations = {node.op for node in nodes} | called(graph_def, nodes)
+        assert "MatMul" in operations
+        if kernels_are_known():
+            assert {op for op in operations if not {"CPU", "GPU"} <= devices(op)} == set()
