@@ -37,7 +37,7 @@ from beam_jobs.evaluation.results import GroupResult
 from beam_jobs.evaluation.row_sample import RowSample, SampleScores, ScoreRows, scoring_signature
 from beam_jobs.evaluation.statistics import MergeAll
 from beam_jobs.jobs.evaluate import EvaluationHandler
-from beam_jobs.jobs.job import JobPlan, plan_job, row_identity
+from beam_jobs.jobs.job import JobPlan, job_sources, plan_job, row_identity
 from beam_jobs.jobs.paired_rows import (
     INVERSE,
     SAMPLE_TAG,
@@ -54,7 +54,6 @@ from beam_jobs.options.judging import BASELINE, MODEL, SIDES
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, create_file, naming_failures
 from beam_jobs.rows import REJECTED_TAG, TALLY_TAG, CountOdd, Grouping, ReadRows
-from beam_jobs.sources.input_files import find_sources
 from maf_serving.model_inputs import ModelInputs, RawColumn
 from maf_serving.page_numbers import SPACE, difference, nats, number
 
@@ -95,7 +94,7 @@ def plan_compare(options: CompareOptions) -> CompareJob:
     sides = {side: _renamed(model, sides, options.rename) for side, model in sides.items()}
     both = dataclasses.replace(sides[MODEL], inputs=_inputs_of_both(*sides.values()))
     extra = {} if options.group_column is None else {options.group_column: "--group_column"}
-    sources = find_sources(options.inputs, input_format=options.input_format, dialect=options.csv)
+    sources = job_sources(options, *(side.contract for side in sides.values()))
     return CompareJob(
         plan=plan_job(options, both, sources, extra=extra),
         sides=sides,

@@ -37,7 +37,7 @@ from beam_jobs.evaluation.paired_nll import (
     judge_pairs,
 )
 from beam_jobs.evaluation.statistics import MergeAll
-from beam_jobs.jobs.job import JobPlan, plan_job, row_identity
+from beam_jobs.jobs.job import JobPlan, job_sources, plan_job, row_identity
 from beam_jobs.jobs.running import run_job
 from beam_jobs.jobs.summary import AddTallies, Tally
 from beam_jobs.model.saved_model import SavedModelHandler, plan_model
@@ -88,13 +88,17 @@ def plan_drift(options: DriftOptions) -> DriftJob:
             f"--model {options.model} does not know what its training saw: expected a version of a run that was "
             "trained with this release of maf-serving or a later one; train it again and export it"
         )
-    sources = find_sources(options.inputs, input_format=options.input_format, dialect=options.csv)
+    sources = job_sources(options, model.contract)
     plan, names = _plan(options, model, sources), _input_names(model.event_columns, model.contract, options)
     if options.key_column is None:
         identity = row_identity(sources)
         return DriftJob(plan=plan, options=options, profile=training.profile, names=names, identity=identity)
     earlier = find_sources(
-        options.baseline_inputs, input_format=options.input_format, dialect=options.csv, flag="--baseline_input"
+        options.baseline_inputs,
+        input_format=options.input_format,
+        dialect=options.csv,
+        tensor_names=model.contract.tensor_names,
+        flag="--baseline_input",
     )
     return DriftJob(
         plan=plan,

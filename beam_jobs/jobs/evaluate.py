@@ -43,14 +43,13 @@ from beam_jobs.evaluation.row_sample import (
 )
 from beam_jobs.evaluation.statistics import MergeAll, Statistics, finite_points, read_weights
 from beam_jobs.evaluation.verdict import judge
-from beam_jobs.jobs.job import JobPlan, plan_job, row_identity
+from beam_jobs.jobs.job import JobPlan, job_sources, plan_job, row_identity
 from beam_jobs.jobs.running import run_job
 from beam_jobs.jobs.summary import Tally
 from beam_jobs.model.saved_model import ModelLocation, SavedModelHandler, plan_model
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, at_end, create_file, naming_failures
 from beam_jobs.rows import NULL_GROUP, REJECTED_TAG, Grouping, ReadTable, count_groups, group_names
-from beam_jobs.sources.input_files import find_sources
 from maf_serving.answers import is_failed, reject_failed
 from maf_serving.model_inputs import encode_rows
 from maf_serving.row_seeds import RowIdentity, Words, draw_seeds
@@ -92,7 +91,7 @@ def plan_evaluate(options: EvaluateOptions) -> EvaluateJob:
     model = plan_model(options, signature_name=INVERSE)
     extra = {} if options.group_column is None else {options.group_column: "--group_column"}
     numbers = {} if options.weight is None else {options.weight: "--weight"}
-    sources = find_sources(options.inputs, input_format=options.input_format, dialect=options.csv)
+    sources = job_sources(options, model.contract)
     plan = plan_job(options, model, sources, extra=extra, numbers=numbers)
     return EvaluateJob(plan=plan, options=options, identity=row_identity(sources))
 

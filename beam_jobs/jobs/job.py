@@ -12,6 +12,7 @@ from beam_jobs.errors import ChangedInputError, UsageError
 from beam_jobs.jobs.summary import Summary, Tally
 from beam_jobs.sources.input_files import (
     IDENTIFIER,
+    find_sources,
     inspect_sources,
     resolve_kept,
     resolve_schema,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from beam_jobs.model.saved_model import PlannedModel
     from beam_jobs.options.job_options import JobOptions, SeededOptions
     from beam_jobs.output.staging import StagedOutput
+    from export.contract import Contract
 
 _SEED = 0
 PLACE_FIELDS = (pa.field("file", pa.string(), nullable=False), pa.field("row", pa.int64(), nullable=False))
@@ -114,6 +116,14 @@ class JobPlan:
     def _count_outside(self, tally: Tally) -> dict[str, int] | None:
         ranges = self.model.inputs.ranges
         return None if ranges is None else {each.name: tally.out_of_range.get(each.name, 0) for each in ranges.columns}
+
+
+def job_sources(options: JobOptions, *contracts: Contract) -> tuple[Source, ...]:
+    """The inputs of a job, for models with these contracts; see `find_sources`."""
+    tensor_names = {column: tensor for contract in contracts[::-1] for column, tensor in contract.tensor_names.items()}
+    return find_sources(
+        options.inputs, input_format=options.input_format, dialect=options.csv, tensor_names=tensor_names
+    )
 
 
 def plan_job(

@@ -19,7 +19,7 @@ import pyarrow as pa
 from apache_beam.ml.inference.base import RunInference
 
 from beam_jobs.errors import JobError
-from beam_jobs.jobs.job import PLACE_FIELDS, JobPlan, check_keys, key_columns, make_identity, plan_job
+from beam_jobs.jobs.job import PLACE_FIELDS, JobPlan, check_keys, job_sources, key_columns, make_identity, plan_job
 from beam_jobs.jobs.running import run_job
 from beam_jobs.jobs.summary import Summary, Tally
 from beam_jobs.model.saved_model import SavedModelHandler, plan_model
@@ -27,7 +27,6 @@ from beam_jobs.options.job_options import SampleOptions
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, WriteTable
 from beam_jobs.rows import REJECTED_TAG, TALLY_TAG, Ask, ReadTable, ToAnswers
-from beam_jobs.sources.input_files import find_sources
 from maf_serving.draws import DrawQuestion
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def plan_sample(options: SampleOptions, sources: tuple[Source, ...] | None = Non
       sources: what to read, where the files of the options are not looked for.
     """
     model = plan_model(options, signature_name=DrawQuestion.signature_name)
-    sources = sources or find_sources(options.inputs, input_format=options.input_format, dialect=options.csv)
+    sources = sources or job_sources(options, model.contract)
     question = DrawQuestion(
         inputs=model.inputs,
         event_columns=model.event_columns,

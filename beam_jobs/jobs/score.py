@@ -18,7 +18,7 @@ import pyarrow as pa
 from apache_beam.ml.inference.base import RunInference
 
 from beam_jobs.errors import JobError
-from beam_jobs.jobs.job import PLACE_FIELDS, JobPlan, check_keys, key_columns, make_identity, plan_job
+from beam_jobs.jobs.job import PLACE_FIELDS, JobPlan, check_keys, job_sources, key_columns, make_identity, plan_job
 from beam_jobs.jobs.running import run_job
 from beam_jobs.jobs.summary import Summary, Tally
 from beam_jobs.model.endpoint import EndpointHandler
@@ -26,7 +26,6 @@ from beam_jobs.model.saved_model import PlannedModel, SavedModelHandler, plan_mo
 from beam_jobs.output.table_format import TableFormat
 from beam_jobs.output.writing import WriteRejected, WriteTable
 from beam_jobs.rows import REJECTED_TAG, TALLY_TAG, Ask, ReadTable, ToAnswers
-from beam_jobs.sources.input_files import find_sources
 from maf_serving.answers import SUMMARIZE, RowQuestion, row_question, summary_question
 from maf_serving.model_inputs import ENCODE_CONDITION
 
@@ -75,7 +74,7 @@ def plan_score(options: ScoreOptions, sources: tuple[Source, ...] | None = None)
     plan = plan_job(
         options,
         model,
-        sources or find_sources(options.inputs, input_format=options.input_format, dialect=options.csv),
+        sources or job_sources(options, model.contract),
         keep=options.keep,
         reserved=answer_schema(question).names,
     )
@@ -109,7 +108,7 @@ def plan_summarize(options: SummarizeOptions, sources: tuple[Source, ...] | None
       sources: what to read, where the files of the options are not looked for.
     """
     model = plan_model(options, signature_name=SUMMARIZE)
-    sources = sources or find_sources(options.inputs, input_format=options.input_format, dialect=options.csv)
+    sources = sources or job_sources(options, model.contract)
     question = summary_question(
         model.contract,
         identity=make_identity(options, sources),

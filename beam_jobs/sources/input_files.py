@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,8 @@ from beam_jobs.sources.bigquery_source import BigQuerySource
 from beam_jobs.sources.csv_source import CsvSource
 from beam_jobs.sources.json_lines_source import JsonLinesSource
 from beam_jobs.sources.parquet_source import ParquetSource
-from beam_jobs.sources.request_log_source import RequestLogSource
 from beam_jobs.sources.source import InputFile, ReadPlan, RefusedFile, Source, WorkUnit
-from beam_jobs.sources.tfrecord_source import TFRecordSource
+from beam_jobs.sources.tfrecord_source import RequestLogSource, TFRecordSource
 from maf_serving import validation
 from maf_serving.columns import TIMESTAMP
 from maf_serving.csv_text import partition_column, partition_type
@@ -58,6 +58,7 @@ def find_sources(
     *,
     input_format: str | None = None,
     dialect: CsvDialect = USUAL_CSV,
+    tensor_names: Mapping[str, str] = types.MappingProxyType({}),
     flag: str = "--input",
 ) -> tuple[Source, ...]:
     """The inputs of a job: what its paths and globs find, sorted by pattern, and its tables, each once.
@@ -66,6 +67,7 @@ def find_sources(
       inputs: places, as `JobOptions.inputs` has them.
       input_format: of all files, or `None` to tell each one's by its name.
       dialect: how those in CSV are written.
+      tensor_names: by column, what requests by column call its tensor, in logs of them.
       flag: by which they came.
 
     Raises:
@@ -82,6 +84,9 @@ def find_sources(
             source = FORMATS[input_format or _format_of(path)](path, found_by)
             if isinstance(source, CsvSource):
                 source = dataclasses.replace(source, dialect=dialect)
+            elif isinstance(source, RequestLogSource):
+                columns = tuple((tensor, column) for column, tensor in tensor_names.items())
+                source = dataclasses.replace(source, columns=columns)
             found.setdefault(os.path.normpath(path) if place.is_here else path, source)
     return tuple(found.values())
 

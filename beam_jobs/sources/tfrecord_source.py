@@ -1,17 +1,25 @@
-"""TFRecord files of `tf.Example`, read whole. A record is a row.
+"""TFRecord files, read whole: of `tf.Example`, or of `PredictionLog`, the request logs of TensorFlow Serving.
 
-Each column is a feature of one value; or all columns of an input of the model are one feature under the input's name,
-`x` or `conditional_input`, as the signature `regress` takes them.
+Of `tf.Example` a record is a row. Each column is a feature of one value; or all columns of an input of the model are
+one feature under the input's name, `x` or `conditional_input`, as the signature `regress` takes them.
 
-A record whose checksum is wrong, or that is no `tf.Example`, is rejected alone. A wrong length ends the file.
+Of a request log, as `logging_config` has it written, a logged request for a log-density, by vector or by column, is as
+many rows as it asks about. Requests of other signatures, and logs of other kinds than Predict, are no rows. Tensors by
+column are called as the contract says, and are columns by the names that the model has for them.
+
+Rows are numbered through the file. A record whose checksum is wrong, or that is not what it should be, or whose tensors
+do not go together, is one row that is rejected. A wrong length ends the file.
 """
 
 from __future__ import annotations
 
+import abc
+import dataclasses
 import itertools
+import math
 import struct
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 from google.protobuf.message import DecodeError
@@ -22,19 +30,26 @@ from beam_jobs.sources.records import GUESSED_FROM, guess_file, to_batches
 from beam_jobs.sources.source import InputFile, ReadPlan, WholeFile
 from beam_jobs.storage import open_chunks
 from maf_serving.byte_stream import UNREADABLE
-from maf_serving.errors import one_line
+from maf_serving.columns import NULL_INTEGER, NULL_TEXT
+from maf_serving.errors import ResponseError, one_line
 from maf_serving.messages import message_class
 from maf_serving.rejection import RejectedRows, reject
 from maf_serving.table_formats import Damage, InputBatch
+from maf_serving.tensor_proto import DTYPE_NUMBERS, from_tensor_proto
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
 WRONG_CHECKSUM = "wrong checksum"
 NOT_AN_EXAMPLE = "not a tf.Example"
+NOT_A_LOG = "not a PredictionLog"
+WRONG_TENSOR = "a tensor does not hold its values"
 WRONG_SIZE = "wrong size"
+SIGNATURES = ("", "serving_default", "log_prob", "inverse", "log_prob_columns")
 # No row is that large; a length that is says that the file is something else.
 _MAX_RECORD_BYTES = 1 << 30
+
+Row = dict[str, Any] | str  # or what is wrong with it
 
 
 class Records:
@@ -84,68 +99,90 @@ class Records:
         return data
 
 
-class TFRecordSource(WholeFile):
-    """A TFRecord file of `tf.Example`."""
+class RecordFile(WholeFile):
+    """A TFRecord file. `what` is the format, and `message` what its records are, where a person reads it."""
 
     __slots__ = ()
     holds_vectors = True
+    what: ClassVar[str]
+    message: ClassVar[str]
+
+    @abc.abstractmethod
+    def rows_of(self, data: bytes) -> list[Row]:
+        """The rows of a record, or what is wrong with it."""
 
     def inspect(self) -> InputFile:
-        """See `Source.inspect`. Names and types are guessed from the first records."""
+        """See `Source.inspect`. Names and types are guessed from the first rows."""
         try:
             with open_chunks(self.path) as chunks:
                 records = Records(chunks)
-                head = list(itertools.islice(records, GUESSED_FROM))
+                head = list(itertools.islice(self._rows(records), GUESSED_FROM))
                 damage = records.damage
         except UNREADABLE as error:
             damage, head = one_line(error), []
-        examples = [example for data in head if not isinstance(example := _parse(data), str)]
-        if not examples and (damage or head):
-            reason = damage or f"none of its first {len(head)} records is a sound tf.Example"
+        sound = [row for row in head if not isinstance(row, str)]
+        if not sound and (damage or head):
+            reason = damage or f"none of its first {len(head)} rows is of a sound {self.message}"
             raise UnreadableFileError(
-                f"{self.path} cannot be read as TFRecord: {reason}; see --input_format and --on_bad_file"
+                f"{self.path} cannot be read as {self.what}: {reason}; see --input_format and --on_bad_file"
             )
-        units = (self,) if head else ()
-        return guess_file(self.path, examples, units)
+        return guess_file(self.path, sound, (self,) if head else ())
 
     def read(self, plan: ReadPlan) -> Iterator[InputBatch | RejectedRows | Damage]:
         """See `WorkUnit.read`."""
-        row = 0
+        first = 0
         with open_chunks(self.path) as chunks:
             records = Records(chunks)
-            rows = iter(records)
+            rows = self._rows(records)
             while chunk := list(itertools.islice(rows, plan.batch_size)):
-                yield from _to_batches(self.path, row, chunk, plan)
-                row += len(chunk)
+                split = [_split_vectors(row, plan) for row in chunk]
+                refused = {number: row for number, row in enumerate(split, first) if isinstance(row, str)}
+                if refused:
+                    kinds = Counter(WRONG_SIZE if WRONG_SIZE in reason else reason for reason in refused.values())
+                    yield reject(self.path, pa.array(list(refused), pa.int64()), list(refused.values()), kinds)
+                good = {number: row for number, row in enumerate(split, first) if not isinstance(row, str)}
+                if good:
+                    yield from to_batches(self.path, list(good), list(good.values()), plan)
+                first += len(chunk)
         if records.damage is not None:
-            yield Damage(file=self.path, first_row=row, rows=None, reason=records.damage)
+            yield Damage(file=self.path, first_row=first, rows=None, reason=records.damage)
+
+    def _rows(self, records: Iterable[bytes | None]) -> Iterator[Row]:
+        for data in records:
+            yield from (WRONG_CHECKSUM,) if data is None else self.rows_of(data)
 
 
-def _to_batches(
-    path: str, row: int, chunk: Sequence[bytes | None], plan: ReadPlan
-) -> Iterator[InputBatch | RejectedRows]:
-    parsed = [split_vectors(_parse(data), plan) for data in chunk]
-    refused = {number: fault for number, fault in enumerate(parsed, row) if isinstance(fault, str)}
-    if refused:
-        reasons = list(refused.values())
-        kinds = Counter(WRONG_SIZE if WRONG_SIZE in reason else reason for reason in reasons)
-        yield reject(path, pa.array(list(refused), pa.int64()), reasons, kinds)
-    good = {number: record for number, record in enumerate(parsed, row) if not isinstance(record, str)}
-    if good:
-        yield from to_batches(path, list(good), list(good.values()), plan)
+class TFRecordSource(RecordFile):
+    """A TFRecord file of `tf.Example`."""
+
+    __slots__ = ()
+    what, message = "TFRecord", "tf.Example"
+
+    def rows_of(self, data: bytes) -> list[Row]:
+        """See `RecordFile.rows_of`."""
+        try:
+            return [parse_example(data)]
+        except DecodeError:
+            return [NOT_AN_EXAMPLE]
 
 
-def _parse(data: bytes | None) -> dict[str, Any] | str:
-    """The record, or what is wrong with it."""
-    if data is None:
-        return WRONG_CHECKSUM
-    try:
-        return parse_example(data)
-    except DecodeError:
-        return NOT_AN_EXAMPLE
+@dataclasses.dataclass(frozen=True, slots=True)
+class RequestLogSource(RecordFile):
+    """A TFRecord file of `PredictionLog`.
+
+    Attributes:
+      columns: pairs of what a tensor by column is called, and its column.
+    """
+
+    what, message = "a request log", "PredictionLog"
+    columns: tuple[tuple[str, str], ...] = ()
+
+    def rows_of(self, data: bytes) -> list[Row]:
+        """See `RecordFile.rows_of`."""
+        return rows_of_log(data, dict(self.columns))
 
 
-def split_vectors(record: dict[str, Any] | str, plan: ReadPlan) -> dict[str, Any] | str:
+def _split_vectors(record: Row, plan: ReadPlan) -> Row:
     """The record with a value for each column of a feature that is a vector of them, or what is wrong with it."""
     if isinstance(record, str):
         return record
@@ -171,3 +208,38 @@ def parse_example(data: bytes) -> dict[str, Any]:
         values = getattr(feature, kind).value if kind else ()
         record[name] = None if not values else values[0] if len(values) == 1 else list(values)
     return record
+
+
+def rows_of_log(data: bytes, columns: Mapping[str, str]) -> list[Row]:
+    """The rows that a logged request asks about; none of a request for something else.
+
+    Args:
+      data: a `PredictionLog`.
+      columns: by name of a tensor, its column; other tensors are called as their columns.
+    """
+    try:
+        log = message_class("PredictionLog").FromString(data)
+    except DecodeError:
+        return [NOT_A_LOG]
+    request = log.predict_log.request
+    if request.model_spec.signature_name not in SIGNATURES or not request.inputs:
+        return []
+    try:
+        tensors = {columns.get(name, name): _values(tensor) for name, tensor in request.inputs.items()}
+    except (ResponseError, UnicodeDecodeError):
+        return [WRONG_TENSOR]
+    if len({len(values) for values in tensors.values()}) > 1:
+        return [WRONG_TENSOR]
+    return [dict(zip(tensors, row, strict=True)) for row in zip(*tensors.values(), strict=True)]
+
+
+def _values(tensor: Any) -> list[Any]:
+    """The value of each row: a number, a text, a list of numbers, or `None`, as requests by column spell null."""
+    if DTYPE_NUMBERS.get(tensor.dtype) == "string":
+        texts = [value.decode() for value in tensor.string_val]
+        texts += texts[-1:] * (math.prod(dim.size for dim in tensor.tensor_shape.dim) - len(texts))
+        return [None if text == NULL_TEXT else text for text in texts]
+    values: list[Any] = from_tensor_proto(tensor).tolist()
+    if not isinstance(values, list):
+        raise ResponseError("a tensor is a single number; expected one for each row")
+    return [None if value == NULL_INTEGER else value for value in values]

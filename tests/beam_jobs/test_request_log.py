@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import shutil
+
 import numpy as np
 import pytest
 from tensorflow import make_tensor_proto
 from tensorflow_serving.apis import prediction_log_pb2
 
-from beam_jobs import UsageError
-from beam_jobs.sources.request_log_source import NOT_A_LOG, WRONG_TENSOR, rows_of_log
+from beam_jobs import EvaluateOptions, UsageError, evaluate_table
+from beam_jobs.sources.tfrecord_source import NOT_A_LOG, WRONG_TENSOR, rows_of_log
+from export.contract import CONTRACT_PATH, read_contract
+from tests.beam_jobs.conftest import log_prob
 from tests.beam_jobs.write_table import frame
 
 
@@ -47,17 +53,30 @@ def test_requests_by_vector_and_by_column_are_rows(score, tmp_path, density):
     ]
 
 
+def test_tensors_by_column_are_columns_by_the_names_of_the_model(run_job, model_base, tmp_path):
+    version = tmp_path / "models" / "3"
+    shutil.copytree(model_base / "3", version)
+    contract = dataclasses.replace(read_contract(version), tensor_names={"x0": "x_0", "x1": "x1", "c0": "c_0"})
+    (version / CONTRACT_PATH).write_text(contract.to_json())
+    record = log_of("log_prob_columns", x_0=[0.5, 1.0], x1=[2.0, 3.0], c_0=[0.0, 0.1])
+    (tmp_path / "log-0").write_bytes(frame(record))
+    options = {"model": str(version.parent), "input_format": "request_log"}
+    out = run_job(evaluate_table, EvaluateOptions, str(tmp_path / "log-0"), crps_rows=0, **options)
+    expected = -log_prob(np.array([0.5, 1.0]), np.array([2.0, 3.0]), np.array([0.0, 0.1])).mean()
+    assert json.loads((out / "_summary.json").read_text())["overall"]["mean_nll"] == pytest.approx(expected, rel=1e-5)
+
+
 def test_texts_are_decoded_and_tensors_that_do_not_go_together_are_refused():
     log = log_of("log_prob_columns", price=[1.0, 2.0], region=["north", "süd"])
-    assert rows_of_log(log) == [{"price": 1.0, "region": "north"}, {"price": 2.0, "region": "süd"}]
-    assert rows_of_log(log_of("log_prob_columns", price=[1.0, 2.0], region=["north"])) == [WRONG_TENSOR]
-    assert rows_of_log(log_of("log_prob", x=1.0)) == [WRONG_TENSOR]
-    assert rows_of_log(prediction_log_pb2.PredictionLog().SerializeToString()) == []
+    assert rows_of_log(log, {}) == [{"price": 1.0, "region": "north"}, {"price": 2.0, "region": "süd"}]
+    assert rows_of_log(log_of("log_prob_columns", price=[1.0, 2.0], region=["north"]), {}) == [WRONG_TENSOR]
+    assert rows_of_log(log_of("log_prob", x=1.0), {}) == [WRONG_TENSOR]
+    assert rows_of_log(prediction_log_pb2.PredictionLog().SerializeToString(), {}) == []
 
 
 def test_nulls_are_what_they_are_spelt_as():
     log = log_of("log_prob_columns", region=["north", "<null>", "<null>"], store=np.array([1, -(2**63), 3]))
-    assert rows_of_log(log) == [
+    assert rows_of_log(log, {}) == [
         {"region": "north", "store": 1},
         {"region": None, "store": None},
         {"region": None, "store": 3},
