@@ -23,7 +23,7 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.shared import Shared
 
-from beam_jobs.errors import JobError, UsageError
+from beam_jobs.errors import UsageError
 from beam_jobs.evaluation.comparison import (
     ComparisonResult,
     Difference,
@@ -252,10 +252,7 @@ class CompareJob:
 
     def check(self, tally: Tally) -> None:
         """See `Job.check`."""
-        if tally.rows_read != tally.rows_used + tally.rows_rejected:
-            raise JobError(
-                f"{tally.rows_read} rows were read, but {tally.rows_used} compared and {tally.rows_rejected} rejected"
-            )
+        tally.check_rows(tally.rows_used, "compared")
 
     def read_summary(self, text: str) -> CompareSummary:
         """See `Job.read_summary`."""

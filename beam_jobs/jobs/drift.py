@@ -23,7 +23,7 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 from apache_beam.utils.shared import Shared
 
-from beam_jobs.errors import JobError, UsageError
+from beam_jobs.errors import UsageError
 from beam_jobs.evaluation.column_counts import ColumnCounts, NumberCounts
 from beam_jobs.evaluation.drift import DriftResult, Judge, Limits
 from beam_jobs.evaluation.drift_report import DriftSummary, drift_findings, make_drift_report
@@ -228,10 +228,7 @@ class DriftJob:
 
     def check(self, tally: Tally) -> None:
         """See `Job.check`."""
-        if tally.rows_read != tally.rows_used + tally.rows_rejected:
-            raise JobError(
-                f"{tally.rows_read} rows were read, but {tally.rows_used} scored and {tally.rows_rejected} rejected"
-            )
+        tally.check_rows(tally.rows_used, "scored")
 
     def read_summary(self, text: str) -> DriftSummary:
         """See `Job.read_summary`."""

@@ -28,7 +28,6 @@ from apache_beam.ml.inference.base import PredictionResult, RunInference
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 from apache_beam.utils.shared import Shared
 
-from beam_jobs.errors import JobError
 from beam_jobs.evaluation.column_scores import NUM_DRAWS, PROBABILITIES
 from beam_jobs.evaluation.report import make_report
 from beam_jobs.evaluation.results import EvaluateSummary, EvaluationResult, make_result
@@ -179,10 +178,7 @@ class EvaluateJob:
 
     def check(self, tally: Tally) -> None:
         """See `Job.check`."""
-        if tally.rows_read != tally.rows_used + tally.rows_rejected:
-            raise JobError(
-                f"{tally.rows_read} rows were read, but {tally.rows_used} evaluated and {tally.rows_rejected} rejected"
-            )
+        tally.check_rows(tally.rows_used, "evaluated")
 
     def read_summary(self, text: str) -> EvaluateSummary:
         """See `Job.read_summary`."""

@@ -267,13 +267,14 @@ def read_published(staged: StagedOutput, output: str) -> str:
 
 def _check_rejected(summary: Summary, allowed: float, staged: StagedOutput, rejected_files: list[str]) -> None:
     """Raises `JobError` if too large a share was rejected; leaves the rejected rows where its message says."""
-    if summary.rows_rejected <= allowed * summary.rows_read:
+    lost = [(noun, rejected, of) for noun, rejected, of in summary.losses() if rejected > allowed * of]
+    if not lost:
         return
+    noun, rejected, of = lost[0]
     kept = staged.keep_rejected(rejected_files, summary.to_json())
-    share = summary.rows_rejected / summary.rows_read
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.rejected_by_kind.items())
     raise JobError(
-        f"{summary.rows_rejected:,} of {summary.rows_read:,} rows ({share:.2%}) were rejected; --max_rejected allows "
+        f"{rejected:,} of {of:,} {noun} ({rejected / of:.2%}) were rejected; --max_rejected allows "
         f"{allowed:.2%}; nothing was published: mend the rows or allow more; they and their reasons ({kinds}) are in "
         f"{kept}"
     )

@@ -128,10 +128,7 @@ class SampleJob:
 
     def check(self, tally: Tally) -> None:
         """See `Job.check`."""
-        if tally.rows_read != tally.rows_used + tally.rows_rejected:
-            raise JobError(
-                f"{tally.rows_read} rows were read, but {tally.rows_used} drawn for and {tally.rows_rejected} rejected"
-            )
+        tally.check_rows(tally.rows_used, "drawn for")
         expected = tally.rows_used * self.options.num_samples
         if expected != tally.rows_written + tally.draws_rejected:
             raise JobError(
@@ -164,6 +161,11 @@ class SampleSummary(Summary):
 
     draws_written: int
     draws_rejected: int
+
+    def losses(self) -> list[tuple[str, int, int]]:
+        """See `Summary.losses`."""
+        drawn = self.draws_written + self.draws_rejected
+        return [*super(SampleSummary, self).losses(), ("draws", self.draws_rejected, drawn)]
 
     def result_lines(self) -> list[str]:
         """See `Summary.result_lines`."""

@@ -17,7 +17,6 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.ml.inference.base import RunInference
 
-from beam_jobs.errors import JobError
 from beam_jobs.jobs.job import PLACE_FIELDS, JobPlan, check_keys, job_sources, key_columns, make_identity, plan_job
 from beam_jobs.jobs.running import run_job
 from beam_jobs.jobs.summary import Summary, Tally
@@ -176,10 +175,7 @@ class ScoreJob:
 
     def check(self, tally: Tally) -> None:
         """See `Job.check`."""
-        if tally.rows_read != tally.rows_written + tally.rows_rejected:
-            raise JobError(
-                f"{tally.rows_read} rows were read, but {tally.rows_written} scored and {tally.rows_rejected} rejected"
-            )
+        tally.check_rows(tally.rows_written, "scored")
 
     def read_summary(self, text: str) -> ScoreSummary:
         """See `Job.read_summary`."""

@@ -90,6 +90,10 @@ class Summary:
         """Of a command that has done its work: 0, or `FOUND_STATUS` where what it looked for is there."""
         return 0
 
+    def losses(self) -> list[tuple[str, int, int]]:
+        """What was rejected, and of how many: each is held against `--max_rejected`."""
+        return [("rows", self.rows_rejected, self.rows_read)]
+
     def to_json(self) -> str:
         """The text of `_summary.json`."""
         return json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n"
@@ -228,6 +232,11 @@ class Tally:
             unreadable_files=self.unreadable_files + other.unreadable_files,
             files=self.files + other.files,
         )
+
+    def check_rows(self, counted: int, done: str) -> None:
+        """Raises `JobError` unless every row that was read is rejected or counted; `done` is what is said of these."""
+        if self.rows_read != counted + self.rows_rejected:
+            raise JobError(f"{self.rows_read} rows were read, but {counted} {done} and {self.rows_rejected} rejected")
 
     def to_json(self) -> str:
         """Text that `from_json` reads back."""

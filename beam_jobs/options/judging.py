@@ -33,6 +33,8 @@ class CompareOptions(EvaluateOptions):
         super(CompareOptions, self).__post_init__()
         if self.event_columns or self.conditional_columns:
             raise UsageError("--event_columns or --conditional_columns came; expected --rename, for two models")
+        if self.weight is not None:
+            raise UsageError(f"weight is {self.weight!r}; a comparison counts rows alike: expected none")
 
     def places(self) -> list[tuple[str, Place]]:
         """See `JobOptions.places`."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from statistics import NormalDist
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,8 +12,10 @@ import pytest
 
 from beam_jobs import JobError, UsageError
 from beam_jobs.compare import main
-from beam_jobs.jobs.compare import CompareSummary, compare_table
+from beam_jobs.jobs.compare import CompareSummary, _inputs_of_both, compare_table
 from beam_jobs.options.judging import CompareOptions
+from maf_serving.columns import ConditionColumn
+from maf_serving.model_inputs import ModelInputs, RawColumn
 from tests.beam_jobs.conftest import MINUS_INFINITY_AT, NAN_AT, log_prob, save_model
 
 ROWS = 4_000
@@ -109,6 +113,50 @@ def test_rows_without_a_density_are_counted_by_whose_they_are(compare, write_par
     assert summary.rejected_by_kind == {"by both": 2}
     assert summary.overall.rows == ROWS - 9
     assert summary.verdict == "no different"
+
+
+def test_a_baseline_may_have_its_event_columns_in_another_order(compare, write_parquet, wider):
+    """Numbers go by the names of columns: the baseline has x1 ~ N(c0, 1) and x0 ~ N(-2 c0, 3)."""
+    columns = rows_of_the_model(7)
+    other = wider.parent / "other_order"
+    save_model(other, base_kind="normal", event=("x1", "x0"))
+    summary, _ = compare(write_parquet("a.parquet", columns), baseline=other, crps_rows=1_000)
+    expected = -log_prob(columns["x1"], columns["x0"], columns["c0"]).mean()
+    assert summary.overall.baseline_nll == pytest.approx(expected, rel=1e-5)
+    assert [each.column for each in summary.overall.crps] == ["x0", "x1"]
+    normal = NormalDist()
+    for each, mean, sigma in zip(summary.overall.crps, (-2 * columns["c0"], columns["c0"]), (3, 1), strict=True):
+        z = (columns[each.column] - mean) / sigma
+        exact = [sigma * (v * (2 * normal.cdf(v) - 1) + 2 * normal.pdf(v) - np.pi**-0.5) for v in z]
+        assert each.baseline == pytest.approx(np.mean(exact), rel=0.1)
+        assert each.model < each.baseline
+
+
+def test_a_condition_that_two_models_read_as_different_kinds_is_read_as_both_can_take_it():
+    def planned(kind, nullable, **more):
+        column = ConditionColumn(name="store", kind=kind, nullable=nullable, **more)
+        raw = (RawColumn(name="store", column=column),)
+        return SimpleNamespace(
+            inputs=ModelInputs(columns={"x": ("y",)}, dtype="float32", condition=raw),
+            contract=SimpleNamespace(raw_condition_columns=(column,)),
+        )
+
+    number = planned("number", nullable=True)
+    text = planned("string", nullable=False, vocabulary=("1", "2"))
+    for pair in ((number, text), (text, number)):
+        (read,) = _inputs_of_both(*pair).condition
+        assert (read.name, read.column.kind, read.column.nullable) == ("store", "string", False)
+    plain = SimpleNamespace(
+        inputs=ModelInputs(columns={"x": ("y",), "conditional_input": ("store",)}, dtype="float32"),
+        contract=SimpleNamespace(raw_condition_columns=(ConditionColumn(name="store"),)),
+    )
+    (read,) = _inputs_of_both(plain, planned("integer", nullable=False, vocabulary=(1, 2))).condition
+    assert read.column.kind == "integer"
+
+
+def test_weights_are_no_option_of_a_comparison():
+    with pytest.raises(UsageError, match="weight is 'w'; a comparison counts rows alike: expected none"):
+        CompareOptions(model="m", baseline="b", input_patterns=("a",), output="out", weight="w")
 
 
 def test_every_row_is_lost(compare, write_parquet, model_base):

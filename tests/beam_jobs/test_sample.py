@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs import SampleOptions, UsageError, sample_table
+from beam_jobs import JobError, SampleOptions, UsageError, sample_table
 
 
 @pytest.fixture
@@ -100,6 +100,12 @@ def test_draws_that_are_not_finite_are_rejected_alone(sample, write_parquet):
     assert rejected_in(directory) == [(1, f"draw {n}: not finite") for n in range(3)]
     summary = json.loads((directory / "_summary.json").read_text())
     assert (summary["rows_scored"], summary["draws_written"], summary["draws_rejected"]) == (2, 3, 3)
+
+
+def test_a_job_whose_draws_are_all_rejected_has_failed(sample, write_parquet):
+    path = write_parquet("a.parquet", {"c0": [3e38, 3e38]})
+    with pytest.raises(JobError, match=r"6 of 6 draws \(100\.00%\) were rejected; .*\(6 .*not finite\)"):
+        sample(path, max_rejected=0.99)
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,11 @@ def quantiles_of(values: np.ndarray) -> Quantiles:
     return Quantiles(values=tuple(kept.tolist()), cumulative=tuple(cumulative.tolist()))
 
 
-def profile_of(name: str, values: np.ndarray) -> ColumnProfile:
+def profile_of(name: str, values: np.ndarray, kind: str = "number") -> ColumnProfile:
     there = values[~np.isnan(values)]
     return ColumnProfile(
         name=name,
+        kind=kind,
         rows=len(values),
         nulls=len(values) - len(there),
         mean=float(there.mean()),
@@ -161,8 +162,7 @@ def test_values_that_are_none_are_counted_for_what_they_are(profiles):
 
 def test_time_passes_and_is_no_drift_for_it():
     day = 86_400.0
-    profile = profile_of("when", np.arange(500) * day)
-    object.__setattr__(profile, "kind", "timestamp")
+    profile = profile_of("when", np.arange(500) * day, kind="timestamp")
     when = ConditionColumn(name="when", kind="timestamp", parts=("hour", "trend"), offset=day)
     later = pa.array((np.arange(500) * day + 600 * day) * 1_000, pa.float64()).cast(pa.int64()).cast(pa.timestamp("ms"))
     found = judge(profile, later, column=when)
