@@ -77,6 +77,10 @@ def _against_training(overall: GroupResult, training: TrainingSummary | None) ->
         return None
     if overall.mean_nll is None or error is None:
         return None
+    weighted = training.profile is not None and training.profile.event[0].effective_rows is not None
+    if weighted != (overall.effective_rows is not None):
+        how = "those count by their weights, and these alike" if weighted else "those count alike, and these by weight"
+        return Finding("note", "Not compared with the test rows of its training:", f"{how}.")
     gap = overall.mean_nll - training.test_nll
     rows = overall.rows - overall.rows_with_zero_density
     noise = error * math.sqrt(1 + rows / training.test_rows)  # of both means, if the rows are alike

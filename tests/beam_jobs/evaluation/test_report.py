@@ -22,6 +22,7 @@ from beam_jobs.evaluation.verdict import judge
 from beam_jobs.rows import Grouping
 from export import TrainingSummary
 from maf_serving.page import STYLE
+from maf_serving.training_profile import ColumnProfile, TrainingProfile
 from tests.maf.report.browser import find_browser, view
 
 HOSTILE = "<script>alert('x')</script> & \"more\""
@@ -154,6 +155,17 @@ def test_training_is_not_compared_where_its_density_is_another_or_not_known():
     untested = dataclasses.replace(TRAINING, test_nll=None, test_rows=0)
     for training in (None, noisy, untested):
         assert "training" not in " ".join(words(judge(summary, result, training)))
+
+
+def test_a_mean_by_weight_is_not_compared_with_one_of_rows_that_count_alike():
+    summary, result = evaluated()
+    column = ColumnProfile(name="price", rows=9_000, nulls=9_000, effective_rows=2_000.0, weighted_null_share=1.0)
+    by_weight = dataclasses.replace(TRAINING, profile=TrainingProfile(event=(column,)))
+    claim = "note: Not compared with the test rows of its training: those count"
+    assert f"{claim} by their weights, and these alike." in words(judge(summary, result, by_weight))
+    weighted = dataclasses.replace(result, overall=dataclasses.replace(result.overall, effective_rows=3_000.0))
+    assert f"{claim} alike, and these by weight." in words(judge(summary, weighted, TRAINING))
+    assert any("As likely as the test rows" in each for each in words(judge(summary, weighted, by_weight)))
 
 
 def test_draws_of_a_base_have_noise_of_their_own():
