@@ -63,7 +63,7 @@ COMMANDS = {
     "… matches no file; expected a path or a glob, comma separated if several": (
         "beam_jobs.score --model {model} --input {here}/none.csv --output {here}/out"
     ),
-    "--input … is a directory without a file that ends in …": (
+    "… is a directory without a file that ends in …": (
         "beam_jobs.score --model {model} --input {here} --output {here}/out"
     ),
     "cannot be read (…); expected a version written by": "export.verify --version_dir {here}/bare",
