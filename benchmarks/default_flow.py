@@ -33,8 +33,6 @@ def train_flow(
     Raises:
       UsageError, ConfigError: if `train` would refuse the options.
     """
-    from maf.train import start_run  # noqa: PLC0415  # TensorFlow takes seconds to import
-
     event, condition = (tuple(f"{name}{i}" for i in range(part.shape[1])) for name, part in (("x", x), ("c", c)))
     with TemporaryDirectory() as directory:
         path = Path(directory) / "rows.parquet"
@@ -49,6 +47,8 @@ def train_flow(
         config = parse_training([*arguments, *options]).config
         if config is None:
             raise ValueError(f"options {options} resume a run; expected those of a new one")
+        from maf.train import start_run  # noqa: PLC0415  # TensorFlow takes seconds to import
+
         return start_run(config, Path(directory) / "run", announce=lambda _: None).distribution
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmarks.plot_posterior import plot_posterior
 from benchmarks.quality_densities import DENSITIES, known_density_line
 from benchmarks.quality_sbi import compare, observe
 from benchmarks.quality_tables import FIGURES, train_on_split
@@ -29,6 +30,7 @@ from benchmarks.sbi_tasks import TASKS, task_named
 from maf_serving.quiet_tensorflow import import_quietly
 
 SPLITS = (0, 1, 2, 3, 4)
+PICTURED, PICTURE = ("two moons", "slcp"), 1  # tasks, and which observation of them
 
 
 def main() -> int:
@@ -65,6 +67,8 @@ def _parse() -> argparse.Namespace:
     sbi.add_argument("--seeds", type=_numbers, default=(0,), metavar="SEED,...", help="a flow for each; default 0")
     sbi.add_argument("--observations", type=int, default=10, metavar="N", help="posteriors compared; default 10")
     sbi.add_argument("--draws", type=int, default=2_000, metavar="N", help="of each posterior; default 2000")
+    sbi.add_argument("--not_told", action="store_true", help="flows do not know the bounds of the prior")
+    sbi.add_argument("--plot", type=Path, metavar="DIR", help="pictures of two posteriors: posterior-TASK.png")
     return parser.parse_args()
 
 
@@ -111,13 +115,22 @@ def _sbi(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         task = task_named(name)
         observed = observe(task, observations=arguments.observations, draws=arguments.draws)
         for simulations in arguments.simulations:
-            found = compare(task, observed, simulations=simulations, seeds=arguments.seeds, options=arguments.options)
+            found = compare(
+                dataclasses.replace(task, is_told=not arguments.not_told),
+                observed,
+                simulations=simulations,
+                seeds=arguments.seeds,
+                options=arguments.options,
+            )
             posteriors = found.c2st.mean(axis=0)
             figures = (found.mean, found.error, posteriors.min(), posteriors.max())
             shown = "".join(f"{'' if figure is None else f'{figure:.3f}':>8s}" for figure in figures)
             published = f"{task.published.get(simulations, '')!s:>11s}"
             seconds = f"{found.training:10.0f}{found.judging:9.0f}"
             print(f"{name:24s}{simulations:12,d}{shown}{published}{found.outside:9.2%}{seconds}", flush=True)
+            if arguments.plot and name in PICTURED:
+                path = arguments.plot / f"posterior-{name.replace(' ', '-')}.png"
+                plot_posterior(observed[PICTURE].exact, found.drawn[PICTURE], path)
             yield {
                 "task": name,
                 "simulations": simulations,

@@ -62,7 +62,7 @@ def observe(task: Task, *, observations: int, draws: int) -> list[Observation]:
     found = []
     for index in range(observations):
         rng = np.random.default_rng([OBSERVATIONS_SEED, index])
-        _, (data,) = task.joint(1, rng)
+        data = task.observe(rng)
         found.append(Observation(data, task.draw(data, draws, rng)))
     return found
 
@@ -80,7 +80,8 @@ def posterior_draws(
       options: of `train`; none for default settings.
     """
     parameters, data = task.joint(simulations, np.random.default_rng(seed))
-    flow = train_flow(parameters, data, lower=-task.bound, upper=task.bound, options=["--seed", str(seed), *options])
+    bounds = {"lower": -task.bound, "upper": task.bound} if task.is_told else {}
+    flow = train_flow(parameters, data, **bounds, options=["--seed", str(seed), *options])
     return [draw(flow, np.tile(seen.data, (len(seen.exact), 1)), seed=seed) for seen in observed]
 
 

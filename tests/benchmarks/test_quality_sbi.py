@@ -1,9 +1,14 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
+from benchmarks.default_flow import train_flow
+from benchmarks.plot_posterior import EXACT, FLOW, plot_posterior
 from benchmarks.quality_sbi import c2st, compare, observe
 from benchmarks.sbi_slcp import covariance
-from benchmarks.sbi_tasks import TASKS
+from benchmarks.sbi_tasks import TASKS, task_named
+from maf_serving.errors import UsageError
 
 
 @pytest.mark.parametrize("name", sorted(TASKS.keys() - {"slcp"}))
@@ -79,6 +84,33 @@ def test_draws_are_of_one_posterior_and_the_same_each_time():
     np.testing.assert_array_equal(one.data, again.data)
     np.testing.assert_array_equal(one.exact, again.exact)
     assert (one.data != other.data).all()
+
+
+def test_nothing_is_observed_with_spiked_parameters():
+    task = TASKS["slcp"]
+    assert task.is_spiked(np.array([0, 0, 2, -0.2, 0]))
+    assert not task.is_spiked(np.array([0, 0, 2, -0.3, 0]))
+    alone = dataclasses.replace(task, is_spiked=lambda parameters: parameters[0] < 2.9, simulate=lambda x, _: x)
+    assert alone.observe(np.random.default_rng(0))[0] >= 2.9
+
+
+def test_names_and_options_that_do_not_exist_are_refused():
+    with pytest.raises(SystemExit, match=r"no task .slpc.; expected one of two moons, .*slcp"):
+        task_named("slpc")
+    with pytest.raises(UsageError, match="--num_layer"):
+        train_flow(np.zeros((10, 1)), np.zeros((10, 0)), options=["--num_layerz", "2"])
+
+
+def test_a_picture_shows_both_posteriors(tmp_path):
+    pytest.importorskip("matplotlib")
+    rng = np.random.default_rng(0)
+    exact, drawn = rng.normal(size=(2, 200, 3))
+    plot_posterior(exact, drawn, tmp_path / "a.svg")
+    plot_posterior(exact, drawn, tmp_path / "b.svg")
+    picture = (tmp_path / "a.svg").read_text()
+    assert picture == (tmp_path / "b.svg").read_text()
+    assert "parameter 3" in picture.replace("<!-- ", "").replace(" -->", "")
+    assert min(picture.count(color) for color in (EXACT, FLOW)) > 600  # three pairs of 200 each
 
 
 def test_a_classifier_tells_different_samples_apart_and_equal_ones_not():
