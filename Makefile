@@ -127,7 +127,7 @@ bench-latency: $(READY) ## What one call of a few rows costs over an empty model
 bench-quality: $(READY) ## Test NLL on published tables (TABLES=DIR) and known densities, posteriors beside exact ones
 	$(RUN) -m benchmarks.quality --tables $(TABLES)
 	$(RUN) -m benchmarks.quality --densities
-	$(RUN) -m benchmarks.quality --sbi
+	$(RUN) -m benchmarks.quality --sbi --plot docs
 
 check: $(READY) ## Format, lint, imports, types, tests: the gate before every commit
 	$(VENV)/bin/ruff format --check .
