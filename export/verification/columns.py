@@ -15,7 +15,6 @@ from export.signatures import Request
 from export.verification.answers import SUMMARIZE_COLUMNS
 from export.verification.comparison import Comparison, Expectation, compare_values
 from export.verification.inputs import (
-    FEW_ROWS,
     Break,
     VerificationInputs,
     breaks_of,
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 _SCORED = "log_prob_columns"
-_DRAWN = "sample_columns"
 _IN_RANGE_COLUMNS = "in_range_columns"
 _BROKEN = " that cannot be scored"
 
@@ -59,8 +57,6 @@ class ColumnVerification:
             inputs = self.inputs.of_signature(self.contract, name)
             if name == SUMMARIZE_COLUMNS:
                 inputs = {each: value[: self.summary_rows] for each, value in inputs.items()}
-            elif name == _DRAWN:
-                inputs = {each: value[FEW_ROWS] for each, value in inputs.items()}
             yield Request(name, name, inputs)
         if IN_RANGE in self.contract.signatures:
             yield Request(IN_RANGE, IN_RANGE, self.inputs.of_signature(self.contract, IN_RANGE))
@@ -95,30 +91,18 @@ class ColumnVerification:
         """
         self._check_broken(replies, loader)
         self._check_ranges(replies, loader)
+        tensors = [self.contract.tensor_names[column] for column in self.contract.event_columns]
         for name in self._names:
             if name in {SUMMARIZE_COLUMNS, _IN_RANGE_COLUMNS}:
                 continue  # `SummaryVerification` compares the one, and the other has been
-            vector, taken = BY_COLUMN[name], FEW_ROWS if name == _DRAWN else slice(None)
+            vector = BY_COLUMN[name]
             for output in self.contract.signature(vector).outputs:
-                drawn = output == "x"
-                actual = self._x(replies, loader, name) if drawn else replies.output(loader, name, output)
-                values = replies.output(loader, vector, output)
-                rows = dataclasses.replace(expected[vector][output], values=values).take(taken)
-                if name == _DRAWN and not drawn and self._rounds:
-                    x = replies.output(loader, vector, "x")[taken]
-                    same = (self._x(replies, loader, name) == x).all(axis=1)
-                    rows = dataclasses.replace(rows, rows=rows.rows & same)
+                if output == "x":
+                    actual = np.stack([replies.output(loader, name, tensor) for tensor in tensors], axis=1)
+                else:
+                    actual = replies.output(loader, name, output)
+                rows = dataclasses.replace(expected[vector][output], values=replies.output(loader, vector, output))
                 yield compare_values(actual, rows, signature=name, output=output, against="vectors", loader=loader)
-
-    def _x(self, replies: Replies, loader: str, name: str) -> Array:
-        """`[N, D]`, draws that come as columns."""
-        tensors = [self.contract.tensor_names[column] for column in self.contract.event_columns]
-        return np.stack([replies.output(loader, name, tensor) for tensor in tensors], axis=1)
-
-    @property
-    def _rounds(self) -> bool:
-        """Whether columns are rounded to multiples: few rows and many may then draw either of two neighbours."""
-        return bool(self.contract.answers and self.contract.answers.rounded_to)
 
     def _check_broken(self, replies: Replies, loader: str) -> None:
         if _SCORED not in self.contract.signatures:

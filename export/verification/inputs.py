@@ -31,8 +31,6 @@ from maf_serving.time_parts import END, START, TREND, encode_time
 Array = np.ndarray[Any, Any]
 TYPICAL_ROWS = 128
 FAR_ROWS = 64
-FEW_ROWS = slice(None, None, 4)
-"""Typical and far ones, but so few that no loader has to prepare what computes many rows, which takes it a second."""
 _OF_MODEL = ("x", "z", "conditional_input")
 _NULL_SHARE = 0.1
 Function = Callable[[Mapping[str, Array]], dict[str, Array]]

@@ -32,7 +32,6 @@ from export.verification.answers import (
 from export.verification.columns import ColumnVerification
 from export.verification.comparison import Asked, Comparison, Expectation, compare_values, expect_all
 from export.verification.inputs import (
-    FEW_ROWS,
     TYPICAL_ROWS,
     Function,
     Reference,
@@ -42,9 +41,8 @@ from export.verification.raw_columns import RawVerification
 from export.verification.replay import LOADERS, Replay, Replies, fresh_process
 
 Array = np.ndarray[Any, Any]
-_NEW = "sample"
 _SEEDED = "sample_with_seed"
-_DRAWS = (_NEW, _SEEDED)
+_DRAWS = ("sample", _SEEDED)
 _OTHER_BATCH = " in another batch"
 _LARGE_BATCH = " in a large batch"
 _OTHER_BATCHES = {_OTHER_BATCH: (-4, 1), _LARGE_BATCH: (-2, 7)}
@@ -194,18 +192,12 @@ def _with_conditions(contract: Contract) -> dict[str, Signature]:
 def _requests(contract: Contract, inputs: VerificationInputs) -> Iterator[Request]:
     for name in _with_conditions(contract):
         arrays = inputs.of_signature(contract, name)
-        if name == _NEW:
-            arrays = _taken(arrays, FEW_ROWS)
         yield Request(name, name, as_sent(contract, name, arrays))
-        if name == _NEW:
+        if name == "sample":
             yield Request(name + _AGAIN, name, arrays)
         else:
             for suffix in _other_batches(name):
                 yield Request(name + suffix, name, as_sent(contract, name, _other_batch(arrays, suffix)))
-
-
-def _taken(arrays: Mapping[str, Array], rows: slice) -> dict[str, Array]:
-    return {name: value[rows] for name, value in arrays.items()}
 
 
 def _other_batches(name: str) -> Iterable[str]:
@@ -238,13 +230,8 @@ def _draw_expectations(
     in TFP, so that is asked of the z that the draws of one loader come of.
     """
     condition = {name: value for name, value in inputs.arrays.items() if name == "conditional_input"}
-    few = _taken(condition, FEW_ROWS)
     names = [name for name in _DRAWS if name in contract.signatures]
-    x = {
-        (loader, name): {"x": replies.output(loader, name, "x"), **(few if name == _NEW else condition)}
-        for loader in LOADERS
-        for name in names
-    }
+    x = {(loader, name): {"x": replies.output(loader, name, "x"), **condition} for loader in LOADERS for name in names}
     asked: dict[str, Asked] = {"|".join(key): (model.functions["log_prob"], drawn) for key, drawn in x.items()}
     if _SEEDED in names:
         z = {"z": model.functions["inverse"](x[LOADERS[0], _SEEDED])["z"], **condition}
@@ -273,7 +260,7 @@ def _with_other_batch(
     replies: Replies, contract: Contract, expected: Mapping[str, Mapping[str, Expectation]], loader: str
 ) -> Iterator[Comparison]:
     for name, signature in _with_conditions(contract).items():
-        if name == _NEW:
+        if name == "sample":
             continue
         for output in signature.outputs:
             whole = dataclasses.replace(expected[name][output], values=replies.output(loader, name, output))
@@ -300,10 +287,10 @@ def _with_first_loader(
 
 def _check_freshness(replies: Replies, contract: Contract) -> None:
     smooth = _steps(contract) == 0  # counts repeat
-    if _NEW not in contract.signatures or not smooth.any():
+    if "sample" not in contract.signatures or not smooth.any():
         return
     for loader in LOADERS:
-        first, second = (replies.output(loader, name, "x")[:, smooth] for name in (_NEW, _NEW + _AGAIN))
+        first, second = (replies.output(loader, name, "x")[:, smooth] for name in ("sample", "sample" + _AGAIN))
         repeated = np.count_nonzero((first == second).all(axis=1))
         if repeated > len(first) / 2:  # a few may be: narrow columns far from 0 have few numbers to take
             raise VerificationError(
@@ -315,7 +302,7 @@ def _check_freshness(replies: Replies, contract: Contract) -> None:
 def _check_nan_rows(replies: Replies, contract: Contract) -> None:
     for loader in LOADERS:
         for name, signature in _with_conditions(contract).items():
-            if name == _NEW or all(spec.dtype == "int64" for spec in signature.inputs.values()):
+            if name == "sample" or all(spec.dtype == "int64" for spec in signature.inputs.values()):
                 continue
             for suffix, output in itertools.product(_other_batches(name), signature.outputs):
                 row = replies.output(loader, name + suffix, output)[0]

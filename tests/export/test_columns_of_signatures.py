@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +10,6 @@ import tensorflow as tf
 
 from export import ContractError, ExportOptions, TrainedModel, TrainingSummary, export_model, read_contract
 from export.contract import BY_COLUMN, Contract
-from export.verification.columns import ColumnVerification
-from export.verification.comparison import Expectation
-from export.verification.inputs import FEW_ROWS
 from export.verification.replay import Replies, answer_object, answer_session
 from maf_serving.columns import ConditionColumn, as_condition_columns, tensor_names
 from serving_config.local_server.model_config import ModelConfig
@@ -177,33 +173,6 @@ def test_draws_that_repeat_because_they_are_rounded_pass_verification(tmp_path, 
         draw = tf.saved_model.load(str(version)).signatures["sample_columns"]
         x0 = draw(c=tf.zeros(50, tf.float64), seed=tf.range(50, dtype=tf.int64))["x0"]
         np.testing.assert_array_equal(x0, np.round(x0 / widths["x0"]) * widths["x0"])
-
-
-def test_a_draw_that_few_rows_round_to_the_neighbour_has_another_density():
-    outputs = {"x": None, "log_prob": None}
-    contract = SimpleNamespace(
-        event_columns=("count",),
-        tensor_names={"count": "count"},
-        signatures=dict.fromkeys(("sample_with_seed", "sample_columns")),
-        signature=lambda _: SimpleNamespace(outputs=outputs),
-        answers=SimpleNamespace(rounded_to={"count": 1.0}),
-    )
-    rows = np.arange(8.0)
-    of_columns = {"count": rows[FEW_ROWS] + [1, 0], "log_prob": -rows[FEW_ROWS] - [1, 0]}
-    of_vectors = {"x": rows[:, np.newaxis], "log_prob": -rows}
-    replies = SimpleNamespace(
-        output=lambda _, name, output: {"sample_columns": of_columns}.get(name, of_vectors)[output]
-    )
-    ones = np.ones(8)
-    expected = {
-        "x": Expectation(of_vectors["x"], ones[:, np.newaxis], 1.1 * ones[:, np.newaxis], ones > 0),
-        "log_prob": Expectation(-rows, ones, 0.1 * ones, ones > 0),
-    }
-    verification = ColumnVerification(contract=contract, inputs=None, summary_rows=0)
-    compared = list(verification.comparisons({"sample_with_seed": expected}, replies, "object"))
-    assert [(each.output, each.rows, each.worst <= 1) for each in compared] == [("x", 2, True), ("log_prob", 1, True)]
-    contract.answers = None
-    assert not all(c.worst <= 1 for c in verification.comparisons({"sample_with_seed": expected}, replies, "object"))
 
 
 def test_tensor_names_are_different_and_stable():

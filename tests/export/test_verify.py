@@ -15,7 +15,7 @@ from export import VerificationError, read_contract
 from export.signatures import Request
 from export.verification import verification
 from export.verification.comparison import LiveModel, compare_values, expect, rounded
-from export.verification.inputs import FEW_ROWS, draw_inputs
+from export.verification.inputs import draw_inputs
 from export.verification.replay import Replies, answer_object, answer_session, read_requests, write_requests
 from export.verification.version import format_report
 from tests.export.conftest import replay_by
@@ -148,8 +148,7 @@ def test_a_seed_that_draws_otherwise_through_the_other_loader_is_found(export_he
     def change(key, value):
         loader, name, output = key.split("|")
         if loader == "session" and name == "sample_columns":
-            drawn = whole["x"].T[int(output[1:])] if output != "log_prob" else whole[output]
-            return drawn[FEW_ROWS]
+            return value[::-1]
         if loader == "session" and name == "sample_with_seed":
             whole[output] = value[::-1]
             return whole[output]
