@@ -321,6 +321,7 @@ class TrainingConfig:
 
     batch_size: int | None = option(None, "rows of a minibatch")
     max_epochs: int | None = option(None, "most passes over the training rows")
+    max_seconds: float | None = option(None, "seconds that training may take; the 'cosine' schedule is over by then")
     patience: int | None = option(None, "epochs without a better validation NLL before training stops")
     learning_rate: float = option(3e-3, "Adam's learning rate at the start")
     learning_rate_schedule: str = option(
@@ -344,7 +345,7 @@ class TrainingConfig:
         for field in ("dropout", "weight_average", "unknown_share"):
             if not 0 <= (getattr(self, field) or 0) < 1:
                 raise ConfigError(f"{field} is {getattr(self, field)}; expected a share from 0 to below 1")
-        positive(self, "learning_rate", "gradient_clip_norm")
+        positive(self, "learning_rate", "gradient_clip_norm", "max_seconds")
         one_of_choices(self)
 
 
@@ -385,9 +386,9 @@ def at_least(config: Any, **least: int) -> None:
 
 
 def positive(config: Any, *names: str) -> None:
-    """Raises `ConfigError` for one of these options that is not above 0."""
+    """Raises `ConfigError` for one of these options that is not above 0; one that is `None` is automatic."""
     for name in names:
-        if not getattr(config, name) > 0:
+        if getattr(config, name) is not None and not getattr(config, name) > 0:
             raise ConfigError(f"{name} is {getattr(config, name)}; expected more than 0")
 
 

@@ -104,8 +104,8 @@ def fit(
     state = TrainingState(distribution, optimizer, config.learning_rate)
     if state_path is not None and state_path.exists():
         state.load(state_path)
-    total_steps = chosen(config.max_epochs) * steps_per_epoch(len(training_rows), chosen(config.batch_size))
-    train_step = make_train_step(likelihood, distribution, state, config, total_steps)
+    steps = steps_per_epoch(len(training_rows), chosen(config.batch_size))
+    train_step = make_train_step(likelihood, distribution, state, config, chosen(config.max_epochs) * steps)
 
     def disturbed(rows: Array) -> tuple[Array, Array | None]:
         place = (state.epoch, state.step)
@@ -115,7 +115,7 @@ def fit(
         seed = (config.seed, *place, UNKNOWN_STREAM)
         return condition.with_hidden(rows, config.unknown_share, event_size=event_size, seed=seed)
 
-    while state.epoch < chosen(config.max_epochs) and state.epochs_since_best < chosen(config.patience):
+    while _progress(state, steps, config) < 1 and state.epochs_since_best < chosen(config.patience):
         _run_epoch(state, (training_rows, weights), disturbed, train_step, config, state_path, observer, clock)
         with state.averaged():
             _end_epoch(state, likelihood.nll(validation_rows, validation_weights), config)
@@ -152,7 +152,8 @@ def _run_epoch(
     """What is left of the current epoch, with a checkpoint whenever `checkpoint_seconds` have passed."""
     rows, weights = weighted_rows
     epoch, steps = state.epoch, steps_per_epoch(len(rows), chosen(config.batch_size))
-    started = saved = clock()
+    before, started = state.seconds, clock()
+    saved = started
     cut = functools.partial(
         minibatches,
         batch_size=chosen(config.batch_size),
@@ -168,12 +169,14 @@ def _run_epoch(
         nll = train_step(*disturbed(batch), None if weight is None else weight[:, 0])
         state.count(nll)
         now = clock()
+        state.seconds = before + now - started
         if observer is not None:
             observer.on_step(epoch, state.step, steps, state.training_nll, len(batch))
         if state_path is not None and now - saved > config.checkpoint_seconds:
             state.save(state_path)
             saved = now
-    state.seconds += clock() - started
+        if _share_of_time(state, config) >= 1:
+            break
 
 
 def _end_epoch(state: TrainingState, validation_nll: float, config: TrainingConfig) -> None:
@@ -191,10 +194,18 @@ def _end_epoch(state: TrainingState, validation_nll: float, config: TrainingConf
 
 def _learning_rate(state: TrainingState, steps: int, config: TrainingConfig) -> float:
     if config.learning_rate_schedule == "cosine":
-        progress = (state.epoch + state.step / steps) / chosen(config.max_epochs)
-        warm = min(1.0, (progress * chosen(config.max_epochs) * steps + 1) / WARM_STEPS)
-        return warm * config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+        warm = min(1.0, (state.epoch * steps + state.step + 1) / WARM_STEPS)
+        return warm * config.learning_rate * 0.5 * (1 + math.cos(math.pi * _progress(state, steps, config)))
     return state.learning_rate
+
+
+def _progress(state: TrainingState, steps: int, config: TrainingConfig) -> float:
+    """How much of the epochs or of the seconds that training may take is over, 1 at the end; `steps` of each epoch."""
+    return max((state.epoch + state.step / steps) / chosen(config.max_epochs), _share_of_time(state, config))
+
+
+def _share_of_time(state: TrainingState, config: TrainingConfig) -> float:
+    return min(1.0, state.all_seconds / config.max_seconds) if config.max_seconds is not None else 0.0
 
 
 def make_train_step(

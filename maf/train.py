@@ -224,6 +224,7 @@ class _Recorder:
         self._observer = observer
         self._directory = directory
         self._num_rows = num_rows
+        self._share = 1.0  # of the epoch that was run: time can be over in the middle of one
         self._progress = EpochProgress(announce)
         self._board = TensorBoard(directory.tensorboard)
 
@@ -236,13 +237,14 @@ class _Recorder:
         self._board.__exit__(*exception)
 
     def on_step(self, epoch: int, step: int, steps: int, nll: float, rows: int) -> None:
+        self._share = step / steps
         self._progress.on_step(epoch, step, steps, nll, rows)
         if self._observer is not None:
             self._observer.on_step(epoch, step, steps, nll, rows)
 
     def on_epoch(self, history: list[EpochRecord], *, is_best: bool) -> None:
         record = history[-1]
-        rows_per_second = self._num_rows / max(record.seconds, 1e-9)
+        rows_per_second = self._share * self._num_rows / max(record.seconds, 1e-9)
         self._progress.on_epoch(record, rows_per_second=rows_per_second, is_best=is_best)
         self._directory.write_history(history)
         scalars = {

@@ -45,6 +45,11 @@ class TrainingState:
         self._best = [variable.numpy() for variable in self._variables]
 
     @property
+    def all_seconds(self) -> float:
+        """Spent on the steps of all epochs."""
+        return sum(record.seconds for record in self.history) + self.seconds
+
+    @property
     def training_nll(self) -> float:
         """Mean over the steps of the current epoch so far, nats."""
         return self._nll_sum / max(self.step, 1)

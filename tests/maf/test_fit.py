@@ -122,3 +122,48 @@ def test_one_extreme_row_does_not_break_the_fit():
     flow = build_flow(FlowConfig(event_size=1, condition_size=1, num_layers=1), seed=0)
     history = train(flow, rows, TrainingConfig(max_epochs=2, jit_compile="off"))
     assert math.isfinite(history[-1].validation_nll)
+
+
+class Seconds:
+    """A clock on which every step takes half a second."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 0.5  # asked before the step of an epoch, and after each
+        return self.now
+
+
+def test_training_is_done_when_its_seconds_are_over_in_the_middle_of_an_epoch_too():
+    flow = build_flow(FlowConfig(event_size=1, condition_size=1, num_layers=1), seed=0)
+    config = TrainingConfig(max_epochs=50, batch_size=50, max_seconds=60, jit_compile="off")
+    history = train(flow, bimodal_rows(5_000, 0), config, clock=Seconds())  # 80 steps an epoch, half a second each
+    assert [round(record.seconds) for record in history] == [40, 20]
+    first, last = (record.learning_rate / config.learning_rate for record in history)
+    assert first == pytest.approx(0.5 * (1 + math.cos(math.pi * 79 / 120)))
+    assert last == pytest.approx(0.5 * (1 + math.cos(math.pi * 119 / 120)), abs=1e-6)
+
+
+def test_seconds_are_counted_over_interruptions(tmp_path):
+    rows, state = bimodal_rows(5_000, 0), tmp_path / "state.npz"
+    config = TrainingConfig(max_epochs=50, batch_size=100, max_seconds=30, jit_compile="off", checkpoint_seconds=0)
+
+    class Interruption:
+        """Stops the fit after 15 of the first epoch's 40 steps."""
+
+        def on_step(self, epoch, step, steps, nll, rows):
+            if step == 15:
+                raise KeyboardInterrupt
+
+        def on_epoch(self, history, *, is_best):
+            pass
+
+    def flow():
+        return build_flow(FlowConfig(event_size=1, condition_size=1, num_layers=1), seed=0)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(flow(), rows, config, clock=Seconds(), state_path=state, observer=Interruption())
+    history = train(flow(), rows, config, clock=Seconds(), state_path=state)
+    assert sum(record.seconds for record in history) == pytest.approx(30, abs=1)
+    assert len(history) == 2
