@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from maf.errors import ConfigError
+from maf.options import at_least, one_of_choices, option, positive, shares
 from maf_serving.columns import ConditionColumn
 from maf_serving.strict_json import parse_json, read_value
 from maf_serving.table_formats import USUAL_CSV, CsvDialect
@@ -30,12 +31,8 @@ SCHEDULES = ("plateau", "cosine", "constant")
 FAR_SIDES = ("straight", "odds")
 BEFORE_THERE_WERE: dict[str, dict[str, Any]] = {
     "flow": {"bounded": [], "condition_bins": 0, "heavy_tailed": [], "logarithmic": [], "regression": "off"},
+    "training": {"column_shrinkage": 0.0},
 }  # what a stored config without the keys means
-
-
-def option(default: Any, help_text: str, choices: tuple[str, ...] | None = None, metavar: str | None = None) -> Any:
-    """A dataclass field with what the command line says about it."""
-    return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices, "metavar": metavar})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,9 +218,7 @@ class DataConfig:
         self._check_columns()
         at_least(self, max_categories=1, min_category_rows=1)
         one_of_choices(self)
-        for field in ("validation_share", "test_share", "max_dropped_share"):
-            if not 0 <= getattr(self, field) < 1:
-                raise ConfigError(f"{field} is {getattr(self, field)}; expected a share from 0 to below 1")
+        shares(self, "validation_share", "test_share", "max_dropped_share")
         if self.validation_share == 0 or self.validation_share + self.test_share >= 1:
             raise ConfigError(
                 f"validation_share is {self.validation_share} and test_share {self.test_share}; "
@@ -331,6 +326,7 @@ class TrainingConfig:
     )
     gradient_clip_norm: float = option(5.0, "gradients are scaled down to this global norm")
     weight_decay: float | None = option(None, "share of a kernel taken off at each step, times the learning rate")
+    column_shrinkage: float | None = option(None, "group lasso on conditional columns that show no relation")
     dropout: float | None = option(None, "share of the condition encoder's units left out at each step")
     unknown_share: float = option(
         0.1, "share of the rows that have some categories taken for unknown, nullable values for null, at each step"
@@ -339,12 +335,11 @@ class TrainingConfig:
     jit_compile: str = option("on", "compile the training step with XLA", SWITCH)
     checkpoint_seconds: float = option(30.0, "most seconds of work that a kill can lose")
     seed: int = option(0, "seed of the split, the initial weights and the shuffling")
+    unrelated_columns: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        at_least(self, batch_size=1, max_epochs=1, patience=1, weight_decay=0, seed=0)
-        for field in ("dropout", "weight_average", "unknown_share"):
-            if not 0 <= (getattr(self, field) or 0) < 1:
-                raise ConfigError(f"{field} is {getattr(self, field)}; expected a share from 0 to below 1")
+        at_least(self, batch_size=1, max_epochs=1, patience=1, weight_decay=0, column_shrinkage=0, seed=0)
+        shares(self, "dropout", "weight_average", "unknown_share")
         positive(self, "learning_rate", "gradient_clip_norm", "max_seconds")
         one_of_choices(self)
 
@@ -376,25 +371,3 @@ class RunConfig:
                 data[name] = {**values, **data[name]}
         config: RunConfig = read_value(cls, data, "config", error=ConfigError)
         return config
-
-
-def at_least(config: Any, **least: int) -> None:
-    """Raises `ConfigError` for an option below its least value; one that is `None` is automatic."""
-    for name, minimum in least.items():
-        if getattr(config, name) is not None and getattr(config, name) < minimum:
-            raise ConfigError(f"{name} is {getattr(config, name)}; expected at least {minimum}")
-
-
-def positive(config: Any, *names: str) -> None:
-    """Raises `ConfigError` for one of these options that is not above 0; one that is `None` is automatic."""
-    for name in names:
-        if getattr(config, name) is not None and not getattr(config, name) > 0:
-            raise ConfigError(f"{name} is {getattr(config, name)}; expected more than 0")
-
-
-def one_of_choices(config: Any) -> None:
-    """Raises `ConfigError` for an option that is none of its choices."""
-    for field in dataclasses.fields(config):
-        choices = field.metadata.get("choices")
-        if choices and getattr(config, field.name) not in choices:
-            raise ConfigError(f"{field.name} is {getattr(config, field.name)!r}; expected one of {', '.join(choices)}")

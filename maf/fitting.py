@@ -19,6 +19,7 @@ from maf.condition_encoder import condition_encoders
 from maf.errors import TrainingError
 from maf.flow import chosen, size_training
 from maf.likelihood import RowsLikelihood
+from maf.shrinkage import Shrinkage
 from maf.standardization import dequantized
 from maf.training_state import TrainingState
 
@@ -71,9 +72,10 @@ def fit(
         [1, 2, 3]
 
     What is validated and kept are running means of the weights, which is worth a smaller learning rate and costs
-    nothing. Weights decay apart from the gradient (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101). Best
-    is by validation NLL. Training stops after `config.patience` epochs without a better one, or after
-    `config.max_epochs`.
+    nothing. Weights decay apart from the gradient (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101), and
+    those of what has no say vanish (`Shrinkage`). Best is by validation NLL. Training stops after `config.patience`
+    epochs without a better one, after `config.max_epochs`, or when its steps have taken `config.max_seconds`, in the
+    middle of an epoch too: two runs that time ends differ.
 
     Args:
       distribution: a `tfd.TransformedDistribution`; ours, or any whose layers `make_bijector_kwargs` can route.
@@ -217,6 +219,7 @@ def make_train_step(
     """
     variables, optimizer = distribution.trainable_variables, state.optimizer
     decays = [chosen(config.weight_decay) if "kernel" in variable.name else 0.0 for variable in variables]
+    shrinkage = Shrinkage.of(distribution, config)
     most_kept = 1 - 1 / max(1.0, config.weight_average * total_steps)
 
     @tf.function(autograph=False, jit_compile=config.jit_compile == "on")  # type: ignore[untyped-decorator]
@@ -236,6 +239,7 @@ def make_train_step(
         optimizer.apply_gradients(
             [(tf.where(usable, g, tf.zeros_like(g)), v) for g, v in zip(gradients, variables, strict=True)]
         )
+        shrinkage.step(optimizer.learning_rate)
         for variable in variables:  # MADE's masks are constraints: some optimisers apply them, all must
             if variable.constraint is not None:
                 variable.assign(variable.constraint(variable))

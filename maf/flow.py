@@ -31,6 +31,7 @@ T = TypeVar("T")
 TYPICAL_ROWS = 50_000  # where nobody says how many there are
 FEW_ROWS = 3_000
 MANY_ROWS = 20_000
+COLUMN_SHRINKAGE = 0.03
 MOST_BINS = 512  # of all conditional columns that are numbers together
 
 
@@ -65,6 +66,8 @@ def size_training(config: TrainingConfig, rows: int, condition_size: int) -> Tra
         "max_epochs": epochs,
         "patience": max(10, epochs // 3),
         "weight_decay": min(2.0, 50 / math.sqrt(rows)),
+        "column_shrinkage": COLUMN_SHRINKAGE if rows >= MANY_ROWS else 0.0,
+        "unrelated_columns": (),
         "dropout": 0.1 if condition_size >= 3 and rows < 200_000 else 0.0,
     }
     return dataclasses.replace(config, **_missing(config, automatic))

@@ -16,6 +16,7 @@ from maf.bounds import describe_edges, fit_bounds, within_bounds
 from maf.condition_encoder import FARTHEST, ConditionBins
 from maf.event_scales import BoundedScale, least_positive
 from maf.flow import build_flow, chosen, resolve, size_training
+from maf.shrinkage import find_unrelated
 from maf.standardization import dequantized, noise_widths
 from maf.starting_point import (
     find_heavy_tails,
@@ -68,6 +69,9 @@ def prepare(config: RunConfig, rows: Rows) -> Prepared:
     flow, standardization = _scale_columns(config, rows, sample)
     flow = resolve(flow, seed=config.training.seed, rows=len(rows.training))
     training = size_training(config.training, len(rows.training), flow.condition_size)
+    if config.training.unrelated_columns is None and training.column_shrinkage:
+        unrelated = [chosen(flow.number_columns)[k] for k in find_unrelated(sample[:, numbers], sample[:, :d])]
+        training = dataclasses.replace(training, unrelated_columns=tuple(unrelated))
     units = np.array([column.unit for column in rows.columns if column.unit is not None])
     bins = ConditionBins.fit(sample[:, numbers] / units, chosen(flow.condition_bins)) if flow.condition_bins else None
     distribution = build_flow(flow, standardization=standardization, bins=bins, seed=training.seed)

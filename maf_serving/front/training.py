@@ -70,11 +70,13 @@ class TrainingOptions(TypedDict, total=False):
     dtype: Literal["float32", "float64"]
     minibatch_rows: int
     max_epochs: int
+    max_seconds: float
     patience: int
     learning_rate: float
     learning_rate_schedule: Literal["plateau", "cosine", "constant"]
     gradient_clip_norm: float
     weight_decay: float
+    column_shrinkage: float
     dropout: float
     unknown_share: float
     weight_average: float

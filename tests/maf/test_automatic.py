@@ -11,7 +11,7 @@ def test_nothing_is_left_automatic_and_what_was_chosen_is_kept():
     training = size_training(TrainingConfig(dropout=0.0, weight_decay=0.0), 10_000, 3)
     assert (training.dropout, training.weight_decay) == (0.0, 0.0)
     left = [name for config in (flow, training) for name in config.__slots__ if getattr(config, name) is None]
-    assert left == ["input_orders"]
+    assert left == ["input_orders", "max_seconds"]
 
 
 def test_few_rows_get_small_networks_strong_decay_and_many_passes():
