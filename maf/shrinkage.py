@@ -1,7 +1,7 @@
 """Group lasso on the condition encoder of a flow: weights of a column that has no say vanish together.
 
-Which conditional columns may have none is asked before the fit, of the rows: a lasso on all of them would also flatten
-what those that matter have to say (a table of nine, all of them related: 0.15 nats).
+Which conditional columns may have none is asked of the rows, before the fit: a lasso on all of them would also flatten
+what those that matter have to say.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def find_unrelated(numbers: Array, event: Array) -> tuple[int, ...]:
     """
     numbers, event = (np.asarray(part[:: -(-len(part) // MOST_ROWS)]) for part in (numbers, event))
     codes = [_codes(column) for column in event.T]
-    pairs = itertools.combinations((event > np.nanmedian(event, axis=0)).T, 2)
+    pairs = itertools.combinations(_above(event).T, 2)
     sides = [(one == other).astype(np.int64) for one, other in itertools.islice(pairs, MOST_EVENT_PAIRS)]
     related = {k for k, column in enumerate(numbers.T) for code in codes + sides if _is_related(_codes(column), code)}
     if len(related) < numbers.shape[1] and numbers.shape[1] ** 2 * len(codes) / 2 <= MOST_PRODUCTS:
@@ -58,23 +58,28 @@ def _codes(column: Array) -> Array:
     return np.where(np.isnan(column), len(edges) + 1, np.searchsorted(edges, column, side="right"))
 
 
+def _above(columns: Array) -> Array:
+    """Which values of columns `[N, K]` are above their column's median."""
+    known = [column[~np.isnan(column)] for column in columns.T]
+    medians = [np.median(values) if len(values) else 0.0 for values in known]
+    found: Array = columns > np.array(medians)
+    return found
+
+
 def _related_products(numbers: Array, codes: Sequence[Array]) -> Iterator[tuple[int, int]]:
     """Pairs of the columns `[N, K]` whose product, of being above the median or not, differs between the codes."""
-    above = numbers > np.nanmedian(numbers, axis=0)
-    centred = above - above.mean(axis=0)
-    levels = [code.max() + 1 for code in codes]
-    starts = np.cumsum([0, *levels[:-1]])
-    member = np.concatenate(
-        [code[:, None] == np.arange(size) for code, size in zip(codes, levels, strict=True)], axis=1
-    )
-    most = np.array([size + DEVIATIONS * np.sqrt(2 * size) for size in levels])
+    above = _above(numbers)
+    centred = (above - above.mean(axis=0)).astype(np.float32)
     for first in range(numbers.shape[1] - 1):
         products = centred[:, first, None] * centred[:, first + 1 :]
         products -= products.mean(axis=0)
-        sums, squares = products.T @ member, np.square(products).T @ member
-        statistics = np.add.reduceat(np.square(sums) / np.maximum(squares, LEAST), starts, axis=1)
-        for second in np.flatnonzero((statistics > most).any(axis=1)):
-            yield first, first + 1 + int(second)
+        for code in codes:
+            member = (code[:, None] == np.arange(code.max() + 1)).astype(np.float32)
+            sums, squares = products.T @ member, np.square(products).T @ member
+            statistics = (np.square(sums) / np.maximum(squares, LEAST)).sum(axis=1)
+            most = member.shape[1] + DEVIATIONS * np.sqrt(2 * member.shape[1])
+            for second in np.flatnonzero(statistics > most):
+                yield first, first + 1 + int(second)
 
 
 def _is_related(first: Array, second: Array) -> bool:

@@ -88,6 +88,13 @@ def test_every_kind_of_relation_is_found_and_what_has_none_is_not_taken_for_one(
     assert set(find_unrelated(conditions, event(conditions))) == set(range(8)) - related
 
 
+@pytest.mark.filterwarnings("error")
+def test_columns_without_values_and_constant_ones_show_no_relation():
+    numbers = np.stack([NOISE[:, 0], np.full(20_000, np.nan), np.full(20_000, 3.0)], axis=1)
+    assert find_unrelated(numbers, NOISE[:, :1] + 0.1) == (1, 2)
+    assert find_unrelated(numbers, np.full((20_000, 1), 7.0)) == (0, 1, 2)
+
+
 def test_it_is_for_many_rows():
     many, few = (size_training(TrainingConfig(), rows, 5) for rows in (50_000, 2_000))
     assert many.column_shrinkage > few.column_shrinkage == 0
