@@ -117,7 +117,10 @@ def fit(
         seed = (config.seed, *place, UNKNOWN_STREAM)
         return condition.with_hidden(rows, config.unknown_share, event_size=event_size, seed=seed)
 
-    while _progress(state, steps, config) < 1 and state.epochs_since_best < chosen(config.patience):
+    def is_over() -> bool:
+        return _progress(state, steps, config) >= 1 or state.epochs_since_best >= chosen(config.patience)
+
+    while state.step or not is_over():  # an epoch that was begun is validated, also if a kill came before that
         _run_epoch(state, (training_rows, weights), disturbed, train_step, config, state_path, observer, clock)
         with state.averaged():
             _end_epoch(state, likelihood.nll(validation_rows, validation_weights), config)

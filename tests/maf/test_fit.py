@@ -8,6 +8,7 @@ from tensorflow_probability import distributions as tfd
 
 from maf import FlowConfig, TrainingConfig, build_flow, fit, mean_nll
 from maf.errors import TrainingError
+from maf.likelihood import RowsLikelihood
 
 
 def bimodal_rows(n, seed):
@@ -167,3 +168,24 @@ def test_seconds_are_counted_over_interruptions(tmp_path):
     history = train(flow(), rows, config, clock=Seconds(), state_path=state)
     assert sum(record.seconds for record in history) == pytest.approx(30, abs=1)
     assert len(history) == 2
+
+
+@pytest.mark.parametrize("end", [{"max_seconds": 10, "max_epochs": 50}, {"max_epochs": 1}])
+def test_an_epoch_that_a_kill_left_without_its_validation_gets_it(tmp_path, monkeypatch, end):
+    rows, state = bimodal_rows(5_000, 0), tmp_path / "state.npz"
+    config = TrainingConfig(batch_size=100, jit_compile="off", checkpoint_seconds=0, **end)  # 20 seconds an epoch
+
+    def flow():
+        return build_flow(FlowConfig(event_size=1, condition_size=1, num_layers=1), seed=0)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RowsLikelihood, "nll", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(flow(), rows, config, clock=Seconds(), state_path=state)
+    resumed = flow()
+    (record,) = train(resumed, rows, config, clock=Seconds(), state_path=state)
+    assert record.validation_nll == pytest.approx(mean_nll(resumed, rows[-1_000:], event_size=1)[0], abs=1e-5)
+    assert record.validation_nll < mean_nll(flow(), rows[-1_000:], event_size=1)[0]
