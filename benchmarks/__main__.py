@@ -22,9 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    from maf_serving.quiet_tensorflow import import_quietly  # noqa: PLC0415
+    from maf_serving.quiet_tensorflow import import_with_probability  # noqa: PLC0415
 
-    import_quietly()
+    import_with_probability()
     logging.basicConfig(level=logging.ERROR)  # Beam warns of what is not there on a laptop
     from benchmarks.run import run  # noqa: PLC0415  # --help must not wait for TensorFlow
     from benchmarks.tables import markdown  # noqa: PLC0415

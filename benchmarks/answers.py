@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.interleaved import in_process, interleave
-from maf_serving.quiet_tensorflow import import_quietly
+from maf_serving.quiet_tensorflow import import_with_probability
 
 MOST_QUANTILE = 6.0
 MOST_SUMMARY = 1.2
@@ -32,7 +32,7 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=4, help="for each pair (default %(default)s)")
     seconds = parser.parse_args().seconds
-    import_quietly()
+    import_with_probability()
     ratios = [
         *((f"quantile / log_prob, D = 1, {rows} rows", _quantile(rows, seconds), MOST_QUANTILE) for rows in ROWS),
         *((f"summarize / its draws, D = 8, {rows} rows", _summary(rows, seconds), MOST_SUMMARY) for rows in SUMMARIZED),

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.measurement import Measurement
 from benchmarks.usual_way import score_dictionaries
-from maf_serving.quiet_tensorflow import import_quietly
+from maf_serving.quiet_tensorflow import import_with_probability
 
 EVENT, CONDITION = [f"x{i}" for i in range(8)], [f"c{i}" for i in range(4)]
 LAYERS, HIDDEN = 5, [64, 64]
@@ -54,7 +54,7 @@ def main() -> None:
     add("--repeats", type=int, default=3, help="of each measurement; the median counts (default %(default)s)")
     add("--memory", action="store_true", help="measure peak memory, too")
     arguments = parser.parse_args()
-    import_quietly()
+    import_with_probability()
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
         model = _export(work)

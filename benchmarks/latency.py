@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.interleaved import interleave
-from maf_serving.quiet_tensorflow import import_quietly
+from maf_serving.quiet_tensorflow import import_with_probability
 
 if TYPE_CHECKING:
     from benchmarks.latency_models import Shape
@@ -56,7 +56,7 @@ def main() -> None:
     add("--inter_op", type=int, default=0, help="threads that run operations; 0 is one per core")
     add("--intra_op", type=int, default=0, help="threads inside of operations; 0 is one per core")
     arguments = parser.parse_args()
-    import_quietly()
+    import_with_probability()
     from benchmarks.latency_models import SHAPES  # noqa: PLC0415  # TensorFlow
 
     shapes = [

@@ -27,7 +27,7 @@ from benchmarks.quality_densities import DENSITIES, known_density_line
 from benchmarks.quality_sbi import compare, observe
 from benchmarks.quality_tables import FIGURES, train_on_split
 from benchmarks.sbi_tasks import TASKS, task_named
-from maf_serving.quiet_tensorflow import import_quietly
+from maf_serving.quiet_tensorflow import import_with_probability
 
 SPLITS = (0, 1, 2, 3, 4)
 PICTURED, PICTURE = ("two moons", "slcp"), 1  # tasks, and which observation of them
@@ -36,7 +36,7 @@ PICTURED, PICTURE = ("two moons", "slcp"), 1  # tasks, and which observation of 
 def main() -> int:
     """Prints a line for each table, density or task; 0 also where the tables are absent, which is said."""
     arguments = _parse()
-    import_quietly()
+    import_with_probability()
     measure = _densities if arguments.densities else _sbi if arguments.sbi else _tables
     results = list(measure(arguments))
     if arguments.json:

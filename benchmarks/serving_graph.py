@@ -14,7 +14,7 @@ from benchmarks.case import GOALS, Case
 from benchmarks.interleaved import in_process, interleave
 from benchmarks.measurement import Measurement
 from benchmarks.tables import goal_table
-from maf_serving.quiet_tensorflow import import_quietly
+from maf_serving.quiet_tensorflow import import_with_probability
 
 LEAST_ROUNDS = 3
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15, help="for each case (default 15)")
     parser.add_argument("--case", type=int, choices=range(len(GOALS)), help="only this one")
     arguments = parser.parse_args()
-    import_quietly()
+    import_with_probability()
     goals = GOALS if arguments.case is None else GOALS[arguments.case :][:1]
     measurements = [found for goal in goals for found in _measure(goal.case, arguments.seconds)]
     print(goal_table(measurements))

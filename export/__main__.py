@@ -15,7 +15,7 @@ from export.source import ALL, DEVICES, QUANTILE_LEVELS, SUMMARY_DRAWS, ExportOp
 from maf_serving.batching import BatchingParameters
 from maf_serving.command import run_command, say, show
 from maf_serving.flags import CommandParser, fractions, integers, names
-from maf_serving.quiet_tensorflow import import_quietly
+from maf_serving.quiet_tensorflow import import_with_probability
 
 DESCRIPTION = """Exports a trained model as a SavedModel for TensorFlow Serving, as the next version in a directory:
 a run of maf-serving train, or any distribution of TensorFlow Probability: a function that builds it, and a checkpoint.
@@ -58,7 +58,7 @@ def _export(arguments: Sequence[str] | None) -> int:
         except PublishError as error:  # nothing has been started
             raise OptionError(str(error)) from error
     say("starting TensorFlow, and reading the model")
-    import_quietly()
+    import_with_probability()
     from export.saved_model import export_model  # noqa: PLC0415  # TensorFlow takes seconds, --help must not
     from export.verification.version import format_report  # noqa: PLC0415
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from maf.arguments import check_resumable, parse_training
 from maf_serving.command import run_command, say
-from maf_serving.quiet_tensorflow import import_quietly
+from maf_serving.quiet_tensorflow import import_with_probability
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(arguments: Sequence[str] | None) -> str:
     options = parse_training(arguments)
     check_resumable(options)
-    import_quietly()
+    import_with_probability()
     from maf.train import start_or_continue  # noqa: PLC0415  # TensorFlow takes seconds to import, --help must not
 
     return start_or_continue(options, announce=say)

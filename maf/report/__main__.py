@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from maf.report.options import parse_options
 from maf.run_directory import RunDirectory
 from maf_serving.command import run_command, say
-from maf_serving.quiet_tensorflow import import_quietly
+from maf_serving.quiet_tensorflow import import_with_probability
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(arguments: Sequence[str] | None) -> str:
     options = parse_options(arguments)
     RunDirectory(options.run).read_summary()
-    import_quietly()
+    import_with_probability()
     from maf.report.make_report import write_report  # noqa: PLC0415  # TensorFlow takes seconds, --help must not
 
     return write_report(options, announce=say)

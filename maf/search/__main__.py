@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from maf.errors import SearchError
 from maf.search.arguments import parse_search
 from maf_serving.command import run_command, show
-from maf_serving.quiet_tensorflow import import_quietly
+from maf_serving.quiet_tensorflow import import_with_probability
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def _search(arguments: Sequence[str] | None) -> str:
     options = parse_search(arguments)
     if importlib.util.find_spec("optuna") is None:
         raise SearchError("a search needs Optuna, which is not installed; pip install 'maf-serving[search]'")
-    import_quietly()
+    import_with_probability()
     from maf.search.study import search  # noqa: PLC0415  # TensorFlow and Optuna take seconds to import
 
     return search(options, announce=show)

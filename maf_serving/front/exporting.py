@@ -11,7 +11,7 @@ from maf_serving.errors import UsageError
 from maf_serving.front.model import Model
 from maf_serving.front.tables import column_names
 from maf_serving.front.training import Run
-from maf_serving.quiet_tensorflow import import_quietly
+from maf_serving.quiet_tensorflow import import_quietly, import_with_probability
 from maf_serving.saved_model import LoadedModel
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _trained(model: Any, event: tuple[str, ...], condition: tuple[ConditionColum
     if isinstance(model, (Run, str, Path)):
         if event or condition:
             raise UsageError(f"export() got event or condition with {model!r}; a run knows its columns: leave both out")
-        import_quietly()
+        import_with_probability()
         return model_of_run(model.trained) if isinstance(model, Run) else RunSource(Path(model)).load()
     if not event:
         raise UsageError(

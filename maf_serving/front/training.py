@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from maf_serving.errors import UsageError, did_you_mean
 from maf_serving.front.model import Model
 from maf_serving.front.tables import InputTable, column_names, open_table, table_paths, write_parquet
-from maf_serving.quiet_tensorflow import import_quietly
+from maf_serving.quiet_tensorflow import import_with_probability
 from maf_serving.saved_model import LoadedModel
 from maf_serving.strict_json import read_value
 
@@ -233,7 +233,7 @@ def train(
             paths = (str(path),)
         files[name] = paths
     config = _make_config({**files, "event": event, "condition": condition}, options)
-    import_quietly()
+    import_with_probability()
     from maf.train import start_run  # noqa: PLC0415  # TensorFlow
 
     def write_tables(_directory: RunDirectory) -> None:
@@ -252,7 +252,7 @@ def load_run(run: str | Path) -> Run:
     Raises:
       UsageError: it is none, is not finished, or is damaged.
     """
-    import_quietly()
+    import_with_probability()
     from maf.run_directory import read_run  # noqa: PLC0415  # the packages above, when they are needed
 
     return Run(run, read_run(run))
@@ -269,7 +269,7 @@ def resume_run(run: str | Path, *, announce: Announce = print) -> Run:
       UsageError: the directory holds no run.
       JobError: the loss is no number.
     """
-    import_quietly()
+    import_with_probability()
     from maf.train import continue_run  # noqa: PLC0415  # TensorFlow
 
     return Run(run, continue_run(run, announce=announce))
