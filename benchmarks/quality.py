@@ -3,7 +3,8 @@
 Tables are Parquet files with conditions `f0`, `f1`, ..., a target `y` and boolean columns `test_0`, `test_1`, ... that
 say which rows are held out. A model is trained on the other rows with default settings, which also take their
 validation rows from those; the held-out rows are scored once, at the end. With `--densities` it is densities with a
-known answer, with `--sbi` tasks of simulation-based inference, whose posteriors are known exactly.
+known answer, with `--sbi` tasks of simulation-based inference, whose posteriors are known exactly, with `--wide` one
+long table of 80 event columns, learnt in so many seconds.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from benchmarks.plot_posterior import plot_posterior
 from benchmarks.quality_densities import DENSITIES, known_density_line
 from benchmarks.quality_sbi import compare, observe
 from benchmarks.quality_tables import FIGURES, train_on_split
+from benchmarks.quality_wide import COLUMNS, CONDITIONS, measure_wide
 from benchmarks.sbi_tasks import TASKS, task_named
 from maf_serving.quiet_tensorflow import import_with_probability
 
@@ -36,8 +38,10 @@ PICTURED, PICTURE = ("two moons", "slcp"), 1  # tasks, and which observation of 
 def main() -> int:
     """Prints a line for each table, density or task; 0 also where the tables are absent, which is said."""
     arguments = _parse()
-    import_with_probability()
-    measure = _densities if arguments.densities else _sbi if arguments.sbi else _tables
+    if not arguments.wide:
+        import_with_probability()
+    chosen = {_densities: arguments.densities, _sbi: arguments.sbi, _wide: arguments.wide}
+    measure = next((kind for kind, is_chosen in chosen.items() if is_chosen), _tables)
     results = list(measure(arguments))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
@@ -55,12 +59,13 @@ def _parse() -> argparse.Namespace:
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--densities", action="store_true", help="densities with a known answer instead of tables")
     kinds.add_argument("--sbi", action="store_true", help="posteriors of simulators instead of tables")
+    kinds.add_argument("--wide", action="store_true", help="a long table of 80 event columns instead of tables")
     parser.add_argument(
         "--options",
         type=shlex.split,
         default=(),
         metavar="'--FLAG VALUE ...'",
-        help="of train, for densities and tasks",
+        help="of train, for all but tables",
     )
     sbi = parser.add_argument_group("of --sbi")
     sbi.add_argument("--simulations", type=_numbers, default=(10_000,), metavar="N,...", help="default 10000")
@@ -69,6 +74,9 @@ def _parse() -> argparse.Namespace:
     sbi.add_argument("--draws", type=int, default=2_000, metavar="N", help="of each posterior; default 2000")
     sbi.add_argument("--not_told", action="store_true", help="flows do not know the bounds of the prior")
     sbi.add_argument("--plot", type=Path, metavar="DIR", help="pictures of two posteriors: posterior-TASK.png")
+    wide = parser.add_argument_group("of --wide")
+    wide.add_argument("--rows", type=int, default=500_000, metavar="N", help="of the table; default 500000")
+    wide.add_argument("--seconds", type=float, default=900, metavar="S", help="of training; default 900")
     return parser.parse_args()
 
 
@@ -140,6 +148,16 @@ def _sbi(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 "draws": arguments.draws,
                 "training_seconds": found.training,
             }
+
+
+def _wide(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    with TemporaryDirectory() as directory:
+        found = measure_wide(Path(directory), rows=arguments.rows, seconds=arguments.seconds, options=arguments.options)
+    print(f"{arguments.rows:,} rows of {COLUMNS} event and {CONDITIONS} conditional columns")
+    print(f"test NLL {found.nll:.3f} +- {found.error:.3f}, truth {found.truth:.3f}", end=": ")
+    print(f"{found.above_by_column:.4f} nats a column above the truth")
+    print(f"{found.epochs} epochs, {found.seconds:.0f} s in all, at most {found.peak_memory:.1f} GiB")
+    yield {"rows": arguments.rows, "above_by_column": found.above_by_column, **dataclasses.asdict(found)}
 
 
 def _row(name: str, splits: Sequence[str], *others: str) -> str:
