@@ -124,10 +124,11 @@ TABLES ?= data/uci
 bench-latency: $(READY) ## What one call of a few rows costs over an empty model, beside TFP
 	$(RUN) -m benchmarks.latency
 
-bench-quality: $(READY) ## Test NLL on published tables (TABLES=DIR) and known densities, posteriors beside exact ones
+bench-quality: $(READY) ## Test NLL on published tables (TABLES=DIR) and known densities, posteriors beside exact ones, a wide table
 	$(RUN) -m benchmarks.quality --tables $(TABLES)
 	$(RUN) -m benchmarks.quality --densities
 	$(RUN) -m benchmarks.quality --sbi --plot docs
+	$(RUN) -m benchmarks.quality --wide
 
 check: $(READY) ## Format, lint, imports, types, tests: the gate before every commit
 	$(VENV)/bin/ruff format --check .
