@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import beam_jobs
+from tests.forked import run_python
 from tests.waiting import SOON, until
 
 
@@ -34,7 +35,7 @@ def test_command_scores_and_prints_the_counts(model_base, write_parquet, tmp_pat
 
 def test_usage_errors_are_one_line_and_status_2(model_base, write_parquet, tmp_path):
     path = write_parquet("a.parquet", {"x0": [1.0], "x1": [1.0]})
-    done = run("-m", "beam_jobs.score", f"--model={model_base}", f"--input={path}", f"--output={tmp_path / 'o'}")
+    done = run_python("-m", "beam_jobs.score", f"--model={model_base}", f"--input={path}", f"--output={tmp_path / 'o'}")
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (f"error: input column(s) c0 not in {path}; it has: x0, x1; the model expects: x0, x1, c0\n")
@@ -47,7 +48,7 @@ def test_a_failed_job_is_one_line_and_status_1(model_base, make_columns, tmp_pat
     content = bytearray(path.read_bytes())
     content[1_000] ^= 0xFF
     path.write_bytes(content)
-    done = run("-m", "beam_jobs.score", f"--model={model_base}", f"--input={path}", f"--output={tmp_path / 'o'}")
+    done = run_python("-m", "beam_jobs.score", f"--model={model_base}", f"--input={path}", f"--output={tmp_path / 'o'}")
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: the job failed: {path} cannot be read from row 0: ")
     assert done.stderr.count("\n") == 1
@@ -109,11 +110,11 @@ def test_every_public_name_resolves():
 def test_samples_and_a_report_from_the_command_line(model_base, write_parquet, make_columns, tmp_path):
     path = write_parquet("a.parquet", make_columns(50, 1))
     common = [f"--model={model_base}", f"--input={path}"]
-    done = run("-m", "beam_jobs.sample", *common, f"--output={tmp_path / 's'}", "--num_samples=4", "--seed=1")
+    done = run_python("-m", "beam_jobs.sample", *common, f"--output={tmp_path / 's'}", "--num_samples=4", "--seed=1")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "draws written          200" in done.stdout
-    done = run("-m", "beam_jobs.evaluate", *common, f"--output={tmp_path / 'e'}")
+    done = run_python("-m", "beam_jobs.evaluate", *common, f"--output={tmp_path / 'e'}")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "mean NLL" in done.stdout

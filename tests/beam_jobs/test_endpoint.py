@@ -23,6 +23,7 @@ from beam_jobs.model.endpoint import EndpointHandler, PredictClient
 from beam_jobs.options.endpoint_options import EndpointOptions
 from beam_jobs.options.flags import parse_score_flags
 from export.contract import Signature, TensorSpec
+from tests.forked import STDOUT, Forked, run_python
 
 REQUIRED = ["--model=m", "--input=a", "--output=o"]
 SIGNATURE = Signature(
@@ -43,13 +44,13 @@ def serving(log_file, *flags):
     """`host:port` of a server in a process of its own, ready to answer."""
     port, rest_port = free_ports(2)
     with log_file.open("w+b") as log:
-        process = subprocess.Popen(
+        process = Forked(
             [
                 *(sys.executable, "-m", "serving_config.serve", "--backend=local"),
                 *(f"--port={port}", f"--rest_api_port={rest_port}", *flags),
             ],
             stdout=log,
-            stderr=subprocess.STDOUT,
+            stderr=STDOUT,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         )
         try:
@@ -102,8 +103,7 @@ def handler(target, **options):
 
 
 def run_score(*flags):
-    command = [sys.executable, "-m", "beam_jobs.score", *flags]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return run_python("-m", "beam_jobs.score", *flags, timeout=120)
 
 
 @pytest.mark.parametrize("signature", ["log_prob", "inverse"])

@@ -6,7 +6,6 @@ import os
 import pickle
 import signal
 import socket
-import subprocess
 import sys
 import time
 from concurrent import futures
@@ -28,6 +27,7 @@ from export.contract import Signature, TensorSpec
 from maf_serving.messages import message_class
 from maf_serving.tensor_proto import to_tensor_proto
 from maf_serving.tls import Tls
+from tests.forked import STDOUT, Forked, run_python
 
 ROOT = Path(__file__).parents[2]
 SIGNATURE = Signature(
@@ -68,10 +68,10 @@ def server(model_base, pem, tmp_path_factory):
     flags = [f"--model_base={model_base}", "--model_name=gaussian", f"--port={port}", f"--rest_api_port={rest_port}"]
     flags.append(f"--ssl_config_file={directory / 'ssl.config'}")
     with (directory / "log").open("w+b") as log:
-        process = subprocess.Popen(
+        process = Forked(
             [sys.executable, "-m", "serving_config.serve", "--backend=local", *flags],
             stdout=log,
-            stderr=subprocess.STDOUT,
+            stderr=STDOUT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         try:
@@ -120,15 +120,8 @@ def test_the_command_takes_the_files(server, pem, model_base, write_parquet, mak
     flags = [f"--model={model_base}", f"--input={path}", f"--output={tmp_path / 'o'}", f"--endpoint={server}"]
     flags += ["--endpoint_model_name=gaussian", "--endpoint_root_certificates=ca.pem"]
     flags += ["--endpoint_client_certificate=client.pem", "--endpoint_client_key=client.key"]
-    done = subprocess.run(
-        [sys.executable, "-m", "beam_jobs.score", *flags],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=Path(pem["ca.pem"]).parent,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    place, env = Path(pem["ca.pem"]).parent, {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = run_python("-m", "beam_jobs.score", *flags, timeout=120, cwd=place, env=env)
     assert (done.returncode, done.stderr) == (0, "")
     assert pq.read_table(tmp_path / "o" / "scored-00000-of-00001.parquet").num_rows == 10
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.forked import DEVNULL, Forked, run_python
 from tests.waiting import until
 
 ROWS = 60_000
@@ -27,21 +28,22 @@ def command(model_base, write_parquet, make_columns, tmp_path) -> list[str]:
     return [sys.executable, "-m", "beam_jobs.score", *flags]
 
 
-def wait_until_it_writes(process: subprocess.Popen, directory: Path) -> None:
+def wait_until_it_writes(process: Forked | subprocess.Popen, directory: Path) -> None:
     until(lambda: list(directory.glob("scores.staging-*/scored-*")), of=process)
 
 
 def test_a_killed_job_shows_nothing_and_can_be_run_again(command, scored_elsewhere, tmp_path):
-    process = subprocess.Popen([*command, *scored_elsewhere], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until_it_writes(process, tmp_path)
-    time.sleep(random.random())  # noqa: S311  # another moment each time
-    process.kill()
-    assert process.wait(10) == -signal.SIGKILL
+    with Forked([*command, *scored_elsewhere], stdout=DEVNULL, stderr=DEVNULL) as process:
+        wait_until_it_writes(process, tmp_path)
+        time.sleep(random.random())  # noqa: S311  # another moment each time
+        process.kill()
+        assert process.wait(10) == -signal.SIGKILL
     assert not (tmp_path / "scores").exists()
     assert len(list(tmp_path.glob("scores.staging-*"))) == 1
 
     # A later flag wins: the same job, in seconds.
-    subprocess.run([*command, "--batch_size=4096"], check=True, capture_output=True, timeout=60)
+    done = run_python(*command[1:], "--batch_size=4096", timeout=60)
+    assert done.returncode == 0, done.stderr
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.parquet", "scores"]
     output = tmp_path / "scores"
     assert json.loads((output / "_summary.json").read_text())["rows_scored"] == ROWS

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import functools
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.forked import run_python
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
@@ -50,9 +50,7 @@ def test_the_message_is_one_of_ours(message):
 
 
 def run(*arguments):
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
+    return run_python(*arguments, cwd=ROOT, timeout=120)
 
 
 def as_pattern(message):

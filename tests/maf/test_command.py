@@ -11,6 +11,7 @@ import pytest
 
 from maf import mean_nll, read_run
 from maf.errors import RunError
+from tests.forked import DEVNULL, PIPE, Forked, run_python
 from tests.waiting import SOON, until
 
 SMALL = [
@@ -28,9 +29,7 @@ SMALL = [
 
 
 def maf(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "maf", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=300
-    )
+    return run_python("-m", "maf", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +103,7 @@ def test_a_killed_run_resumes_to_what_it_would_have_been(table, tmp_path):
     run = tmp_path / "killed"
     command = [sys.executable, "-m", "maf", *map(str, options), "--run", str(run), "--resume"]
     for marker in ("rows/training.rows", "state.npz", "history.jsonl"):
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        with Forked(command, stdout=DEVNULL, stderr=DEVNULL) as process:
             while process.poll() is None and not (run / marker).exists():
                 time.sleep(0.01)
             process.send_signal(signal.SIGKILL)
@@ -152,7 +151,7 @@ def test_an_interrupted_run_says_what_is_there(table, tmp_path, number, marker, 
     if slow is not None:  # while the rows are read, or before anything is trained
         code += f"maf.train.{slow} = lambda *_, **__: time.sleep(60)\n"
     command = [sys.executable, "-c", f"{code}sys.exit(maf.__main__.main())", *map(str, options)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with Forked(command, stdout=DEVNULL, stderr=PIPE) as process:
         until((run / marker).exists, of=process)
         process.send_signal(number)
         told = process.communicate(timeout=SOON)[1].splitlines()[-1]

@@ -1,12 +1,11 @@
 import base64
 import json
-import subprocess
-import sys
 
 import numpy as np
 
 from maf_serving.messages import message_class
 from maf_serving.tensor_proto import from_tensor_proto, to_tensor_proto
+from tests.forked import run_python
 
 # Reads with TensorFlow Serving's own messages what stdin holds, and prints what it understood, written again.
 ORIGINALS = """
@@ -71,9 +70,7 @@ def test_the_bytes_are_those_of_the_original_messages():
         name: base64.b64encode(message.SerializeToString(deterministic=True)).decode()
         for name, message in messages.items()
     }
-    run = subprocess.run(
-        [sys.executable, "-c", ORIGINALS], input=json.dumps(given), capture_output=True, text=True, check=False
-    )
+    run = run_python("-c", ORIGINALS, given=json.dumps(given))
     assert run.returncode == 0, run.stderr
     answers = json.loads(run.stdout.splitlines()[-1])
     for name, data in given.items():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
+
+from tests.forked import run_python
 
 COMMAND = [sys.executable, "-m", "serving_config.serve"]
 ROOT = Path(__file__).parents[2]
@@ -19,9 +20,7 @@ def environment(**changes):
 
 
 def run(*arguments, **changes):
-    return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=120, env=environment(**changes), check=False
-    )
+    return run_python(*COMMAND[1:], *arguments, timeout=120, env=environment(**changes))
 
 
 def free_ports(count):

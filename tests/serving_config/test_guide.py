@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import urllib.request
 
@@ -17,6 +16,7 @@ from export import Contract
 from export.contract import CONTRACT_PATH
 from serving_config.serve_options import parse_serve_flags
 from serving_config.tuning.options import parse_tune
+from tests.forked import STDOUT, Forked, run_python
 from tests.serving_config.served_flow import ROOT, await_model, free_ports, stop, write_flow
 
 GUIDE = ROOT / "docs" / "serving.md"
@@ -52,15 +52,7 @@ def place(tmp_path_factory):
     def run(command):
         words = shlex.split(command.replace("8500", port).replace("8501", rest))
         env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
-        return subprocess.run(
-            [sys.executable, "-m", "maf_serving", *words[1:]],
-            cwd=root,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return run_python("-m", "maf_serving", *words[1:], cwd=root, env=env, timeout=120)
 
     for command in commands("maf-serving config --"):
         done = run(command)
@@ -70,12 +62,12 @@ def place(tmp_path_factory):
     words[words.index("5")] = "1"  # seconds between looks at models.config
     log = root / "server.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = Forked(
             [*words, "--backend", "local", "--port", port, "--rest_api_port", rest],
             cwd=root,
             env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=STDOUT,
         )
     try:
         await_model("demo", log, process, rest_url=f"http://localhost:{rest}")

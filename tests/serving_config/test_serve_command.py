@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.forked import PIPE, Forked
 from tests.serving_config.local_server.support import ROW, write_model
 from tests.serving_config.serve_command import COMMAND, environment, free_ports, run
 
@@ -34,9 +35,7 @@ def served(base, *arguments):
     port, rest_port = free_ports(2)
     command = [*COMMAND, "--backend=local", f"--model_base={base}", "--model_name=small"]
     command += [f"--port={port}", f"--rest_api_port={rest_port}", *arguments]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), cwd=base
-    )
+    process = Forked(command, stdout=PIPE, stderr=PIPE, env=environment(), cwd=base)
     with process:
         try:
             yield process, process.stdout.readline(), rest_port

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.forked import PIPE, Forked
 from tests.waiting import until
 
 ROWS = 4_000
@@ -30,16 +31,15 @@ def table(tmp_path_factory: pytest.TempPathFactory, make_columns: Callable) -> P
 
 
 @pytest.fixture
-def start_elsewhere(model_base: Path, table: Path, tmp_path: Path) -> Callable[..., subprocess.Popen]:
+def start_elsewhere(model_base: Path, table: Path, tmp_path: Path) -> Callable[..., Forked]:
     """Starts `python -m beam_jobs.score` in the directory of the table, with those flags, into `tmp_path / output`."""
 
-    def start(*flags: str, output: str = "scores", source: str = "a.parquet") -> subprocess.Popen:
+    def start(*flags: str, output: str = "scores", source: str = "a.parquet") -> Forked:
         command = [sys.executable, "-m", "beam_jobs.score", f"--model={model_base}", f"--input={source}", "--keep=id"]
-        return subprocess.Popen(
+        return Forked(
             [*command, f"--output={tmp_path / output}", "--batch_size=300", *flags],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            stdout=PIPE,
+            stderr=PIPE,
             cwd=table.parent,
             env=importable(),
         )

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from maf.report import __main__ as command
+from tests.forked import run_python
 
 LOADED = "print(sorted(m for m in sys.modules if m in {'tensorflow', 'numpy', 'tf_keras', 'pyarrow', 'matplotlib'}))"
 
@@ -30,9 +31,9 @@ except SystemExit as end:
 
 def test_writes_a_page_beside_the_run_or_where_asked(runs, tmp_path):
     page = tmp_path / "new" / "page.html"
-    command_line = [sys.executable, "-m", "maf.report", "--run", runs["one"], "--max_rows", "60", "--output", page]
+    command_line = ["-m", "maf.report", "--run", runs["one"], "--max_rows", "60", "--output", page]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}  # another test may have set it for this process
-    result = subprocess.run([*map(str, command_line)], capture_output=True, text=True, check=False, env=quiet)
+    result = run_python(*command_line, env=quiet)
     assert result.returncode == 0, result.stderr
     rows, *steps = result.stderr.splitlines()
     assert rows.startswith("rows: ")

@@ -17,6 +17,7 @@ from maf.search.arguments import SearchArguments, parse_search
 from maf.search.search_directory import clearly_better
 from maf.search.space import configure, defaults, first_values, space
 from maf.search.study import search
+from tests.forked import DEVNULL, PIPE, Forked
 from tests.waiting import until
 
 FIXED = frozenset({"condition_units", "num_layers", "num_bins", "max_epochs", "batch_size", "condition_bins"})
@@ -67,8 +68,8 @@ def test_a_search_that_is_killed_goes_on_with_the_trial_that_was_cut_short(table
     output = tmp_path / "s"
     options = ["--event=y", "--condition=c", "--num_layers=1", "--num_bins=4", "--condition_units=8", "--batch_size=64"]
     argv = [f"--data={table}", f"--output={output}", *options, "--max_epochs=60", "--jit_compile=off", "--folds=1"]
-    command = [sys.executable, "-u", "-m", "maf.search", *argv, "--max_trials=9"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    command = [sys.executable, "-m", "maf.search", *argv, "--max_trials=9"]
+    with Forked(command, stdout=PIPE, stderr=DEVNULL) as process:
         before = next(line.rstrip("\n") for line in process.stdout if line.startswith("    0 "))
         until(lambda: (output / "trial" / "config.json").exists() and list((output / "trial").glob("state*")))
         process.kill()

@@ -1,7 +1,6 @@
 """Raw columns of a condition, from Python and from tables, over REST and gRPC, to a local server of a real model."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from serving_config import Client, UsageError
 from serving_config.client.options import parse_call
 from serving_config.client.table_call import call_table
 from serving_config.errors import InputError
+from tests.forked import STDOUT, Forked
 from tests.serving_config.served_flow import await_model, free_ports, stop
 from tests.shop_model import BIG_STORE, COLUMNS, encode, log_prob, save_shop_model
 
@@ -40,10 +40,10 @@ def addresses(shop, tmp_path_factory):
     flags = [f"--model_base={shop}", "--model_name=shop", f"--port={port}", f"--rest_api_port={rest_port}"]
     log = tmp_path_factory.mktemp("server") / "log"
     with log.open("wb") as stream:
-        process = subprocess.Popen(
+        process = Forked(
             [sys.executable, "-m", "serving_config.serve", "--backend=local", *flags],
             stdout=stream,
-            stderr=subprocess.STDOUT,
+            stderr=STDOUT,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         )
     try:
