@@ -23,10 +23,13 @@ import traceback
 import types
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import IO, Any
 
+ROOT = Path(__file__).parents[1]
 FRESH = sys.platform != "linux" or bool(os.environ.get("FRESH_PROCESSES"))
 PIPE, STDOUT, DEVNULL = subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL
 
@@ -65,8 +68,6 @@ class Forked:
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.args = list(command)
-        forks = multiprocessing.get_context("forkserver")
-        forks.set_forkserver_preload(["tests.imported"])
         self.stdin, to_0 = _pipe(stdin, "w") if stdin == PIPE else (None, _duplicate(stdin, 0))
         self.stdout, to_1 = _pipe(stdout, "r") if stdout == PIPE else (None, _duplicate(stdout, 1))
         if stderr == STDOUT:
@@ -74,7 +75,7 @@ class Forked:
         else:
             self.stderr, to_2 = _pipe(stderr, "r") if stderr == PIPE else (None, _duplicate(stderr, 2))
         place, environment = str(cwd or Path.cwd()), dict(os.environ if env is None else env)
-        self._process = forks.Process(target=_become, args=(self.args[1:], place, environment, [to_0, to_1, to_2]))
+        self._process = _context().Process(target=_become, args=(self.args[1:], place, environment, [to_0, to_1, to_2]))
         self._process.start()
         self.pid = self._process.pid
         for end in (to_0, to_1, to_2):
@@ -130,6 +131,20 @@ class Forked:
         for pipe in filter(None, (self.stdin, self.stdout, self.stderr)):
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
+
+
+@functools.cache
+def _context() -> ForkServerContext:
+    """Begins the process that is forked, where `tests` can be imported."""
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["tests.imported"])
+    here = Path.cwd()
+    os.chdir(ROOT)
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.chdir(here)
+    return forks
 
 
 def _pipe(_: Target, mode: str) -> tuple[IO[str], Connection]:

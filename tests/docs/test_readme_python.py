@@ -9,7 +9,6 @@ import sys
 import pytest
 
 from tests.docs.commands import ROOT
-from tests.forked import run_python
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 (LINES,) = re.findall(r"^```python\n(import maf_serving.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -62,12 +61,15 @@ def test_readme_in_python(tmp_path, case):
     assert lines != LINES
     if case != "pandas":  # all signatures are exported once
         lines = lines.replace('"models/sales")\nmodel', '"models/sales", signatures=["sample_with_seed"])\nmodel')
-    program, env = DATA + given + lines + check, {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
-    if case == "pandas":
-        done = run_python("-c", program, cwd=tmp_path, env=env, timeout=400)
-    else:  # a fork has pandas already
-        command = [sys.executable, "-c", program]
-        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=400, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", DATA + given + lines + check],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "epoch   1" in done.stdout

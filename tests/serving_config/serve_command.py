@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
-
-from tests.forked import run_python
 
 COMMAND = [sys.executable, "-m", "serving_config.serve"]
 ROOT = Path(__file__).parents[2]
@@ -20,7 +19,9 @@ def environment(**changes):
 
 
 def run(*arguments, **changes):
-    return run_python(*COMMAND[1:], *arguments, timeout=120, env=environment(**changes))
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=120, env=environment(**changes), check=False
+    )
 
 
 def free_ports(count):

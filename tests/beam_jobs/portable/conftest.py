@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.forked import PIPE, Forked
 from tests.waiting import until
 
 ROWS = 4_000
@@ -31,15 +30,16 @@ def table(tmp_path_factory: pytest.TempPathFactory, make_columns: Callable) -> P
 
 
 @pytest.fixture
-def start_elsewhere(model_base: Path, table: Path, tmp_path: Path) -> Callable[..., Forked]:
+def start_elsewhere(model_base: Path, table: Path, tmp_path: Path) -> Callable[..., subprocess.Popen]:
     """Starts `python -m beam_jobs.score` in the directory of the table, with those flags, into `tmp_path / output`."""
 
-    def start(*flags: str, output: str = "scores", source: str = "a.parquet") -> Forked:
+    def start(*flags: str, output: str = "scores", source: str = "a.parquet") -> subprocess.Popen:
         command = [sys.executable, "-m", "beam_jobs.score", f"--model={model_base}", f"--input={source}", "--keep=id"]
-        return Forked(
+        return subprocess.Popen(
             [*command, f"--output={tmp_path / output}", "--batch_size=300", *flags],
-            stdout=PIPE,
-            stderr=PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
             cwd=table.parent,
             env=importable(),
         )
