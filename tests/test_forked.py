@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.forked import PIPE, STDOUT, Forked, run_python
+from tests.waiting import until
 
 SCRIPT = """
 import atexit, os, sys
@@ -46,13 +47,13 @@ def test_one_that_hangs_is_killed():
 
 
 def test_it_is_spoken_with_and_signalled(tmp_path):
-    code = "import sys; print('ready', flush=True); print(sys.stdin.readline(), file=sys.stderr, flush=True); input()"
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); print('ready', flush=True)\n"
+    code += "print(sys.stdin.readline(), file=sys.stderr, flush=True); input()"
     command = [sys.executable, "-c", code]
     with (tmp_path / "log").open("w") as log, Forked(command, stdin=PIPE, stdout=log, stderr=STDOUT) as process:
         process.stdin.write("hello\n")
         process.stdin.flush()
-        while "hello" not in (tmp_path / "log").read_text():
-            assert process.poll() is None
+        until(lambda: "hello" in (tmp_path / "log").read_text(), of=process)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 1
     assert (tmp_path / "log").read_text().startswith("ready\nhello\n")

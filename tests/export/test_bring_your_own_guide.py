@@ -2,12 +2,13 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from export import read_contract
-from tests.forked import run_python
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "bring_your_own.md").read_text(encoding="utf-8")
@@ -35,7 +36,9 @@ def run(place, command):
     if program == "maf-serving":
         words = ["-m", "maf_serving", *words]
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = run_python(*words, cwd=place, env=env)
+    done = subprocess.run(
+        [sys.executable, *words], cwd=place, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, (command, done.stderr)
     return done.stdout
 

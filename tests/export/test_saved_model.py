@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+import subprocess
 import sys
 import warnings
 from contextlib import nullcontext
@@ -23,7 +24,6 @@ from export import (
 )
 from export import saved_model as saved_model_module
 from maf import create_named_maf
-from tests.forked import DEVNULL, PIPE, Forked
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -162,7 +162,7 @@ saved_model.export_saved_model(flow, sys.argv[1], event_columns=["a", "b"])
 @pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL])
 def test_stopped_while_it_verifies(tmp_path, kill):
     command = [sys.executable, "-c", STUCK, str(tmp_path)]
-    with Forked(command, stdout=PIPE, stderr=DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout.readline() == "verifying\n"
         process.send_signal(kill)
         process.wait(timeout=30)

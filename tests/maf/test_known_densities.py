@@ -1,9 +1,11 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from benchmarks.densities_of_a_column import DENSITIES as OF_A_COLUMN
 from benchmarks.quality_densities import DENSITIES, train_on_density
-from tests.forked import run_python
 
 
 @pytest.mark.parametrize("name", sorted(OF_A_COLUMN.keys() - {"conditional gamma"}))  # which has no limit at zero
@@ -66,7 +68,12 @@ def test_what_is_told_its_bounds_is_near_the_truth_up_to_them():
 
 
 def test_tables_that_are_absent_are_skipped_with_a_reason(tmp_path):
-    result = run_python("-m", "benchmarks.quality", "--tables", tmp_path, "--only", "concrete")
+    result = subprocess.run(
+        [sys.executable, "-m", "benchmarks.quality", "--tables", str(tmp_path), "--only", "concrete"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 0, result.stderr
     assert "skipped concrete" in result.stdout
     assert "--tables" in result.stdout
