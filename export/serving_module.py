@@ -61,12 +61,13 @@ class ServingFunctions:
             most=few.most_inverse if few else 0,
         )
         most = few.most_forward if few else 0
+        few_forward = tf.function(few.forward, autograph=False) if few else None  # traced once, for draws too
         self._forward = FewOrMany(
-            _on_names(density.forward, "z"), few=_on_names(few.forward, "z") if few else None, most=most
+            _on_names(density.forward, "z"), few=_on_names(few_forward, "z") if few_forward else None, most=most
         )
         self._draw = FewOrMany(
             self._drawing(density.forward, in_chunks=True),
-            few=self._drawing(few.forward, in_chunks=False) if few else None,
+            few=self._drawing(few_forward, in_chunks=False) if few_forward else None,
             most=most,
         )
 

@@ -100,8 +100,9 @@ class CompiledDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         self._steps = steps
         self._base = base
         self._dtype = dtype
-        self._inverse_rows = ChunkedFunction(self._inverse, least_rows=64)
-        self._forward_rows = ChunkedFunction(self._forward, least_rows=32)
+        inverse, forward = (few.most_inverse, few.most_forward) if few else (0, 0)
+        self._inverse_rows = ChunkedFunction(self._inverse, least_rows=64, most_elsewhere=inverse)
+        self._forward_rows = ChunkedFunction(self._forward, least_rows=32, most_elsewhere=forward)
 
     def inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """`x` `[B, D]` to `z` `[B, D]` and `log_prob` `[B]` of x, nats."""

@@ -145,9 +145,17 @@ class ChunkedFunction:
     for all chunks at once, in the threads that run the graph.
     """
 
-    def __init__(self, function: Callable[..., Any], *, least_rows: int) -> None:
-        """`least_rows` are those of a chunk where all would fit into one: with fewer, two take longer than one."""
+    def __init__(self, function: Callable[..., Any], *, least_rows: int, most_elsewhere: int = 0) -> None:
+        """How many rows make two chunks.
+
+        Args:
+          function: the function of a chunk.
+          least_rows: those of a chunk where all would fit into one: with fewer, two take longer than one.
+          most_elsewhere: up to so many rows go another way. If more are two chunks at least, the graph has nothing but
+            chunks: one way to a function is half as much to prepare as two. Fewer rows come out right all the same.
+        """
         self._least_rows = least_rows
+        self._always_several = most_elsewhere + 1 >= 2 * least_rows
         self._function = tf.function(function, autograph=False, experimental_attributes=NOT_INLINED)
         self._mapped = tf.function(self._run, autograph=False)
 
@@ -161,7 +169,10 @@ class ChunkedFunction:
         specs = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in inputs]
         traced = self._mapped.get_concrete_function(*specs)
         padded = [_fill_up(tensor, chunks * chunk_rows - rows) for tensor in inputs]
-        results = tf.cond(chunks > 1, lambda: _map(traced, padded, chunks, chunk_rows), lambda: self._run(*padded))
+        if self._always_several:
+            results = _map(traced, padded, chunks, chunk_rows)
+        else:
+            results = tf.cond(chunks > 1, lambda: _map(traced, padded, chunks, chunk_rows), lambda: self._run(*padded))
         return [
             tf.ensure_shape(result[:rows], output.shape) for result, output in zip(results, traced.outputs, strict=True)
         ]

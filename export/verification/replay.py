@@ -8,6 +8,10 @@ seconds, while the version is still being made, and learns from its standard inp
 Each request runs through both loaders: through the session-based one as TF Serving runs it, with TensorFlow's rewrites
 of the graph, and through `tf.saved_model.load` as the graph was written. So a rewrite that changes an answer is a
 difference between the loaders, and is paid for once.
+
+A session prepares a graph for each set of tensors that it is asked for, and every part of the library that this calls
+anew. So it is asked for all signatures at once, in rounds: a request of each, then the next. Only if a round fails is
+each of its requests sent alone, to name the one that does.
 """
 
 from __future__ import annotations
@@ -129,14 +133,56 @@ def answer_session(version_dir: str, requests: Sequence[Request]) -> dict[str, A
     replies: dict[str, Array] = {}
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         definitions = tf.compat.v1.saved_model.load(session, ["serve"], version_dir).signature_def
-        for request in requests:
-            with _naming(request):
-                definition = definitions[request.signature]
-                feeds = {definition.inputs[name].name: value for name, value in request.inputs.items()}
-                fetches = {name: tensor.name for name, tensor in definition.outputs.items()}
-                outputs = session.run(fetches, feeds)
-            replies |= {array_key("session", request.name, name): value for name, value in outputs.items()}
+
+        def run(sent: Sequence[Request]) -> None:
+            feeds = {
+                definitions[request.signature].inputs[name].name: value
+                for request in sent
+                for name, value in request.inputs.items()
+            }
+            fetches = {
+                request.name: {name: tensor.name for name, tensor in definitions[request.signature].outputs.items()}
+                for request in sent
+            }
+            for request, outputs in session.run(fetches, feeds).items():
+                replies.update({array_key("session", request, name): value for name, value in outputs.items()})
+
+        tensors = {name: frozenset(info.name for info in each.inputs.values()) for name, each in definitions.items()}
+        for sent in rounds(requests, tensors):
+            try:
+                run(sent)
+            except Exception as error:
+                for request in sent:
+                    with _naming(request):
+                        run([request])
+                names = ", ".join(request.signature for request in sent)
+                raise VerificationError(f"the signatures {names} at once: {one_line(error)}") from error
     return replies
+
+
+def rounds(requests: Sequence[Request], tensors: Mapping[str, frozenset[str]]) -> list[list[Request]]:
+    """Requests that can be sent at once, those of the same signatures in every round, so that it is the same graph.
+
+    Whose turns are over sends its smallest request again.
+
+    Args:
+      requests: whatever is to be sent, in order.
+      tensors: by signature, the tensors that are fed. Signatures that share one take turns.
+    """
+    turns: list[tuple[set[str], list[Request]]] = []
+    for request in requests:
+        fed = set(tensors.get(request.signature, [request.signature]))
+        sharing = [turn for turn in turns if turn[0] & fed]
+        turns = [turn for turn in turns if not turn[0] & fed]
+        of_them = [each for _, others in sharing for each in others]
+        turns.append((fed.union(*(shared for shared, _ in sharing)), [*of_them, request]))
+    count = max((len(each) for _, each in turns), default=0)
+    filled = [[*each, *[min(each, key=_size)] * (count - len(each))] for _, each in turns]
+    return [list(sent) for sent in zip(*filled, strict=True)]
+
+
+def _size(request: Request) -> int:
+    return sum(value.size for value in request.inputs.values())
 
 
 def write_requests(path: Path, requests: Sequence[Request]) -> None:

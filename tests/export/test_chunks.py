@@ -9,7 +9,7 @@ import tensorflow as tf
 from export.compiled.rows import MOST_ROWS, ChunkedFunction, in_chunks
 
 
-def _function():
+def _function(**options):
     weight = tf.Variable(2.0)
 
     traces = []
@@ -18,12 +18,13 @@ def _function():
         traces.append(x)
         return weight * x, tf.cast(seed, tf.float32) + tf.reduce_sum(x, axis=1)
 
-    return ChunkedFunction(function, least_rows=64), traces
+    return ChunkedFunction(function, least_rows=64, **options), traces
 
 
+@pytest.mark.parametrize("elsewhere", [0, 127])
 @pytest.mark.parametrize("rows", [0, 1, 15, 16, 63, 64, 128, 129, MOST_ROWS, MOST_ROWS + 1, 5 * MOST_ROWS + 7])
-def test_rows_come_back_in_order_whatever_their_number(rows):
-    function, _ = _function()
+def test_rows_come_back_in_order_whatever_their_number(rows, elsewhere):
+    function, _ = _function(most_elsewhere=elsewhere)
     whole = tf.function(function, autograph=False)
     x = np.random.default_rng(rows).normal(size=[rows, 3]).astype(np.float32)
     seed = np.arange(rows, dtype=np.int64)
@@ -42,6 +43,14 @@ def test_rows_that_are_not_to_be_split_are_computed_at_once():
     x = np.arange(6 * MOST_ROWS, dtype=np.float32).reshape(-1, 3)
     doubled, _ = whole(tf.constant(x), tf.zeros([len(x)], tf.int64))
     np.testing.assert_array_equal(doubled, 2 * x)
+
+
+@pytest.mark.parametrize(("elsewhere", "way"), [(0, "If"), (126, "If"), (127, "MapDefun")])
+def test_rows_that_are_two_chunks_at_least_have_one_way(elsewhere, way):
+    function, _ = _function(most_elsewhere=elsewhere)
+    specs = [tf.TensorSpec([None, 3]), tf.TensorSpec([None], tf.int64)]
+    whole = tf.function(function, autograph=False).get_concrete_function(*specs)
+    assert {"If", "MapDefun"} & {operation.type for operation in whole.graph.get_operations()} == {way}
 
 
 def test_a_function_is_traced_once_for_all_its_callers():
