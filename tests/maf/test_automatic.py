@@ -24,6 +24,13 @@ def test_few_rows_get_small_networks_strong_decay_and_many_passes():
     assert small.num_layers < large.num_layers
 
 
+def test_dropout_is_for_tables_of_moderate_size_with_several_conditions():
+    shares = {
+        where: size_training(TrainingConfig(), *where).dropout for where in [(50_000, 3), (90_000, 3), (50_000, 2)]
+    }
+    assert shares == {(50_000, 3): 0.1, (90_000, 3): 0.0, (50_000, 2): 0.0}
+
+
 def test_two_event_columns_of_many_rows_get_fine_splines():
     bins = {
         (event, rows): size_flow(FlowConfig(event_size=event, condition_size=1), rows).num_bins
