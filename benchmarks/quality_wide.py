@@ -97,13 +97,16 @@ def wide_density() -> KnownDensity:
     return KnownDensity(sample, log_prob)
 
 
-def measure_wide(directory: Path, *, rows: int, seconds: float, options: Sequence[str] = ()) -> WideOutcome:
+def measure_wide(
+    directory: Path, *, rows: int, seconds: float, test_rows: int = TEST_ROWS, options: Sequence[str] = ()
+) -> WideOutcome:
     """Writes the table to `directory` and has `maf-serving train` learn it, in a process of its own.
 
     Args:
       directory: for the tables and the run.
       rows: of the table, from which the command takes its validation rows.
       seconds: of training, `--max_seconds`.
+      test_rows: of another table, with which flow and truth are compared.
       options: more of the command.
 
     Raises:
@@ -112,7 +115,7 @@ def measure_wide(directory: Path, *, rows: int, seconds: float, options: Sequenc
     density = wide_density()
     event, condition = ([f"{name}{i}" for i in range(n)] for name, n in (("x", COLUMNS), ("c", CONDITIONS)))
     _write(directory / "rows.parquet", density, [*event, *condition], rows, seed=0)
-    truth = _write(directory / "test.parquet", density, [*event, *condition], TEST_ROWS, seed=1)
+    truth = _write(directory / "test.parquet", density, [*event, *condition], test_rows, seed=1)
     command = [sys.executable, "-c", RUN, "train", "--input", str(directory / "rows.parquet")]
     command += ["--test_input", str(directory / "test.parquet"), "--run", str(directory / "run")]
     command += ["--event", ",".join(event), "--condition", ",".join(condition), "--max_seconds", f"{seconds:g}"]

@@ -18,7 +18,8 @@ def test_draws_have_the_log_density() -> None:
 
 @pytest.mark.timeout(600)
 def test_training_is_measured_beside_the_truth(tmp_path: Path) -> None:
-    found = measure_wide(tmp_path, rows=2_000, seconds=1, options=["--num_layers", "1", "--jit_compile", "off"])
+    options = ["--num_layers", "1", "--jit_compile", "off"]
+    found = measure_wide(tmp_path, rows=1_000, test_rows=1_000, seconds=0.1, options=options)
     assert found.truth < found.nll
     assert found.above_by_column == (found.nll - found.truth) / COLUMNS
     assert found.epochs >= 1
