@@ -247,7 +247,8 @@ class SplineConditioner(Conditioner):
             t = (share^2 + low share (1 - share)) / (1 + m share (1 - share))
             share = 2 t / (b + root),  b = low - m t,  root = sqrt((b - 2 t)^2 + 4 t (1 - t))
 
-        Beyond the range the spline is the identity: the value at its end, and what is beyond.
+        Beyond the range the spline is the identity: the value at its end, and what is beyond. The slope at an inner
+        knot, which may be enormous there, must have no say: both slopes of the bin are 1 then.
         """
         bins = self.num_bins
         sizes, slopes, shift, log_scale = tf.split(
@@ -265,13 +266,16 @@ class SplineConditioner(Conditioner):
         width, height = tf.unstack(tf.reduce_sum(spans * here[..., tf.newaxis, :], axis=-1), num=2, axis=-1)
         slopes = tf.pad(self._slopes(slopes), [[0, 0], [0, 0], [1, 1]], constant_values=1)
         steepness = width / height
-        low = tf.reduce_sum(slopes[..., :-1] * here, axis=-1) * steepness
-        high = tf.reduce_sum(slopes[..., 1:] * here, axis=-1) * steepness
+        beyond = tf.not_equal(y, inside)
+        low, high = (
+            steepness * tf.where(beyond, tf.ones_like(y), tf.reduce_sum(slope * here, axis=-1))
+            for slope in (slopes[..., :-1], slopes[..., 1:])
+        )
         t = (inside - y_low) / height
         m = low + high - 2
         b = low - m * t
         root = tf.sqrt(tf.square(b - 2 * t) + 4 * t * (1 - t))
-        share = 2 * t / (b + root)
+        share = tf.minimum(2 * t / (b + root), 1)  # rounding takes it further where slopes are enormous
         log_derivative = tf.math.log(steepness * (1 + m * share * (1 - share)) / root)
         return x_low + share * width + (y - inside), log_derivative - log_scale
 

@@ -93,27 +93,24 @@ class SplineTransform:
         shift, log_scale = params[-2], _bounded(params[-1], self.log_scale_bound)
         y = (x - shift) * tf.exp(-log_scale)
         spline = self._at(params, y, of_output=True)
-        rise = spline.clipped - spline.y_low
-        slopes = spline.slope_high + spline.slope_low - 2 * spline.slope
-        term = rise * slopes
-        a = spline.height * (spline.slope - spline.slope_low) + term
-        b = spline.height * spline.slope_low - term
-        c = -spline.slope * rise
-        share = 2 * c / (-b - tf.sqrt(b * b - 4 * a * c))
-        z = tf.where(spline.inside, share * spline.width + spline.x_low, y)
-        return z, -spline.log_derivative(share) - log_scale
+        steepness = spline.width / spline.height
+        share, derivative = _share_of_width(
+            (spline.clipped - spline.y_low) / spline.height, spline.slope_low * steepness, spline.slope_high * steepness
+        )
+        z = tf.where(spline.inside, spline.x_low + share * spline.width, y)
+        return z, spline.or_zero(tf.math.log(steepness * derivative)) - log_scale
 
     def forward(self, params: Params, z: tf.Tensor) -> Mapped:
         """`z` to x."""
         params = tf.convert_to_tensor(params)
         shift, log_scale = params[-2], _bounded(params[-1], self.log_scale_bound)
         spline = self._at(params, z, of_output=False)
-        share = (spline.clipped - spline.x_low) / spline.width
-        between = share * (1 - share)
-        numerator = spline.height * (spline.slope * share * share + spline.slope_low * between)
-        denominator = spline.slope + (spline.slope_high + spline.slope_low - 2 * spline.slope) * between
-        y = tf.where(spline.inside, spline.y_low + numerator / denominator, z)
-        return shift + tf.exp(log_scale) * y, spline.log_derivative(share) + log_scale
+        steepness = spline.width / spline.height
+        share, derivative = _share_of_height(
+            (spline.clipped - spline.x_low) / spline.width, spline.slope_low * steepness, spline.slope_high * steepness
+        )
+        y = tf.where(spline.inside, spline.y_low + share * spline.height, z)
+        return shift + tf.exp(log_scale) * y, spline.or_zero(tf.math.log(derivative / steepness)) + log_scale
 
     def _at(self, params: tf.Tensor, value: tf.Tensor, *, of_output: bool) -> _Bin:
         """The bin that `value` `[N, B]` lies in."""
@@ -159,18 +156,37 @@ class _Bin:
     slope_low: tf.Tensor
     slope_high: tf.Tensor
 
-    @property
-    def slope(self) -> tf.Tensor:
-        """Of the line through the bin's corners."""
-        return self.height / self.width
-
-    def log_derivative(self, share: tf.Tensor) -> tf.Tensor:
-        """Of the spline where `share` of the bin's width lies below; 0 outside of the spline's range."""
-        slope, between = self.slope, share * (1 - share)
-        numerator = self.slope_high * share * share + 2 * slope * between + self.slope_low * (1 - share) ** 2
-        denominator = slope + (self.slope_high + self.slope_low - 2 * slope) * between
-        log_derivative = 2 * tf.math.log(slope / denominator) + tf.math.log(numerator)
+    def or_zero(self, log_derivative: tf.Tensor) -> tf.Tensor:
+        """Of the spline: 0 outside of its range."""
         return tf.where(self.inside, log_derivative, tf.zeros_like(log_derivative))
+
+
+def _share_of_width(t: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> Mapped:
+    """The share of a bin's width below where `t` of its height is, and the derivative of the share by `t`.
+
+    `low` and `high` are the slopes at the bin's ends, in units of the bin's own. With `m = low + high - 2`:
+
+        t = (share^2 + low share (1 - share)) / (1 + m share (1 - share))
+        share = 2 t / (b + root),  b = low - m t,  root = sqrt((b - 2 t)^2 + 4 t (1 - t)) = d t / d share (1 + m ...)
+
+    (Durkan et al. 2019, https://arxiv.org/abs/1906.04032, appendix A, in these units; the discriminant as a sum of
+    squares has nothing that cancels.)
+    """
+    m = low + high - 2
+    b = low - m * t
+    double = t + t
+    root = tf.sqrt(tf.square(b - double) + double * (2 - double))
+    share = tf.minimum(double / (b + root), 1)  # rounding takes a share near 1 beyond it where slopes are enormous
+    return share, (1 + m * (share * (1 - share))) / root
+
+
+def _share_of_height(share: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> Mapped:
+    """The inverse of `_share_of_width`: `t` and its derivative."""
+    rest = 1 - share
+    product, square = share * rest, share * share
+    denominator = 1 + (low + high - 2) * product
+    derivative = (high * square + low * (rest * rest) + (product + product)) / (denominator * denominator)
+    return (square + low * product) / denominator, derivative
 
 
 def _bounded(log_scale: tf.Tensor, bound: float | None) -> tf.Tensor:
@@ -257,18 +273,11 @@ class _AffineRows:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _SplineRows:
-    """Groups: K widths and K heights of a column; its slopes at K + 1 knots; shift; log-scale as for affine layers.
+    """Groups: K widths and K heights of a column; its slopes at K + 3 knots; shift; log-scale as for affine layers.
 
-    The spline maps `[-r, r]` to itself with slope 1 at its ends, so that a value beyond is the spline at the end of
-    the range plus what is beyond, with a log-derivative of zero: nothing has to be told apart. In a bin, with `t` and
-    `share` the parts of its height and width below the value, slopes in units of the bin's own, `low` and `high`, and
-    `m = low + high - 2`:
-
-        t = (share^2 + low share (1 - share)) / (1 + m share (1 - share))
-        share = 2 t / (b + root),  b = low - m t,  root = sqrt((b - 2 t)^2 + 4 t (1 - t)) = d t / d share (1 + m ...)
-
-    (Durkan et al. 2019, https://arxiv.org/abs/1906.04032, appendix A, in these units; the discriminant as a sum of
-    squares has nothing that cancels.)
+    The spline maps `[-r, r]` to itself with slope 1 at its ends. Beyond it is the identity, and has a bin of width 1 on
+    either side for that: a value beyond is the spline in one of these and what is beyond them, with a log-derivative of
+    zero. Nothing has to be told apart, and no slope at an inner knot, which may be enormous in a far row, has a say.
     """
 
     spline: SplineTransform
@@ -276,11 +285,11 @@ class _SplineRows:
 
     @property
     def groups(self) -> tuple[int, ...]:
-        return (2 * self.spline.num_bins, self.spline.num_bins + 1, 1, 1)
+        return (2 * self.spline.num_bins, self.spline.num_bins + 3, 1, 1)
 
     def arrange(self, kernel: Array, *, inverse: bool) -> list[Array]:
         bins = self.spline.num_bins
-        slopes = np.pad(kernel[..., 2 * bins : 3 * bins - 1], [(0, 0), (0, 0), (1, 1)])  # 1 at both ends
+        slopes = np.pad(kernel[..., 2 * bins : 3 * bins - 1], [(0, 0), (0, 0), (2, 2)])  # 1 at both ends, and beyond
         unit = (-1 if inverse else 1) / self.spline.log_scale_bound
         return [kernel[..., : 2 * bins], slopes, kernel[..., -2:-1], unit * kernel[..., -1:]]
 
@@ -293,16 +302,10 @@ class _SplineRows:
         y = tf.reshape((x - shift) * tf.exp(log_scale), [-1, 1])
         inside, beyond = self._clip(y)
         x_low, width, y_low, height, slopes = self._at(logits, inside, of_output=True)
-        t = (inside - y_low) / height
         steepness = width / height
-        low, high = tf.split(slopes * steepness, 2, axis=1)
-        m = low + high - 2
-        b = low - m * t
-        double = t + t
-        root = tf.sqrt(tf.square(b - double) + double * (2 - double))
-        share = double / (b + root)
+        share, derivative = _share_of_width((inside - y_low) / height, *tf.split(slopes * steepness, 2, axis=1))
         z = x_low + share * width + beyond
-        log_derivative = tf.math.log(steepness * (1 + m * (share * (1 - share))) / root)
+        log_derivative = tf.math.log(steepness * derivative)
         return tf.reshape(z, [-1, x.shape[1]]), tf.reshape(log_derivative, [-1, x.shape[1]]) + log_scale
 
     def forward(self, params: Sequence[tf.Tensor], z: tf.Tensor) -> MappedRows:
@@ -310,29 +313,23 @@ class _SplineRows:
         log_scale = _bounded_rows(log_scale, self.spline.log_scale_bound)
         inside, beyond = self._clip(tf.reshape(z, [-1, 1]))
         x_low, width, y_low, height, slopes = self._at(logits, inside, of_output=False)
-        share = (inside - x_low) / width
         steepness = width / height
-        low, high = tf.split(slopes * steepness, 2, axis=1)
-        rest = 1 - share
-        product, square = share * rest, share * share
-        denominator = 1 + (low + high - 2) * product
-        y = y_low + height * (square + low * product) / denominator + beyond
-        derivative = (high * square + low * (rest * rest) + (product + product)) / (
-            steepness * (denominator * denominator)
-        )
+        share, derivative = _share_of_height((inside - x_low) / width, *tf.split(slopes * steepness, 2, axis=1))
+        y = y_low + share * height + beyond
+        derivative /= steepness
         x = shift + tf.exp(log_scale) * tf.reshape(y, [-1, z.shape[1]])
         return x, tf.reshape(tf.math.log(derivative), [-1, z.shape[1]]) + log_scale
 
     def _clip(self, value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The part of a value inside of the spline's range, and what is beyond."""
-        reach = tf.constant(self.spline.spline_range, self.dtype)
+        """The part of a value in the bins, and what is beyond."""
+        reach = tf.constant(self.spline.spline_range + 1, self.dtype)
         inside = tf.raw_ops.ClipByValue(t=value, clip_value_min=-reach, clip_value_max=reach)
         return inside, value - inside
 
     def _at(self, logits: Sequence[tf.Tensor], inside: tf.Tensor, *, of_output: bool) -> list[tf.Tensor]:
         """Of the bin of `inside` `[N, 1]`: low x, width, low y, height, `[N, 1]` each, and slopes `[N, 2]`."""
-        bins = self.spline.num_bins
-        sizes = tf.reshape(logits[0], [-1, bins])
+        bins = self.spline.num_bins + 2
+        sizes = tf.reshape(logits[0], [-1, self.spline.num_bins])
         shares = tf.exp(sizes - tf.reduce_max(sizes, axis=1, keepdims=True))
         shares /= tf.reduce_sum(shares, axis=1, keepdims=True)
         lows_and_sizes = tf.matmul(shares, self._sums[0]) - self._sums[1]
@@ -344,11 +341,14 @@ class _SplineRows:
 
     @property
     def _sums(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """What makes of shares `[., K]` where bins begin and their sizes: a matrix, and a row to subtract."""
+        """What makes of shares `[., K]` where the K + 2 bins begin and their sizes: a matrix, and a row to subtract."""
         spline, bins = self.spline, self.spline.num_bins
-        whole = 2 * spline.spline_range
-        both = np.concatenate([np.triu(np.ones((bins, bins)), 1), np.eye(bins)], axis=1)
-        least = whole * spline.min_bin_share * both.sum(axis=0) - np.repeat([spline.spline_range, 0.0], bins)
+        reach, whole = spline.spline_range, 2 * spline.spline_range
+        lows, sizes = np.zeros((bins, bins + 2)), np.zeros((bins, bins + 2))
+        lows[:, 1:-1], sizes[:, 1:-1] = np.triu(np.ones((bins, bins)), 1), np.eye(bins)
+        both = np.concatenate([lows, sizes], axis=1)
+        least = whole * spline.min_bin_share * both.sum(axis=0)
+        least += np.concatenate([[-reach - 1], np.full(bins, -reach), [reach], [1], np.zeros(bins), [1]])
         matrix = whole * (1 - bins * spline.min_bin_share) * both
         return tf.constant(matrix, self.dtype), tf.constant(-least[np.newaxis], self.dtype)
 

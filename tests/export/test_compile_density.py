@@ -14,6 +14,8 @@ from export.compiled import compile_density as compiling
 from export.compiled.compile_density import compile_density
 from export.compiled.steps import TfpDensity, TfpStep
 from maf import FlowConfig, build_flow
+from maf.layers import SplineConditioner
+from maf.likelihood import log_prob
 from maf.standardization import Standardization
 
 ROWS = 9
@@ -201,3 +203,26 @@ def test_a_spline_is_right_at_its_knots_and_beyond(outside):
             np.testing.assert_allclose(a, b, rtol=1e-12)
     for a, b in zip(compiled.few.inverse(expected[0], None), (z, expected[1]), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9)
+
+
+@pytest.mark.parametrize("slope", [1e4, 1e9])
+def test_enormous_slopes_at_inner_knots_leave_what_is_beyond_the_range_alone(slope):
+    """A network may give a far row such slopes in every layer; float32 must not make NaN of them."""
+    flow = build_flow(FlowConfig(event_size=2, condition_size=0, num_layers=1, num_bins=5), seed=0)
+    (layer,) = (part for part in flow.submodules if isinstance(part, SplineConditioner))
+    bias = layer.network.trainable_variables[-1]
+    value = bias.numpy().reshape(2, -1)
+    value[:, 10:14] = slope
+    bias.assign(value.ravel())
+    beyond = tf.constant([[x, -x] for x in (5.5, 8.0, 1e3, 1e7)], tf.float32)
+    inside = tf.constant(np.random.default_rng(0).uniform(-5, 5, (4000, 2)), tf.float32)
+    expected = TfpDensity(flow).inverse(beyond, None)
+    compiled = compile_density(flow)
+    for made in (compiled, compiled.few):
+        for a, b in zip(made.inverse(beyond, None), expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5)
+        for a, b in zip(made.forward(expected[0], None), (beyond, expected[1]), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5)
+        assert all(np.isfinite(a).all() for a in made.inverse(inside, None))
+    np.testing.assert_allclose(log_prob(flow, beyond, None), expected[1], rtol=1e-5)
+    assert np.isfinite(log_prob(flow, inside, None)).all()
