@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FARTHEST = 8.0  # deviations; what lies beyond does not drown the other columns
 Array = np.ndarray[Any, Any]
 MOST_ROWS = 200_000  # enough for quantiles
+MAGNITUDES = (1.0, 10.0, 100.0)  # one over the deviations where a projection's logarithmic scales begin
 
 
 @dataclasses.dataclass(slots=True)
@@ -42,6 +43,9 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
 
     With `bins` the network sees each number twice: standardised, and where it lies in each of its quantile bins.
     Columns that are 0 or 1, of which a category brings many, need no bins.
+    With `num_projections` it also sees learnt linear functions u of the standardised columns, on the scales
+    `sign(u) log(1 + |s u|) / log(1 + s)`, s = 1, 10, 100. What columns say together is often how far they are apart, by
+    its magnitude: the scatter of points of which each coordinate is a column. A rectified unit finds no magnitudes.
     With `num_regressions` the last entries of the encoding are linear functions of the standardised columns, which are
     set before training and not trained: what a line predicts of each event column need not be learnt.
     All layers of a flow share one encoder.
@@ -50,6 +54,7 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
       loc, scale: `[C]`, mean and standard deviation of the conditional columns, not trained.
       bin_low, bin_rate: `[Kn, T]`, the bins of the numbers among the columns, not trained; `None` without.
       number_columns: which columns these are.
+      projection: `[C, M]`, of these linear functions; `None` without.
       regression_kernel, regression_bias: `[C, R]` and `[R]`, of these functions; not trained.
       num_hidden: number of hidden units, of all layers.
       layers: dense layers, `condition_units` wide; without any the encoder only standardises.
@@ -66,6 +71,7 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
         kernel_initializer: Any,
         bins: ConditionBins | None = None,
         number_columns: Sequence[int] | None = None,
+        num_projections: int = 0,
         num_regressions: int = 0,
     ) -> None:
         super().__init__(name="condition_encoder")
@@ -78,6 +84,10 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
             self.bin_low = tf.Variable(bins.low, dtype=dtype, trainable=False, name="condition_bin_low")
             self.bin_rate = tf.Variable(bins.rate, dtype=dtype, trainable=False, name="condition_bin_rate")
             size += bins.low.size
+        self.projection = None
+        if num_projections:
+            self.projection = tf.Variable(kernel_initializer((len(loc), num_projections), dtype), name="projection")
+            size += len(MAGNITUDES) * num_projections
         self.layers = [
             tf_keras.layers.Dense(n, activation, kernel_initializer=kernel_initializer, dtype=dtype) for n in units
         ]
@@ -142,16 +152,22 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
 
     def _features(self, conditional_input: tf.Tensor) -> tf.Tensor:
         standard = (conditional_input - self.loc) / self.scale
-        if self.bin_low is None:
+        if self.bin_low is None and self.projection is None:
             return standard
         near = standard * tf.math.rsqrt(1 + tf.square(standard / FARTHEST))
-        numbers = conditional_input
-        if len(self.number_columns) < self.loc.shape[0]:
-            numbers = tf.gather(conditional_input, self.number_columns, axis=-1)
-        shares = (numbers[..., tf.newaxis] - self.bin_low) * self.bin_rate
-        flat = tf.concat([tf.shape(conditional_input)[:-1], [self.bin_low.shape.num_elements()]], axis=0)
-        features = tf.concat([near, tf.reshape(tf.clip_by_value(shares, 0, 1), flat)], axis=-1)
-        return tf.ensure_shape(features, [*conditional_input.shape[:-1], self._num_features])
+        features = [near]
+        if self.bin_low is not None:
+            numbers = conditional_input
+            if len(self.number_columns) < self.loc.shape[0]:
+                numbers = tf.gather(conditional_input, self.number_columns, axis=-1)
+            shares = (numbers[..., tf.newaxis] - self.bin_low) * self.bin_rate
+            flat = tf.concat([tf.shape(conditional_input)[:-1], [self.bin_low.shape.num_elements()]], axis=0)
+            features.append(tf.reshape(tf.clip_by_value(shares, 0, 1), flat))
+        if self.projection is not None:
+            projected = near @ self.projection
+            features += [tf.sign(projected) * tf.math.log1p(s * abs(projected)) / np.log1p(s) for s in MAGNITUDES]
+        joined = tf.concat(features, axis=-1)
+        return tf.ensure_shape(joined, [*conditional_input.shape[:-1], self._num_features])
 
     def _drop(self, units: tf.Tensor, first: int) -> tf.Tensor:
         """`units` `[B, n]` without those that the random bytes from column `first` on leave out."""

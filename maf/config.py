@@ -30,7 +30,14 @@ SWITCH = ("on", "off")
 SCHEDULES = ("plateau", "cosine", "constant")
 FAR_SIDES = ("straight", "odds")
 BEFORE_THERE_WERE: dict[str, dict[str, Any]] = {
-    "flow": {"bounded": [], "condition_bins": 0, "heavy_tailed": [], "logarithmic": [], "regression": "off"},
+    "flow": {
+        "bounded": [],
+        "condition_bins": 0,
+        "condition_projections": 0,
+        "heavy_tailed": [],
+        "logarithmic": [],
+        "regression": "off",
+    },
     "training": {"column_shrinkage": 0.0},
 }  # what a stored config without the keys means
 
@@ -93,6 +100,9 @@ class FlowConfig:
     hidden_units: tuple[int, ...] = option((64, 64), "hidden units of each layer's autoregressive network")
     condition_units: tuple[int, ...] | None = option(None, "hidden units of the encoder of the condition; none: ''")
     condition_bins: int | None = option(None, "bins of the encoding of each conditional column; none: 0")
+    condition_projections: int | None = option(
+        None, "learnt projections of the condition, which its encoding has on logarithmic scales; none: 0"
+    )
     regression: str = option(
         "on", "the condition's encoding has a linear prediction of each event column, where training starts", SWITCH
     )
@@ -118,6 +128,7 @@ class FlowConfig:
 
     def __post_init__(self) -> None:
         at_least(self, event_size=1, condition_size=0, num_layers=1, num_bins=2, mixture_components=2, condition_bins=0)
+        at_least(self, condition_projections=0)
         positive(self, "spline_range", "log_scale_bound")
         one_of_choices(self)
         for field in ("hidden_units", "condition_units"):

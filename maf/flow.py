@@ -33,6 +33,7 @@ FEW_ROWS = 3_000
 MANY_ROWS = 20_000
 COLUMN_SHRINKAGE = 0.03
 ROWS_WITHOUT_DROPOUT = 60_000
+PROJECTIONS = 64
 MOST_BINS = 512  # of all conditional columns that are numbers together
 
 
@@ -50,6 +51,7 @@ def size_flow(config: FlowConfig, rows: int) -> FlowConfig:
         "num_layers": (1 if rows < FEW_ROWS else 2) if config.event_size == 1 else 4,
         "condition_units": (width,) * depth,
         "condition_bins": next((bins for bins in (32, 16, 8) if bins * config.num_numbers <= MOST_BINS), 4),
+        "condition_projections": PROJECTIONS if rows >= ROWS_WITHOUT_DROPOUT and config.num_numbers > 1 else 0,
         "bounded": (),
         "heavy_tailed": (),
         "logarithmic": (),
@@ -182,6 +184,7 @@ def _build_encoder(
         kernel_initializer=initializer,
         bins=bins if num_bins else None,
         number_columns=config.number_columns,
+        num_projections=chosen(config.condition_projections),
         num_regressions=config.event_size if config.regression == "on" else 0,
     )
 

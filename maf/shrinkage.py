@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from maf.condition_encoder import condition_encoders
+from maf.condition_encoder import MAGNITUDES, condition_encoders
 from maf.flow import chosen
 
 if TYPE_CHECKING:
@@ -98,8 +98,9 @@ class Shrinkage:
     """Proximal steps towards no weights at all, after each step of the optimiser (Yuan and Lin 2006, section 2).
 
     A group is what one of `config.unrelated_columns` brings into the first layer of the condition encoder, its
-    standardised value and its bins. A step takes `learning_rate * strength` off the root mean square of its weights.
-    Decay takes a share, so that nothing ever vanishes, and what matters loses as much of itself as what does not.
+    standardised value and its bins, and another what it brings into the projections. A step takes
+    `learning_rate * strength` off the root mean square of its weights. Decay takes a share, so that nothing ever
+    vanishes, and what matters loses as much of itself as what does not.
 
     Reference, for networks: https://arxiv.org/abs/1607.00485
 
@@ -115,8 +116,10 @@ class Shrinkage:
         kernels = []
         for encoder in condition_encoders(distribution) if config.column_shrinkage and config.unrelated_columns else ():
             if encoder.layers:
-                groups = _columns(encoder, chosen(config.unrelated_columns))
-                kernels.append((encoder.layers[0].kernel, groups, chosen(config.column_shrinkage)))
+                groups, strength = _columns(encoder, chosen(config.unrelated_columns)), chosen(config.column_shrinkage)
+                kernels.append((encoder.layers[0].kernel, groups, strength))
+                if encoder.projection is not None:
+                    kernels.append((encoder.projection, groups[: encoder.loc.shape[0]], strength))
         return cls(tuple(kernels))
 
     def step(self, learning_rate: tf.Tensor) -> None:
@@ -134,5 +137,7 @@ class Shrinkage:
 def _columns(encoder: ConditionEncoder, shrunk: Sequence[int]) -> tuple[int, ...]:
     """The column of each feature, if it is one of `shrunk`."""
     bins = 0 if encoder.bin_low is None else encoder.bin_low.shape[1]
+    projections = 0 if encoder.projection is None else len(MAGNITUDES) * encoder.projection.shape[1]
     features = [*range(encoder.loc.shape[0]), *np.repeat(encoder.number_columns, bins).tolist()]
+    features += [UNGROUPED] * projections  # of all columns
     return tuple(column if column in shrunk else UNGROUPED for column in features)

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from export.compiled.layout import Layout, SortedDense, sort_by_step
-from maf.condition_encoder import FARTHEST
+from maf.condition_encoder import FARTHEST, MAGNITUDES
 from maf.routing import is_kind
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class StraightEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
             return tf.Variable(np.atleast_2d(np.asarray(value)), dtype=dtype, trainable=False, name=name)
 
         self._loc, self._rate = variable(loc, "condition_loc"), variable(1 / scale, "condition_rate")
-        self._bins = self._regression = None
+        self._bins = self._projection = self._regression = None
         if encoder.bin_low is not None:
             low, rate = (np.asarray(value, np.float64) for value in (encoder.bin_low, encoder.bin_rate))
             numbers = list(encoder.number_columns)
@@ -145,6 +145,13 @@ class StraightEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
             self._bins = (
                 variable(kernel.reshape(len(loc), -1), "condition_bins"),
                 variable(offset.ravel(), "condition_bin_offset"),
+            )
+        if encoder.projection is not None:
+            kernels = [s * np.asarray(encoder.projection, np.float64) for s in MAGNITUDES]
+            units = np.repeat(1 / np.log1p(MAGNITUDES), encoder.projection.shape[1])
+            self._projection = (
+                variable(np.concatenate(kernels, axis=1), "condition_projection"),
+                variable(units, "condition_projection_unit"),
             )
         self._layers = [
             (variable(layer.kernel, "condition_kernel"), variable(-layer.bias, "condition_bias"), layer.activation)
@@ -160,10 +167,16 @@ class StraightEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         """`[B, C]` to `[B, E]`."""
         standard = (condition - self._loc) * self._rate
         encoded = standard
-        if self._bins is not None:
+        if self._bins is not None or self._projection is not None:
             near = standard * tf.math.rsqrt(1 + tf.square(standard / FARTHEST))
-            shares = tf.matmul(standard, self._bins[0]) - self._bins[1]
-            encoded = tf.concat([near, _clip(shares, 0, 1)], axis=1)
+            features = [near]
+            if self._bins is not None:
+                features.append(_clip(tf.matmul(standard, self._bins[0]) - self._bins[1], 0, 1))
+            if self._projection is not None:
+                kernel, unit = self._projection
+                projected = tf.matmul(near, kernel)
+                features.append(tf.sign(projected) * tf.math.log1p(tf.abs(projected)) * unit)
+            encoded = tf.concat(features, axis=1)
         for kernel, bias, activation in self._layers:
             encoded = activation(tf.matmul(encoded, kernel) - bias)
         if self._regression is not None:

@@ -42,6 +42,7 @@ SHORT = {
     "condition_width": "width",
     "condition_depth": "depth",
     "condition_bins": "c bins",
+    "condition_projections": "c proj",
     "batch_size": "batch",
     "max_epochs": "epochs",
     "learning_rate": "rate",

@@ -13,7 +13,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from maf.flow import chosen
+from maf.flow import PROJECTIONS, chosen
 
 if TYPE_CHECKING:
     from maf.config import FlowConfig, RunConfig, TrainingConfig
@@ -32,6 +32,7 @@ def defaults(flow: FlowConfig, training: TrainingConfig) -> Values:
         "condition_width": _width(units),
         "condition_depth": len(units) or 2,
         "condition_bins": flow.condition_bins,
+        "condition_projections": flow.condition_projections,
         "batch_size": training.batch_size,
         "max_epochs": training.max_epochs,
         "learning_rate": training.learning_rate,
@@ -73,6 +74,9 @@ def space(flow: FlowConfig, training: TrainingConfig, fixed: Collection[str] = (
             "condition_bins": ("condition_bins", CategoricalDistribution((0, *_around(bins or 16)))),
             "dropout": ("dropout", FloatDistribution(0.0, min(0.9, max(0.3, 3 * chosen(training.dropout))))),
         }
+    if flow.num_numbers > 1:
+        choices = sorted({0, PROJECTIONS, chosen(flow.condition_projections)})
+        candidates["condition_projections"] = ("condition_projections", CategoricalDistribution(choices))
     return {name: distribution for name, (option, distribution) in candidates.items() if option not in fixed}
 
 
@@ -89,6 +93,7 @@ def first_values(flow: FlowConfig, training: TrainingConfig, fixed: Collection[s
         ("condition_width", lambda width: 2 * width),
         ("weight_decay", lambda decay: max(decay / 3, _least(decay))),
         ("condition_bins", lambda bins: 2 * (bins or 16)),
+        ("condition_projections", lambda projections: 0 if projections else PROJECTIONS),
         ("hidden_width", lambda width: 2 * width),
         ("num_layers", lambda layers: layers + 1),
         ("condition_depth", lambda depth: depth + 1),

@@ -58,6 +58,7 @@ class TrainingOptions(TypedDict, total=False):
     hidden_units: Sequence[int]
     condition_units: Sequence[int]
     condition_bins: int
+    condition_projections: int
     regression: Literal["on", "off"]
     activation: str
     transform: Literal["affine", "spline"]

@@ -31,6 +31,18 @@ def test_dropout_is_for_tables_of_moderate_size_with_several_conditions():
     assert shares == {(50_000, 3): 0.1, (90_000, 3): 0.0, (50_000, 2): 0.0}
 
 
+def test_projections_are_for_many_rows_of_several_conditions_that_are_numbers():
+    projections = {
+        (rows, numbers): size_flow(
+            FlowConfig(event_size=2, condition_size=9, number_columns=tuple(range(numbers))), rows
+        ).condition_projections
+        for rows in (50_000, 90_000)
+        for numbers in (1, 2)
+    }
+    assert {where for where, number in projections.items() if number} == {(90_000, 2)}
+    assert size_flow(FlowConfig(event_size=2, condition_projections=5), 100).condition_projections == 5
+
+
 def test_two_event_columns_of_many_rows_get_fine_splines():
     bins = {
         (event, rows): size_flow(FlowConfig(event_size=event, condition_size=1), rows).num_bins

@@ -40,6 +40,7 @@ def test_a_run_from_before_there_were_bins_has_none():
     del (
         data["flow"]["bounded"],
         data["flow"]["condition_bins"],
+        data["flow"]["condition_projections"],
         data["flow"]["heavy_tailed"],
         data["flow"]["regression"],
         data["flow"]["logarithmic"],
@@ -47,6 +48,7 @@ def test_a_run_from_before_there_were_bins_has_none():
     flow = RunConfig.from_json(json.dumps(data)).flow
     assert (flow.condition_bins, flow.heavy_tailed, flow.logarithmic, flow.regression) == (0, (), (), "off")
     assert flow.bounded == ()
+    assert flow.condition_projections == 0
 
 
 def test_missing_keys_and_broken_json_are_refused():

@@ -36,6 +36,19 @@ def test_a_step_takes_the_same_off_the_root_mean_square_of_every_unrelated_colum
     assert all(np.array_equal(kernels(flow)[key], value) for key, value in others.items())
 
 
+def test_unrelated_columns_lose_their_projections_too():
+    flow = flow_of(condition_projections=5)
+    (encoder,) = condition_encoders(flow)
+    first, projection = encoder.layers[0].kernel, encoder.projection
+    before, kernel = projection.numpy(), first.numpy()
+    Shrinkage.of(flow, TrainingConfig(column_shrinkage=0.5, unrelated_columns=(1,))).step(tf.constant(0.02))
+    lost = np.sqrt((before**2).mean(axis=1)) - np.sqrt((projection.numpy() ** 2).mean(axis=1))
+    assert lost == pytest.approx([0, 0.01, 0], abs=1e-6)
+    of_projections = slice(3 + 3 * 4, None)  # three standardised values, four bins of each
+    assert np.array_equal(first.numpy()[of_projections], kernel[of_projections])
+    assert len(kernel[of_projections]) == 3 * 5
+
+
 def test_columns_that_have_no_say_lose_their_weights_in_training():
     rng = np.random.default_rng(0)
     c = rng.normal(size=(4_000, 4))
