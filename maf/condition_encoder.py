@@ -54,7 +54,7 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
       loc, scale: `[C]`, mean and standard deviation of the conditional columns, not trained.
       bin_low, bin_rate: `[Kn, T]`, the bins of the numbers among the columns, not trained; `None` without.
       number_columns: which columns these are.
-      projection: `[C, M]`, of these linear functions; `None` without.
+      projected_columns, projection: which columns they are of, and the linear functions `[P, M]`; `None` without.
       regression_kernel, regression_bias: `[C, R]` and `[R]`, of these functions; not trained.
       num_hidden: number of hidden units, of all layers.
       layers: dense layers, `condition_units` wide; without any the encoder only standardises.
@@ -72,6 +72,7 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
         bins: ConditionBins | None = None,
         number_columns: Sequence[int] | None = None,
         num_projections: int = 0,
+        projected_columns: Sequence[int] | None = None,
         num_regressions: int = 0,
     ) -> None:
         super().__init__(name="condition_encoder")
@@ -85,8 +86,10 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
             self.bin_rate = tf.Variable(bins.rate, dtype=dtype, trainable=False, name="condition_bin_rate")
             size += bins.low.size
         self.projection = None
-        if num_projections:
-            self.projection = tf.Variable(kernel_initializer((len(loc), num_projections), dtype), name="projection")
+        self.projected_columns = self.number_columns if projected_columns is None else tuple(projected_columns)
+        if num_projections and self.projected_columns:
+            shape = (len(self.projected_columns), num_projections)
+            self.projection = tf.Variable(kernel_initializer(shape, dtype), name="projection")
             size += len(MAGNITUDES) * num_projections
         self.layers = [
             tf_keras.layers.Dense(n, activation, kernel_initializer=kernel_initializer, dtype=dtype) for n in units
@@ -164,6 +167,8 @@ class ConditionEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untype
             flat = tf.concat([tf.shape(conditional_input)[:-1], [self.bin_low.shape.num_elements()]], axis=0)
             features.append(tf.reshape(tf.clip_by_value(shares, 0, 1), flat))
         if self.projection is not None:
+            if len(self.projected_columns) < self.loc.shape[0]:
+                near = tf.gather(near, self.projected_columns, axis=-1)
             projected = near @ self.projection
             features += [tf.sign(projected) * tf.math.log1p(s * abs(projected)) / np.log1p(s) for s in MAGNITUDES]
         joined = tf.concat(features, axis=-1)

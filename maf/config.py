@@ -36,6 +36,7 @@ BEFORE_THERE_WERE: dict[str, dict[str, Any]] = {
         "condition_projections": 0,
         "heavy_tailed": [],
         "logarithmic": [],
+        "projected_columns": [],
         "regression": "off",
     },
     "training": {"column_shrinkage": 0.0},
@@ -90,6 +91,7 @@ class FlowConfig:
       bounded: those that have bounds, none of which is logarithmic; `None` as above.
       number_columns: indices of the conditional columns that are numbers, the others being 0 or 1; `None`
         until the rows are known, and for all.
+      projected_columns: indices of those that projections are of; `None` until the rows are known, and for all numbers.
 
     The other attributes say in their help texts what they are.
     """
@@ -120,15 +122,21 @@ class FlowConfig:
     logarithmic: tuple[int, ...] | None = None
     bounded: tuple[BoundedColumn, ...] | None = None
     number_columns: tuple[int, ...] | None = None
+    projected_columns: tuple[int, ...] | None = None
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Indices of the conditional columns that are numbers."""
+        return tuple(range(self.condition_size)) if self.number_columns is None else self.number_columns
 
     @property
     def num_numbers(self) -> int:
-        """How many of the conditional columns are numbers."""
-        return self.condition_size if self.number_columns is None else len(self.number_columns)
+        """How many they are."""
+        return len(self.numbers)
 
     def __post_init__(self) -> None:
-        at_least(self, event_size=1, condition_size=0, num_layers=1, num_bins=2, mixture_components=2, condition_bins=0)
-        at_least(self, condition_projections=0)
+        at_least(self, event_size=1, num_layers=1, num_bins=2, mixture_components=2)
+        at_least(self, condition_size=0, condition_bins=0, condition_projections=0)
         positive(self, "spline_range", "log_scale_bound")
         one_of_choices(self)
         for field in ("hidden_units", "condition_units"):
@@ -137,15 +145,16 @@ class FlowConfig:
         bounded = [column.index for column in self.bounded or ()]
         if len({*bounded, *(self.logarithmic or ())}) < len(bounded) + len(self.logarithmic or ()):
             raise ConfigError(f"logarithmic is {self.logarithmic} and bounded has {bounded}; expected each column once")
-        for field, columns in (
-            ("heavy_tailed", self.heavy_tailed),
-            ("logarithmic", self.logarithmic),
-            ("bounded", tuple(bounded)),
+        for size, fields in (
+            (self.event_size, {"heavy_tailed": self.heavy_tailed, "logarithmic": self.logarithmic, "bounded": bounded}),
+            (
+                self.condition_size,
+                {"number_columns": self.number_columns, "projected_columns": self.projected_columns},
+            ),
         ):
-            if any(not 0 <= column < self.event_size for column in columns or ()):
-                raise ConfigError(f"{field} is {columns}; expected indices below {self.event_size}")
-        if any(not 0 <= column < self.condition_size for column in self.number_columns or ()):
-            raise ConfigError(f"number_columns is {self.number_columns}; expected indices below {self.condition_size}")
+            for field, columns in fields.items():
+                if any(not 0 <= column < size for column in columns or ()):
+                    raise ConfigError(f"{field} is {tuple(columns or ())}; expected indices below {size}")
         if self.input_orders is not None and self.num_layers is None:
             raise ConfigError("input_orders came without num_layers; give both or none")
         if self.input_orders is not None:

@@ -44,6 +44,7 @@ def size_flow(config: FlowConfig, rows: int) -> FlowConfig:
     network. Several columns need layers in both orders, two or three also finer splines if there are rows for them.
     """
     columns = config.condition_size
+    projected = config.numbers if config.projected_columns is None else config.projected_columns
     width = min(128 if rows < FEW_ROWS else 256, {0: 64, 1: 64, 2: 128}.get(columns, 256))
     depth = 2 if rows < MANY_ROWS or columns < 3 else 3
     automatic: dict[str, Any] = {
@@ -51,11 +52,12 @@ def size_flow(config: FlowConfig, rows: int) -> FlowConfig:
         "num_layers": (1 if rows < FEW_ROWS else 2) if config.event_size == 1 else 4,
         "condition_units": (width,) * depth,
         "condition_bins": next((bins for bins in (32, 16, 8) if bins * config.num_numbers <= MOST_BINS), 4),
-        "condition_projections": PROJECTIONS if rows >= ROWS_WITHOUT_DROPOUT and config.num_numbers > 1 else 0,
+        "condition_projections": PROJECTIONS if rows >= MANY_ROWS and len(projected) > 1 else 0,
         "bounded": (),
         "heavy_tailed": (),
         "logarithmic": (),
-        "number_columns": tuple(range(columns)),
+        "number_columns": config.numbers,
+        "projected_columns": projected,
     }
     return dataclasses.replace(config, **_missing(config, automatic))
 
@@ -185,6 +187,7 @@ def _build_encoder(
         bins=bins if num_bins else None,
         number_columns=config.number_columns,
         num_projections=chosen(config.condition_projections),
+        projected_columns=config.projected_columns,
         num_regressions=config.event_size if config.regression == "on" else 0,
     )
 

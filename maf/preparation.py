@@ -67,11 +67,14 @@ def prepare(config: RunConfig, rows: Rows) -> Prepared:
     numbers = [index for index, column in enumerate(rows.columns, d) if column.unit is not None]
     config = describe_columns(config, rows)
     flow, standardization = _scale_columns(config, rows, sample)
-    flow = resolve(flow, seed=config.training.seed, rows=len(rows.training))
     training = size_training(config.training, len(rows.training), flow.condition_size)
     if config.training.unrelated_columns is None and training.column_shrinkage:
-        unrelated = [chosen(flow.number_columns)[k] for k in find_unrelated(sample[:, numbers], sample[:, :d])]
+        unrelated = [flow.numbers[k] for k in find_unrelated(sample[:, numbers], sample[:, :d])]
         training = dataclasses.replace(training, unrelated_columns=tuple(unrelated))
+    if flow.projected_columns is None:
+        related = [column for column in flow.numbers if column not in chosen(training.unrelated_columns)]
+        flow = dataclasses.replace(flow, projected_columns=tuple(related))
+    flow = resolve(flow, seed=training.seed, rows=len(rows.training))
     units = np.array([column.unit for column in rows.columns if column.unit is not None])
     bins = ConditionBins.fit(sample[:, numbers] / units, chosen(flow.condition_bins)) if flow.condition_bins else None
     distribution = build_flow(flow, standardization=standardization, bins=bins, seed=training.seed)

@@ -98,9 +98,8 @@ class Shrinkage:
     """Proximal steps towards no weights at all, after each step of the optimiser (Yuan and Lin 2006, section 2).
 
     A group is what one of `config.unrelated_columns` brings into the first layer of the condition encoder, its
-    standardised value and its bins, and another what it brings into the projections. A step takes
-    `learning_rate * strength` off the root mean square of its weights. Decay takes a share, so that nothing ever
-    vanishes, and what matters loses as much of itself as what does not.
+    standardised value and its bins. A step takes `learning_rate * strength` off the root mean square of its weights.
+    Decay takes a share, so that nothing ever vanishes, and what matters loses as much of itself as what does not.
 
     Reference, for networks: https://arxiv.org/abs/1607.00485
 
@@ -116,10 +115,8 @@ class Shrinkage:
         kernels = []
         for encoder in condition_encoders(distribution) if config.column_shrinkage and config.unrelated_columns else ():
             if encoder.layers:
-                groups, strength = _columns(encoder, chosen(config.unrelated_columns)), chosen(config.column_shrinkage)
-                kernels.append((encoder.layers[0].kernel, groups, strength))
-                if encoder.projection is not None:
-                    kernels.append((encoder.projection, groups[: encoder.loc.shape[0]], strength))
+                groups = _columns(encoder, chosen(config.unrelated_columns))
+                kernels.append((encoder.layers[0].kernel, groups, chosen(config.column_shrinkage)))
         return cls(tuple(kernels))
 
     def step(self, learning_rate: tf.Tensor) -> None:
@@ -139,5 +136,5 @@ def _columns(encoder: ConditionEncoder, shrunk: Sequence[int]) -> tuple[int, ...
     bins = 0 if encoder.bin_low is None else encoder.bin_low.shape[1]
     projections = 0 if encoder.projection is None else len(MAGNITUDES) * encoder.projection.shape[1]
     features = [*range(encoder.loc.shape[0]), *np.repeat(encoder.number_columns, bins).tolist()]
-    features += [UNGROUPED] * projections  # of all columns
+    features += [UNGROUPED] * projections  # of columns that are related
     return tuple(column if column in shrunk else UNGROUPED for column in features)

@@ -147,7 +147,9 @@ class StraightEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
                 variable(offset.ravel(), "condition_bin_offset"),
             )
         if encoder.projection is not None:
-            kernels = [s * np.asarray(encoder.projection, np.float64) for s in MAGNITUDES]
+            kernel = np.zeros((len(loc), encoder.projection.shape[1]))
+            kernel[list(encoder.projected_columns)] = encoder.projection.numpy()
+            kernels = [s * kernel for s in MAGNITUDES]
             units = np.repeat(1 / np.log1p(MAGNITUDES), encoder.projection.shape[1])
             self._projection = (
                 variable(np.concatenate(kernels, axis=1), "condition_projection"),

@@ -41,6 +41,7 @@ def test_a_run_from_before_there_were_bins_has_none():
         data["flow"]["bounded"],
         data["flow"]["condition_bins"],
         data["flow"]["condition_projections"],
+        data["flow"]["projected_columns"],
         data["flow"]["heavy_tailed"],
         data["flow"]["regression"],
         data["flow"]["logarithmic"],

@@ -30,8 +30,8 @@ KINDS = {
 
 def make(kind, **other):
     """A float64 flow with weights far from their start, its standardisation, and a condition."""
-    sizes = {"num_layers": 3, "hidden_units": (16, 16), "condition_units": (32, 32), "condition_bins": 3}
-    sizes["condition_projections"] = 4
+    sizes = {"num_layers": 3, "hidden_units": (16, 16), "condition_units": (32, 32)}
+    sizes |= {"condition_bins": 3, "condition_projections": 0}
     config = FlowConfig(event_size=3, dtype="float64", **sizes, **kind, **other)
     c_size = config.condition_size
     standardization = Standardization(
