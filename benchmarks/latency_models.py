@@ -81,6 +81,7 @@ def build(shape: Shape) -> tfd.TransformedDistribution:
         hidden_units=(shape.hidden, shape.hidden),
         condition_units=(),
         condition_bins=0,
+        condition_projections=0,
         num_bins=8,
     )
     return build_spline(config)

@@ -9,12 +9,15 @@ SOON = 20.0  # seconds: for what ends at once, against what would go on for minu
 
 
 def until(happened, *, of=None):
-    """What `happened()` answers once that is true; fails if it never is, or if process `of` ends before."""
+    """What `happened()` answers once that is true; fails if it never is, and ends `of`, or if process `of` ends before."""
     deadline = time.monotonic() + PATIENCE
     while not (answer := happened()):
         if of is not None and of.poll() is not None:
             raise AssertionError(f"the process ended before, with status {of.returncode}: {_last_words(of)}")
-        assert time.monotonic() < deadline, "it did not happen"
+        if time.monotonic() > deadline:
+            if of is not None:
+                of.kill()  # it would slow what comes after
+            raise AssertionError("it did not happen")
         time.sleep(0.01)
     return answer
 
