@@ -9,7 +9,7 @@ SOON = 20.0  # seconds: for what ends at once, against what would go on for minu
 
 
 def until(happened, *, of=None):
-    """What `happened()` answers once that is true; fails if it never is, and ends `of`, or if process `of` ends before."""
+    """What `happened()` answers once that is true; fails if it never is, which ends process `of`, or if that ends."""
     deadline = time.monotonic() + PATIENCE
     while not (answer := happened()):
         if of is not None and of.poll() is not None:
