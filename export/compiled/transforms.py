@@ -19,6 +19,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from maf.spline import share_of_height, share_of_width
+
 Mapped: TypeAlias = tuple[tf.Tensor, tf.Tensor]
 Params: TypeAlias = tf.Tensor | Sequence[tf.Tensor]
 Array = np.ndarray[Any, Any]
@@ -94,7 +96,7 @@ class SplineTransform:
         y = (x - shift) * tf.exp(-log_scale)
         spline = self._at(params, y, of_output=True)
         steepness = spline.width / spline.height
-        share, derivative = _share_of_width(
+        share, derivative = share_of_width(
             (spline.clipped - spline.y_low) / spline.height, spline.slope_low * steepness, spline.slope_high * steepness
         )
         z = tf.where(spline.inside, spline.x_low + share * spline.width, y)
@@ -106,7 +108,7 @@ class SplineTransform:
         shift, log_scale = params[-2], _bounded(params[-1], self.log_scale_bound)
         spline = self._at(params, z, of_output=False)
         steepness = spline.width / spline.height
-        share, derivative = _share_of_height(
+        share, derivative = share_of_height(
             (spline.clipped - spline.x_low) / spline.width, spline.slope_low * steepness, spline.slope_high * steepness
         )
         y = tf.where(spline.inside, spline.y_low + share * spline.height, z)
@@ -159,34 +161,6 @@ class _Bin:
     def or_zero(self, log_derivative: tf.Tensor) -> tf.Tensor:
         """Of the spline: 0 outside of its range."""
         return tf.where(self.inside, log_derivative, tf.zeros_like(log_derivative))
-
-
-def _share_of_width(t: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> Mapped:
-    """The share of a bin's width below where `t` of its height is, and the derivative of the share by `t`.
-
-    `low` and `high` are the slopes at the bin's ends, in units of the bin's own. With `m = low + high - 2`:
-
-        t = (share^2 + low share (1 - share)) / (1 + m share (1 - share))
-        share = 2 t / (b + root),  b = low - m t,  root = sqrt((b - 2 t)^2 + 4 t (1 - t)) = d t / d share (1 + m ...)
-
-    (Durkan et al. 2019, https://arxiv.org/abs/1906.04032, appendix A, in these units; the discriminant as a sum of
-    squares has nothing that cancels.)
-    """
-    m = low + high - 2
-    b = low - m * t
-    double = t + t
-    root = tf.sqrt(tf.square(b - double) + double * (2 - double))
-    share = tf.minimum(double / (b + root), 1)  # rounding takes a share near 1 beyond it where slopes are enormous
-    return share, (1 + m * (share * (1 - share))) / root
-
-
-def _share_of_height(share: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> Mapped:
-    """The inverse of `_share_of_width`: `t` and its derivative."""
-    rest = 1 - share
-    product, square = share * rest, share * share
-    denominator = 1 + (low + high - 2) * product
-    derivative = (high * square + low * (rest * rest) + (product + product)) / (denominator * denominator)
-    return (square + low * product) / denominator, derivative
 
 
 def _bounded(log_scale: tf.Tensor, bound: float | None) -> tf.Tensor:
@@ -303,7 +277,7 @@ class _SplineRows:
         inside, beyond = self._clip(y)
         x_low, width, y_low, height, slopes = self._at(logits, inside, of_output=True)
         steepness = width / height
-        share, derivative = _share_of_width((inside - y_low) / height, *tf.split(slopes * steepness, 2, axis=1))
+        share, derivative = share_of_width((inside - y_low) / height, *tf.split(slopes * steepness, 2, axis=1))
         z = x_low + share * width + beyond
         log_derivative = tf.math.log(steepness * derivative)
         return tf.reshape(z, [-1, x.shape[1]]), tf.reshape(log_derivative, [-1, x.shape[1]]) + log_scale
@@ -314,7 +288,7 @@ class _SplineRows:
         inside, beyond = self._clip(tf.reshape(z, [-1, 1]))
         x_low, width, y_low, height, slopes = self._at(logits, inside, of_output=False)
         steepness = width / height
-        share, derivative = _share_of_height((inside - x_low) / width, *tf.split(slopes * steepness, 2, axis=1))
+        share, derivative = share_of_height((inside - x_low) / width, *tf.split(slopes * steepness, 2, axis=1))
         y = y_low + share * height + beyond
         derivative /= steepness
         x = shift + tf.exp(log_scale) * tf.reshape(y, [-1, z.shape[1]])

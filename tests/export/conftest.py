@@ -113,7 +113,8 @@ def batch_norm() -> tfd.Distribution:
 def trained_here() -> tfd.Distribution:
     """Of `maf`'s own making: raw units far from 0, one event column, a spline.
 
-    No projections: with random weights their logarithms magnify the rounding of conditions beyond what tests allow.
+    No projections: of the random weights of this seed the flow is then one that float32 computes to 2e-5. By seed, with
+    projections or without, float32 is off by 4e-6 to 6e-5, TFP's own as much as the exported one.
     """
     sizes = {"num_layers": 1, "condition_units": (16,), "condition_projections": 0, "num_bins": 4}
     config = FlowConfig(event_size=1, condition_size=2, **sizes)

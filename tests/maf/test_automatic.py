@@ -1,8 +1,14 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from maf import FlowConfig, TrainingConfig
+from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig
+from maf.condition_encoder import condition_encoders
 from maf.errors import ConfigError
 from maf.flow import chosen, size_flow, size_training
+from maf.preparation import prepare
+from maf.rows import split_table
 
 
 def test_nothing_is_left_automatic_and_what_was_chosen_is_kept():
@@ -72,3 +78,18 @@ def test_what_is_still_automatic_is_an_error_and_no_none():
     assert chosen(0) == 0
     with pytest.raises(ConfigError, match="still automatic"):
         chosen(None)
+
+
+def test_projections_are_of_columns_that_show_a_relation(tmp_path):
+    rng = np.random.default_rng(0)
+    c = rng.normal(size=(30_000, 4))
+    x = np.abs(c[:, 0] - c[:, 2]) * rng.normal(size=len(c))
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"x": x, **{f"c{i}": column for i, column in enumerate(c.T)}}), path)
+    data = DataConfig(data=(str(path),), event=("x",), condition=("c0", "c1", "c2", "c3"))
+    config = RunConfig(data=data, flow=FlowConfig(event_size=1, condition_size=4), training=TrainingConfig())
+    prepared = prepare(config, split_table(data, tmp_path / "rows", dtype="float32", seed=0))
+    assert prepared.config.flow.projected_columns == (0, 2)
+    assert prepared.config.flow.condition_projections == 64
+    (encoder,) = condition_encoders(prepared.distribution)
+    assert encoder.projection.shape == (2, 64)
