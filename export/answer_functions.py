@@ -26,6 +26,7 @@ from export.base_probabilities import BaseProbabilities, base_probabilities
 from export.base_sampler import shift_uniforms
 from export.compiled.rows import NOT_INLINED, rounded_to
 from export.contract import BY_COLUMN, ONE_COLUMN, SEVERAL_COLUMNS, Answers, Signature, TensorSpec
+from export.derivations import Derivation
 from export.errors import ModelError
 from export.serving_module import Function, Tensors, guarded_rows
 from export.summaries import ColumnSummary, DrawnSummary, RowPoints, direction, ends
@@ -170,7 +171,11 @@ class AnswerFunctions:
 
     def conditional_cdf(self, inputs: Tensors) -> Tensors:
         """Of each base column, the share below the row's z, given the base columns before it."""
-        return {"conditional_cdf": self._base().cdf(self._inverse(inputs)["z"])}
+        return self.of_base(self._inverse(inputs))
+
+    def of_base(self, outputs: Tensors) -> Tensors:
+        """`conditional_cdf`, of the outputs of `inverse`."""
+        return {"conditional_cdf": self._base().cdf(outputs["z"])}
 
     def summarize(self, inputs: Tensors) -> Tensors:
         """Mean, standard deviation and quantiles of every event column."""
@@ -246,25 +251,30 @@ class ColumnTensors:
         """Of a version; `condition` encodes its raw columns, `None` where these are all plain numbers."""
         self._contract = contract
         self._condition = condition
+        self._event = [contract.tensor_names[name] for name in contract.event_columns]
 
-    def on_columns(self, function: Function) -> Function:
-        """A function of vectors as one of columns. Tensors of other names, such as `seed`, are handed through."""
-        contract = self._contract
-        of_columns = {*contract.tensor_names.values()}
-        event = [contract.tensor_names[name] for name in contract.event_columns]
+    def derived(self, vector: str) -> Derivation:
+        """How a signature that takes and gives columns comes of the one of this name, which has vectors.
 
-        def of_column_tensors(inputs: Tensors) -> Tensors:
-            vectors = {name: tensor for name, tensor in inputs.items() if name not in of_columns}
-            if event[0] in inputs:
-                vectors["x"] = tf.stack([tf.cast(inputs[name], contract.dtype) for name in event], axis=1)
-            if contract.condition_size:
-                vectors["conditional_input"] = self._encode(inputs)
-            outputs = dict(function(vectors))
-            if "x" in outputs:
-                outputs |= dict(zip(event, tf.unstack(outputs.pop("x"), axis=1), strict=True))
-            return outputs
+        Tensors of other names, such as `seed`, are handed through.
+        """
+        return Derivation(vector, before=self._vectors, after=self._columns)
 
-        return of_column_tensors
+    def _vectors(self, inputs: Tensors) -> Tensors:
+        of_columns = {*self._contract.tensor_names.values()}
+        vectors = {name: tensor for name, tensor in inputs.items() if name not in of_columns}
+        if self._event[0] in inputs:
+            dtype = self._contract.dtype
+            vectors["x"] = tf.stack([tf.cast(inputs[name], dtype) for name in self._event], axis=1)
+        if self._contract.condition_size:
+            vectors["conditional_input"] = self._encode(inputs)
+        return vectors
+
+    def _columns(self, outputs: Tensors) -> Tensors:
+        columns = dict(outputs)
+        if "x" in columns:
+            columns |= dict(zip(self._event, tf.unstack(columns.pop("x"), axis=1), strict=True))
+        return columns
 
     def _encode(self, inputs: Tensors) -> tf.Tensor:
         columns, names = self._contract.raw_condition_columns, self._contract.tensor_names

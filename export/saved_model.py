@@ -7,6 +7,7 @@ import importlib.metadata
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,12 @@ from export.contract import (
     Signature,
     TrainingSummary,
 )
+from export.derivations import Derivation, shared
 from export.errors import ExportWarning, ModelError, PublishError
 from export.publish import LocalBase, RemoteBase, open_base
 from export.raw_inputs import ConditionGraph, RawExamples, encoded_bounds_of, is_in_range, null_values
-from export.serving_module import ServingFunctions, captured_variables, trace, write_saved_model
+from export.serving_module import ServingFunctions, captured_variables, trace, trace_ends, write_saved_model
+from export.session_graph import prepare_graph
 from export.signatures import (
     check_batch_sizes,
     chosen_signatures,
@@ -41,12 +44,11 @@ from export.signatures import (
     sampling_signatures,
     warm_signatures,
     warmup_requests,
-    write_method_names,
     write_warmup,
 )
 from export.source import DEVICES, QUANTILE_LEVELS, SUMMARY_DRAWS, ExportOptions, TrainedModel
 from export.verification.comparison import LiveModel
-from export.verification.inputs import draw_inputs, typical_conditions
+from export.verification.inputs import VerificationInputs, draw_inputs, typical_conditions
 from export.verification.replay import fresh_process
 from export.verification.verification import VerificationReport, verify
 from maf_serving.batching import BATCHING_PATH, BatchingParameters
@@ -184,17 +186,25 @@ def export_model(
         # owns the variables and tables that the graphs read
         announce(f"compiling the model and tracing {len(contract.signatures)} signatures")
         functions = _serving_functions(plan, sampler, contract)
+        derived = shared(functions.derived, contract.signatures)
         with in_chunks(wanted=options.device == DEVICES[0]):
             concrete_functions = trace(functions, contract.signatures)
+            ends_of_derived = trace_ends(derived, contract.signatures)
         check_weights(captured_variables(concrete_functions))
         live = LiveModel(distribution)
-        inputs = draw_inputs(live, contract, seed=0)
-        warmup = warmup_requests(contract, inputs, options.warmup_batch_sizes, warm)
         try:
-            with sigterm_raises(), base.staging() as staged:
+            with sigterm_raises(), base.staging() as staged, ThreadPoolExecutor(max_workers=1) as background:
                 announce("writing the SavedModel and its warm-up requests")
-                write_saved_model(concrete_functions, staged, tables=functions.tables)
-                write_method_names(staged, contract)
+                write_saved_model(concrete_functions | ends_of_derived, staged, tables=functions.tables)
+
+                def prepare_and_load() -> None:
+                    prepare_graph(staged, contract, derived)
+                    replay.load(staged)
+
+                prepared = background.submit(prepare_and_load)
+                inputs = _draw_inputs(live, contract)  # traces TFP's graph: what runs beside it is C++
+                warmup = warmup_requests(contract, inputs, options.warmup_batch_sizes, warm)
+                prepared.result()
                 _write_contract(contract, staged)
                 write_warmup(staged, contract, warmup)
                 if options.batching is not None:
@@ -285,13 +295,15 @@ def _serving_functions(plan: AnswerPlan, sampler: BaseSampler | None, contract: 
     density = compile_density(plan.distribution)
     raw = _raw_examples(plan.distribution, contract)
     functions = ServingFunctions(density, sampler, raw, widths=plan.widths)
-    functions.more |= AnswerFunctions(plan, density.forward, functions).by_name
+    answers = AnswerFunctions(plan, density.forward, functions)
+    functions.more |= answers.by_name
+    functions.derived["conditional_cdf"] = Derivation("inverse", after=answers.of_base)
     if IN_RANGE in contract.signatures:
         functions.more[IN_RANGE] = is_in_range(*encoded_bounds_of(contract))
     columns = ColumnTensors(contract, raw.condition if raw else None)
     for name, vector in BY_COLUMN.items():
         if name in contract.signatures:
-            functions.more[name] = columns.on_columns(functions.of(vector))
+            functions.derived[name] = columns.derived(vector)
     return functions
 
 
@@ -300,6 +312,13 @@ def _open_base(model_base: str | Path, version: int | None) -> LocalBase | Remot
         return open_base(model_base, version)
     except tf.errors.OpError as error:
         raise _cannot_take(model_base, error) from error
+
+
+def _draw_inputs(live: LiveModel, contract: Contract) -> VerificationInputs:
+    try:
+        return draw_inputs(live, contract, seed=0)
+    except tf.errors.OpError as error:
+        raise ModelError(f"the model fails at typical inputs of its own: {one_line(error)}") from error
 
 
 def _cannot_take(model_base: str | Path, error: Exception) -> PublishError:

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from export.compiled.rows import NOT_INLINED, ChunkedFunction, rounded_to
 from export.contract import REGRESS_METHOD_NAME, SERVING_DEFAULT, Signature, TensorSpec
+from export.derivations import Derivation, ends
 
 if TYPE_CHECKING:
     from export.base_sampler import BaseSampler
@@ -32,6 +33,7 @@ class ServingFunctions:
 
     Attributes:
       more: functions of signatures that are made of these, by name of the signature.
+      derived: how signatures come of others, by name, each after the one that it comes of.
     """
 
     def __init__(
@@ -52,6 +54,11 @@ class ServingFunctions:
         """
         self._widths = np.array(widths) if any(widths) else None
         self.more: dict[str, Function] = {}
+        self.derived = {
+            "log_prob": Derivation("inverse"),
+            SERVING_DEFAULT: Derivation("log_prob"),
+            "sample": Derivation("sample_with_seed", before=with_new_seeds),
+        }
         self._base_sampler = base_sampler
         self._raw_examples = raw_examples
         few = density.few
@@ -93,19 +100,6 @@ class ServingFunctions:
         """Log-density of rows of raw columns."""
         return self.log_prob(self._raw().parse(inputs["examples"]))
 
-    def sample(self, inputs: Tensors) -> Tensors:
-        """One new draw per row of `conditional_input`."""
-        rows = tf.shape(inputs["conditional_input"])[:1]
-        # the raw op: `tf.random.uniform` would bake in a global seed that the exporting program has set
-        seed = tf.raw_ops.RandomUniformInt(
-            shape=rows,
-            minval=tf.constant(tf.int64.min, tf.int64),
-            maxval=tf.constant(tf.int64.max, tf.int64),
-            seed=0,
-            seed2=0,
-        )
-        return self.sample_with_seed({**inputs, "seed": seed})
-
     def sample_with_seed(self, inputs: Tensors) -> Tensors:
         """One draw per row, a function of the row's `conditional_input` and `seed`, and the draw's own log-density."""
         x, log_prob = self._draw(inputs)
@@ -117,6 +111,9 @@ class ServingFunctions:
 
     def of(self, name: str) -> Function:
         """The function of a signature."""
+        if name in self.derived:
+            derivation = self.derived[name]
+            return derivation.of(self.of(derivation.core))
         if name in self.more:
             return self.more[name]
         function: Function = getattr(self, name)
@@ -179,6 +176,20 @@ class FewOrMany:
         return list(tf.cond(few, lambda: list(self._few(inputs)), lambda: list(self._many(inputs))))
 
 
+def with_new_seeds(inputs: Tensors) -> Tensors:
+    """`inputs` and a `seed` for each row of `conditional_input`, new at every call."""
+    rows = tf.shape(inputs["conditional_input"])[:1]
+    # the raw op: `tf.random.uniform` would bake in a global seed that the exporting program has set
+    seed = tf.raw_ops.RandomUniformInt(
+        shape=rows,
+        minval=tf.constant(tf.int64.min, tf.int64),
+        maxval=tf.constant(tf.int64.max, tf.int64),
+        seed=0,
+        seed2=0,
+    )
+    return {**inputs, "seed": seed}
+
+
 def guarded_rows(inputs: Tensors) -> GuardedRows:
     """`inputs` with rows that are not finite set apart; row counts that differ are an InvalidArgumentError."""
     return guard_finite(with_one_row_count(inputs))
@@ -201,6 +212,11 @@ def trace(functions: ServingFunctions, signatures: Mapping[str, Signature]) -> d
         if name != SERVING_DEFAULT
     }
     return {name: traced["log_prob" if name == SERVING_DEFAULT else name] for name in signatures}
+
+
+def trace_ends(derivations: Mapping[str, Derivation], signatures: Mapping[str, Signature]) -> dict[str, Any]:
+    """A concrete function of each end of derived signatures, see `export.derivations.ends`."""
+    return {name: _trace(*end) for name, end in ends(derivations, signatures).items()}
 
 
 def _function(functions: ServingFunctions, name: str, signatures: Mapping[str, Signature]) -> Function:

@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
-from tensorflow.python.grappler import tf_optimizer  # no public function rewrites a graph
-from tensorflow.python.saved_model import fingerprinting_utils  # no public function writes a fingerprint
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, regression_pb2
 
 from export.contract import (
@@ -45,8 +43,7 @@ LOG_PROB_EXAMPLES = "log_prob_examples"
 SUMMARIZE = "summarize"
 RAW = (ENCODE_CONDITION, LOG_PROB_EXAMPLES)  # signatures that take raw columns
 CORE = ("log_prob", SERVING_DEFAULT, "inverse", "forward", *RAW)  # what others are made of, and verified with
-_PREPARED_BY = ("pruning", "function", "common_subgraph_elimination", "constfold", "dependency")
-_INIT_OP = "__saved_model_init_op"
+INIT_OP = "__saved_model_init_op"  # stands among the signatures in `saved_model.pb`
 Array = np.ndarray[Any, Any]
 WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
 MOST_RECORDS = 1000
@@ -157,52 +154,6 @@ def sampling_signatures(condition_size: int) -> tuple[str, ...]:
     return ("sample", "sample_with_seed") if condition_size else ("sample_with_seed",)
 
 
-def write_method_names(version_dir: Path, contract: Contract) -> None:
-    """Gives every signature its contract's method name: `tf.saved_model.save` writes that of Predict for all.
-
-    `serving_default` gets the tensors of `log_prob`, whose function it is: a server then prepares one graph for both.
-    Its graph becomes one of plain operations: constants are folded, equal operations are one, and what is left of the
-    library is what may not be inlined. A server would take every signature apart when it is first asked for, and look
-    through the whole library each time. Nothing that depends on the machine is decided here: the server fuses and
-    places.
-    """
-    path = version_dir / "saved_model.pb"
-    saved_model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
-    for meta_graph in saved_model.meta_graphs:
-        meta_graph.signature_def[SERVING_DEFAULT].CopyFrom(meta_graph.signature_def["log_prob"])
-        for name, signature in contract.signatures.items():
-            meta_graph.signature_def[name].method_name = signature.method_name
-        _flatten(meta_graph)
-    path.write_bytes(saved_model.SerializeToString(deterministic=True))
-    fingerprinting_utils.write_fingerprint(str(version_dir))  # of what is in the file now
-
-
-def _flatten(meta_graph: meta_graph_pb2.MetaGraphDef) -> None:
-    """Inlines the functions that the signatures call; `tf.saved_model.load` has them from the library."""
-    config = config_pb2.ConfigProto()
-    rewriting = config.graph_options.rewrite_options
-    rewriting.min_graph_nodes = -1  # however small it is
-    rewriting.meta_optimizer_iterations = rewriting.ONE
-    rewriting.optimizers.extend(_PREPARED_BY)
-    wanted = meta_graph_pb2.MetaGraphDef()
-    wanted.CopyFrom(meta_graph)
-    wanted.collection_def["train_op"].node_list.value.extend(_asked_for(meta_graph))
-    flat = tf_optimizer.OptimizeGraph(config, wanted)
-    flat.library.CopyFrom(meta_graph.graph_def.library)
-    flat.versions.CopyFrom(meta_graph.graph_def.versions)
-    meta_graph.graph_def.CopyFrom(flat)
-
-
-def _asked_for(meta_graph: meta_graph_pb2.MetaGraphDef) -> list[str]:
-    """What must stay, because somebody has its name: signatures, saver, initialisation, and constants of objects."""
-    definitions, saver = meta_graph.signature_def.values(), meta_graph.saver_def
-    tensors = [info.name for each in definitions for info in (*each.inputs.values(), *each.outputs.values())]
-    main = meta_graph.collection_def["saved_model_main_op"].node_list.value
-    constants = [node.constant.operation for node in meta_graph.object_graph_def.nodes if node.HasField("constant")]
-    of_saver = [saver.restore_op_name, saver.save_tensor_name, saver.filename_tensor_name]
-    return sorted({name for name in (*tensors, *main, *constants, *of_saver) if name})
-
-
 def check_signature_defs(version_dir: Path, contract: Contract) -> None:
     """Raises `VerificationError` unless `saved_model.pb` states the contract's names, tensors and methods."""
     path = version_dir / "saved_model.pb"
@@ -211,7 +162,7 @@ def check_signature_defs(version_dir: Path, contract: Contract) -> None:
     except (OSError, DecodeError) as error:
         raise VerificationError(f"{path} cannot be read: {error}") from error
     for meta_graph in saved_model.meta_graphs:
-        stated = {name: value for name, value in meta_graph.signature_def.items() if name != _INIT_OP}
+        stated = {name: value for name, value in meta_graph.signature_def.items() if name != INIT_OP}
         if stated.keys() != contract.signatures.keys():
             raise VerificationError(
                 f"{path} has the signatures {_names(stated)}; its contract says {_names(contract.signatures)}"

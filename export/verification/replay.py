@@ -1,17 +1,18 @@
 """Runs the signatures of an exported version in a fresh process, as a server would.
 
-    python -m export.verification.replay < {"version_dir": DIR, "requests": requests.npz, "replies": replies.npz}
+    python -m export.verification.replay < {"version_dir": DIR}
+                                           {"requests": requests.npz, "replies": replies.npz}
 
 The process knows nothing but the files of the version: no TFP, no model code. It starts TensorFlow, which takes
-seconds, while the version is still being made, and learns from its standard input that the files are there.
+seconds, while the version is still being made. Two lines of its standard input tell it that there is something to load,
+and then what to ask.
 
 Each request runs through both loaders: through the session-based one as TF Serving runs it, with TensorFlow's rewrites
 of the graph, and through `tf.saved_model.load` as the graph was written. So a rewrite that changes an answer is a
 difference between the loaders, and is paid for once.
 
-A session prepares a graph for each set of tensors that it is asked for, and every part of the library that this calls
-anew. So it is asked for all signatures at once, in rounds: a request of each, then the next. Only if a round fails is
-each of its requests sent alone, to name the one that does.
+A session is asked for many signatures at once (`rounds.py`). Only if that fails is each request sent alone, to name the
+one that does.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
-import functools
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from export.errors import VerificationError
+from export.verification.rounds import rounds, signatures_of
 from maf_serving.command import when_interrupted
 from maf_serving.errors import one_line
 from maf_serving.quiet_tensorflow import keras_later
@@ -55,12 +56,21 @@ class Replies:
         return self.arrays[array_key(loader, request, name)]
 
 
-Replay = Callable[[Path, Sequence["Request"]], Replies]
+class Replay(Protocol):
+    """Answers requests by a version."""
+
+    def load(self, version_dir: Path) -> None:
+        """Begins to load a version; its requests may be made meanwhile."""
+        ...
+
+    def __call__(self, version_dir: Path, requests: Sequence[Request]) -> Replies:
+        """Sends `requests` to the version, which is loaded if it is not yet, and its own warm-up records too."""
+        ...
 
 
 @contextlib.contextmanager
 def fresh_process() -> Iterator[Replay]:
-    """A process for one call of `replay`, begun while the block prepares what to send; it ends with the block."""
+    """A process for one call of a `Replay`, begun while the block prepares what to send; it ends with the block."""
     command = [sys.executable, "-m", "export.verification.replay"]
     with (
         subprocess.Popen(  # noqa: S603  # our own module
@@ -74,9 +84,43 @@ def fresh_process() -> Iterator[Replay]:
         when_interrupted(lambda _: process.kill()),
     ):
         try:
-            yield functools.partial(_replay, process)
+            yield _FreshProcess(process)
         finally:
             process.kill()  # one that has answered has ended
+
+
+class _FreshProcess:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._told: Path | None = None
+
+    def load(self, version_dir: Path) -> None:
+        self._told = version_dir
+        self._tell({"version_dir": str(version_dir)})
+
+    def __call__(self, version_dir: Path, requests: Sequence[Request]) -> Replies:
+        if self._told != version_dir:
+            self.load(version_dir)
+        with tempfile.TemporaryDirectory() as directory:
+            sent, replied = Path(directory, "requests.npz"), Path(directory, "replies.npz")
+            write_requests(sent, requests)
+            self._tell({"requests": str(sent), "replies": str(replied)})
+            _, told = self._process.communicate()
+            if self._process.returncode:
+                lines = told.strip().splitlines() or ["no message"]
+                status = self._process.returncode
+                raise VerificationError(
+                    f"the exported version fails in a fresh process (exit status {status}): {lines[-1]}"
+                )
+            with np.load(replied) as archive:
+                return Replies(dict(archive))
+
+    def _tell(self, what: Mapping[str, str]) -> None:
+        if self._process.stdin is None:
+            raise ValueError("the process was begun without a pipe to its standard input")
+        with contextlib.suppress(BrokenPipeError):  # one that has failed says so when it is asked what became of it
+            self._process.stdin.write(json.dumps(what) + "\n")
+            self._process.stdin.flush()
 
 
 def replay(version_dir: Path, requests: Sequence[Request]) -> Replies:
@@ -89,100 +133,90 @@ def replay(version_dir: Path, requests: Sequence[Request]) -> Replies:
         return send(version_dir, requests)
 
 
-def _replay(process: subprocess.Popen[str], version_dir: Path, requests: Sequence[Request]) -> Replies:
-    with tempfile.TemporaryDirectory() as directory:
-        sent, replied = Path(directory, "requests.npz"), Path(directory, "replies.npz")
-        write_requests(sent, requests)
-        files = {"version_dir": str(version_dir), "requests": str(sent), "replies": str(replied)}
-        _, told = process.communicate(json.dumps(files))
-        if process.returncode:
-            lines = told.strip().splitlines() or ["no message"]
-            raise VerificationError(
-                f"the exported version fails in a fresh process (exit status {process.returncode}): {lines[-1]}"
-            )
-        with np.load(replied) as archive:
-            return Replies(dict(archive))
+class LoadedTwice:
+    """A version in this process, through both loaders."""
+
+    def __init__(self, version_dir: str) -> None:
+        self._object = ObjectVersion(version_dir)
+        self._session = SessionVersion(version_dir)
+
+    def answer(self, requests: Sequence[Request]) -> dict[str, Array]:
+        """Outputs of all requests through both, at the same time."""
+        with ThreadPoolExecutor(max_workers=1) as background:
+            session = background.submit(self._session.answer, requests)
+            return self._object.answer(requests) | session.result()
 
 
-def answer(version_dir: str, requests: Sequence[Request]) -> dict[str, Array]:
-    """Outputs of all requests through both loaders, in this process, at the same time."""
-    with ThreadPoolExecutor(max_workers=1) as background:
-        session = background.submit(answer_session, version_dir, requests)
-        return answer_object(version_dir, requests) | session.result()
+class ObjectVersion:
+    """A version through `tf.saved_model.load`, its graph as it was written."""
+
+    def __init__(self, version_dir: str) -> None:
+        import tensorflow as tf  # noqa: PLC0415
+
+        self._loaded = tf.saved_model.load(version_dir)
+
+    def answer(self, requests: Sequence[Request]) -> dict[str, Array]:
+        """Outputs of all requests."""
+        import tensorflow as tf  # noqa: PLC0415
+
+        from export.compiled.rows import rewriting  # noqa: PLC0415
+
+        replies: dict[str, Array] = {}
+        for request in requests:
+            with rewriting(wanted=False), _naming(request):
+                inputs = {name: tf.constant(value) for name, value in request.inputs.items()}
+                outputs = self._loaded.signatures[request.signature](**inputs)
+            replies |= {array_key("object", request.name, name): value.numpy() for name, value in outputs.items()}
+        return replies
+
+
+class SessionVersion:
+    """A version through the session-based loader."""
+
+    def __init__(self, version_dir: str) -> None:
+        import tensorflow as tf  # noqa: PLC0415
+
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph)
+        with graph.as_default():
+            loaded = tf.compat.v1.saved_model.load(self._session, ["serve"], version_dir)
+        self._signatures = signatures_of(graph, loaded.signature_def)
+
+    def answer(self, requests: Sequence[Request]) -> dict[str, Array]:
+        """Outputs of all requests."""
+        replies: dict[str, Array] = {}
+        for request in requests:
+            with _naming(request):
+                self._feeds(request)
+        for each in rounds(requests, self._signatures):
+            try:
+                outputs = self._session.run(
+                    {name: self._signatures[name].outputs for name in each.signatures}, each.feeds
+                )
+            except Exception as error:
+                for request in each.requests:
+                    with _naming(request):
+                        self._session.run(self._signatures[request.signature].outputs, self._feeds(request))
+                names = ", ".join(each.signatures)
+                raise VerificationError(f"the signatures {names} at once: {one_line(error)}") from error
+            for request in each.requests:
+                of_request = outputs[request.signature]
+                replies |= {array_key("session", request.name, name): value for name, value in of_request.items()}
+        return replies
+
+    def _feeds(self, request: Request) -> dict[str, Array]:
+        inputs = self._signatures[request.signature].inputs
+        return {inputs[name]: value for name, value in request.inputs.items()}
 
 
 def answer_object(version_dir: str, requests: Sequence[Request]) -> dict[str, Array]:
     """Outputs through `tf.saved_model.load`, of the graph as it was written."""
-    import tensorflow as tf  # noqa: PLC0415
-
-    from export.compiled.rows import rewriting  # noqa: PLC0415
-
-    replies: dict[str, Array] = {}
-    signatures = tf.saved_model.load(version_dir).signatures
-    for request in requests:
-        with rewriting(wanted=False), _naming(request):
-            outputs = signatures[request.signature](**{k: tf.constant(v) for k, v in request.inputs.items()})
-        replies |= {array_key("object", request.name, name): value.numpy() for name, value in outputs.items()}
-    return replies
+    return ObjectVersion(version_dir).answer(requests)
 
 
 def answer_session(version_dir: str, requests: Sequence[Request]) -> dict[str, Array]:
     """Outputs through the session-based loader."""
-    import tensorflow as tf  # noqa: PLC0415
-
-    replies: dict[str, Array] = {}
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        definitions = tf.compat.v1.saved_model.load(session, ["serve"], version_dir).signature_def
-
-        def run(sent: Sequence[Request]) -> None:
-            feeds = {
-                definitions[request.signature].inputs[name].name: value
-                for request in sent
-                for name, value in request.inputs.items()
-            }
-            fetches = {
-                request.name: {name: tensor.name for name, tensor in definitions[request.signature].outputs.items()}
-                for request in sent
-            }
-            for request, outputs in session.run(fetches, feeds).items():
-                replies.update({array_key("session", request, name): value for name, value in outputs.items()})
-
-        tensors = {name: frozenset(info.name for info in each.inputs.values()) for name, each in definitions.items()}
-        for sent in rounds(requests, tensors):
-            try:
-                run(sent)
-            except Exception as error:
-                for request in sent:
-                    with _naming(request):
-                        run([request])
-                names = ", ".join(request.signature for request in sent)
-                raise VerificationError(f"the signatures {names} at once: {one_line(error)}") from error
-    return replies
-
-
-def rounds(requests: Sequence[Request], tensors: Mapping[str, frozenset[str]]) -> list[list[Request]]:
-    """Requests that can be sent at once, those of the same signatures in every round, so that it is the same graph.
-
-    Whose turns are over sends its smallest request again.
-
-    Args:
-      requests: whatever is to be sent, in order.
-      tensors: by signature, the tensors that are fed. Signatures that share one take turns.
-    """
-    turns: list[tuple[set[str], list[Request]]] = []
-    for request in requests:
-        fed = set(tensors.get(request.signature, [request.signature]))
-        sharing = [turn for turn in turns if turn[0] & fed]
-        turns = [turn for turn in turns if not turn[0] & fed]
-        of_them = [each for _, others in sharing for each in others]
-        turns.append((fed.union(*(shared for shared, _ in sharing)), [*of_them, request]))
-    count = max((len(each) for _, each in turns), default=0)
-    filled = [[*each, *[min(each, key=_size)] * (count - len(each))] for _, each in turns]
-    return [list(sent) for sent in zip(*filled, strict=True)]
-
-
-def _size(request: Request) -> int:
-    return sum(value.size for value in request.inputs.values())
+    return SessionVersion(version_dir).answer(requests)
 
 
 def write_requests(path: Path, requests: Sequence[Request]) -> None:
@@ -249,12 +283,17 @@ def main() -> None:
     from export.signatures import read_warmup  # noqa: PLC0415
 
     tf.config.list_logical_devices()  # by the time that the version is there, all of TensorFlow has started
-    told = sys.stdin.read()
+    told = sys.stdin.readline()
     if not told:
         return  # the version came to nothing
+    version_dir = json.loads(told)["version_dir"]
+    loaded = LoadedTwice(version_dir)
+    told = sys.stdin.readline()
+    if not told:
+        return
     files = json.loads(told)
-    warmup, requests = read_warmup(Path(files["version_dir"])), read_requests(Path(files["requests"]))
-    replies = answer(files["version_dir"], [*warmup, *requests])  # together: to load a version takes longest
+    warmup, requests = read_warmup(Path(version_dir)), read_requests(Path(files["requests"]))
+    replies = loaded.answer([*warmup, *requests])
     wanted = tuple(array_key(loader, request.name, "") for loader in LOADERS for request in requests)
     write_replies(Path(files["replies"]), {key: value for key, value in replies.items() if key.startswith(wanted)})
 

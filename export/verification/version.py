@@ -40,6 +40,7 @@ def verify_version(version_dir: Path, *, run: Path | None = None, seed: int = 0)
     contract = read_contract(version_dir)
     check_signature_defs(version_dir, contract)
     with fresh_process() as replay:
+        replay.load(version_dir)
         model = _reference(version_dir, run, contract)
         inputs = draw_inputs(model, contract, seed=seed)
         return verify(model, version_dir, inputs, replay)

@@ -8,9 +8,9 @@ import fcntl
 import functools
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ import tf_keras
 from export import ExportOptions, ExportWarning, TrainedModel, export_model, saved_model
 from export.verification import verification, version
 from export.verification.comparison import LiveModel
-from export.verification.replay import Replay, Replies, answer_object
+from export.verification.replay import Replies, answer_object
 from maf import DataConfig, FlowConfig, RunConfig, TrainingConfig, build_flow, create_named_maf
 from maf.run_directory import RunDirectory, RunSummary, variables_to_arrays, write_arrays
 from maf.standardization import Standardization
@@ -30,16 +30,32 @@ from tests.export.raw_rows import COLUMNS, EVENT
 from tests.export.raw_rows import make_flow as make_raw_flow
 from tests.maf_serving.test_condition_range import number
 
+if TYPE_CHECKING:
+    from export.signatures import Request
+
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
 Array = np.ndarray[Any, Any]
 
 
-def replay_by(patch: pytest.MonkeyPatch, replay: Replay) -> None:
-    """Lets verification ask `replay` instead of a fresh process, which takes seconds to start."""
+class ReplayHere:
+    """A `Replay` in this process."""
+
+    def __init__(self, answer: Callable[[Path, Sequence[Request]], Replies]) -> None:
+        self._answer = answer
+
+    def load(self, version_dir: Path) -> None:
+        """Loads when it is asked."""
+
+    def __call__(self, version_dir: Path, requests: Sequence[Request]) -> Replies:
+        return self._answer(version_dir, requests)
+
+
+def replay_by(patch: pytest.MonkeyPatch, answer: Callable[[Path, Sequence[Request]], Replies]) -> None:
+    """Lets verification ask `answer` instead of a fresh process, which takes seconds to start."""
     for module in (saved_model, verification, version):
-        patch.setattr(module, "fresh_process", lambda: contextlib.nullcontext(replay))
+        patch.setattr(module, "fresh_process", lambda: contextlib.nullcontext(ReplayHere(answer)))
 
 
 def network(event_size: int, condition_size: int = 0, *, params: int = 2, **options: Any) -> tfb.AutoregressiveNetwork:

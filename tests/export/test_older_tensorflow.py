@@ -31,10 +31,11 @@ def older_python() -> str:
 def answers(python, version_dir, requests, place):
     sent, replied = place / "requests.npz", place / "replies.npz"
     write_requests(sent, requests)
-    files = json.dumps({"version_dir": str(version_dir), "requests": str(sent), "replies": str(replied)})
+    lines = [{"version_dir": str(version_dir)}, {"requests": str(sent), "replies": str(replied)}]
+    told = "".join(json.dumps(line) + "\n" for line in lines)
     command = [python, "-m", "export.verification.replay"]
     done = subprocess.run(
-        command, input=files, env=_environment(), capture_output=True, text=True, timeout=300, check=False
+        command, input=told, env=_environment(), capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     with np.load(replied) as archive:

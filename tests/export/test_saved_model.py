@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import warnings
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ import tensorflow_probability as tfp
 
 from export import (
     ExportWarning,
+    ModelError,
     PublishError,
     TrainingSummary,
     VerificationError,
@@ -23,7 +23,9 @@ from export import (
     read_contract,
 )
 from export import saved_model as saved_model_module
+from export.verification.replay import Replies
 from maf import create_named_maf
+from tests.export.conftest import replay_by
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -79,7 +81,7 @@ def test_a_published_version(tmp_path):
 @pytest.fixture
 def no_verification(monkeypatch):
     """A verification that finds nothing, at no cost."""
-    monkeypatch.setattr(saved_model_module, "fresh_process", nullcontext)
+    replay_by(monkeypatch, lambda *_: Replies({}))
     monkeypatch.setattr(saved_model_module, "verify", lambda *_: saved_model_module.VerificationReport(()))
     monkeypatch.setattr(saved_model_module.VerificationReport, "require_agreement", lambda _: None)
 
@@ -191,3 +193,14 @@ def test_a_remote_base_gets_the_whole_version(tmp_path):
 def test_a_scheme_that_tensorflow_does_not_know(tmp_path):
     with pytest.raises(PublishError, match=r"'nosuch://b' cannot take the version, nothing is published: .*'nosuch'"):
         export_tiny("nosuch://b")
+
+
+@pytest.mark.usefixtures("no_verification")
+def test_a_model_that_fails_at_inputs_of_its_own_is_told_from_a_base_that_takes_nothing(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise tf.errors.InvalidArgumentError(None, None, "no such place")
+
+    monkeypatch.setattr(saved_model_module, "draw_inputs", fail)
+    with pytest.raises(ModelError, match="fails at typical inputs of its own: no such place"):
+        export_tiny(tmp_path)
+    assert not [entry for entry in tmp_path.iterdir() if entry.name != ".lock"]

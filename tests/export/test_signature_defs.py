@@ -12,7 +12,8 @@ from tensorflow.python.saved_model import fingerprinting_utils
 
 from export import VerificationError, read_contract
 from export.contract import PREDICT_METHOD_NAME, REGRESS_METHOD_NAME, TensorSpec
-from export.signatures import check_signature_defs, write_method_names
+from export.session_graph import prepare_graph
+from export.signatures import check_signature_defs
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_the_fingerprint_is_that_of_the_file_as_it_is(version):
     fingerprinting_utils.write_fingerprint(str(version))
     assert tf.saved_model.experimental.read_fingerprint(str(version)) == before
     regress = dataclasses.replace(contract.signature("regress"), method_name=PREDICT_METHOD_NAME)
-    write_method_names(version, dataclasses.replace(contract, signatures={**contract.signatures, "regress": regress}))
+    prepare_graph(version, dataclasses.replace(contract, signatures={**contract.signatures, "regress": regress}), {})
     after = tf.saved_model.experimental.read_fingerprint(str(version))
     assert after.signature_def_hash != before.signature_def_hash
 
