@@ -34,6 +34,7 @@ MANY_ROWS = 20_000
 COLUMN_SHRINKAGE = 0.03
 ROWS_WITHOUT_DROPOUT = 60_000
 PROJECTIONS = 64
+ROWS_FOR_PROJECTIONS = 5_000  # of several event columns, whose relations to the condition are many; of one, many rows
 MOST_BINS = 512  # of all conditional columns that are numbers together
 
 
@@ -47,12 +48,13 @@ def size_flow(config: FlowConfig, rows: int) -> FlowConfig:
     projected = config.numbers if config.projected_columns is None else config.projected_columns
     width = min(128 if rows < FEW_ROWS else 256, {0: 64, 1: 64, 2: 128}.get(columns, 256))
     depth = 2 if rows < MANY_ROWS or columns < 3 else 3
+    enough = MANY_ROWS if config.event_size == 1 else ROWS_FOR_PROJECTIONS
     automatic: dict[str, Any] = {
         "num_bins": 16 if config.event_size in {2, 3} and rows >= MANY_ROWS else 8,
         "num_layers": (1 if rows < FEW_ROWS else 2) if config.event_size == 1 else 4,
         "condition_units": (width,) * depth,
         "condition_bins": next((bins for bins in (32, 16, 8) if bins * config.num_numbers <= MOST_BINS), 4),
-        "condition_projections": PROJECTIONS if rows >= MANY_ROWS and len(projected) > 1 else 0,
+        "condition_projections": PROJECTIONS if rows >= enough and len(projected) > 1 else 0,
         "bounded": (),
         "heavy_tailed": (),
         "logarithmic": (),

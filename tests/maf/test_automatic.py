@@ -37,15 +37,16 @@ def test_dropout_is_for_tables_of_moderate_size_with_several_conditions():
     assert shares == {(50_000, 3): 0.1, (90_000, 3): 0.0, (50_000, 2): 0.0}
 
 
-def test_projections_are_for_many_rows_of_several_conditions_that_are_numbers():
+def test_projections_are_for_several_conditions_that_are_numbers_and_for_fewer_rows_of_several_event_columns():
     projections = {
-        (rows, numbers): size_flow(
-            FlowConfig(event_size=2, condition_size=9, number_columns=tuple(range(numbers))), rows
+        (event, rows, numbers): size_flow(
+            FlowConfig(event_size=event, condition_size=9, number_columns=tuple(range(numbers))), rows
         ).condition_projections
-        for rows in (10_000, 50_000)
+        for event in (1, 2)
+        for rows in (4_000, 8_000, 50_000)
         for numbers in (1, 2)
     }
-    assert {where for where, number in projections.items() if number} == {(50_000, 2)}
+    assert {where for where, number in projections.items() if number} == {(1, 50_000, 2), (2, 8_000, 2), (2, 50_000, 2)}
     one = FlowConfig(event_size=2, condition_size=9, projected_columns=(4,))
     assert size_flow(one, 50_000).condition_projections == 0
     assert size_flow(FlowConfig(event_size=2, condition_projections=5), 100).condition_projections == 5
