@@ -39,6 +39,14 @@ def test_what_is_the_same_is_the_same_tensor(exported, meta_graph, name):
         assert own.outputs[key] == other.outputs[key]
 
 
+def test_conditional_cdf_is_of_what_inverse_computes(exported, meta_graph):
+    """Of one event column there is none."""
+    definitions = meta_graph.signature_def
+    assert ("conditional_cdf" in definitions) == (exported.event_size > 1)
+    if exported.event_size > 1:
+        assert dict(definitions["conditional_cdf"].inputs) == dict(definitions["inverse"].inputs)
+
+
 def test_nobody_finds_the_ends_among_the_signatures(exported, meta_graph):
     names = read_contract(exported.version_dir).signatures.keys()
     assert meta_graph.signature_def.keys() - {"__saved_model_init_op"} == names
