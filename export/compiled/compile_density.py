@@ -5,7 +5,9 @@ The networks of a flow are traced once each, however many layers are of one shap
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,17 +15,19 @@ import tensorflow as tf
 
 from export.compiled.blocks import BlockSolver, LoopedBlocks, UnrolledBlocks
 from export.compiled.conditioner import ReadConditioner, read_conditioner
+from export.compiled.encoder import Encoders
 from export.compiled.layout import Layout, align, sort_by_step
 from export.compiled.rows import ChunkedFunction, to_columns, to_rows
 from export.compiled.steps import (
     AffineStep,
-    Conditions,
+    FlowKernels,
     InvertedStep,
     MaskedLayer,
     MaskedStep,
     NetworkFunctions,
     NetworkGraph,
     ReorderStep,
+    Shared,
     Step,
     TfpStep,
 )
@@ -32,7 +36,9 @@ from export.errors import CompileError, ExportWarning
 from maf.routing import is_conditional, is_kind
 
 Array = np.ndarray[Any, Any]
+Direction = Callable[[Any, Any], tuple[Any, Any]]
 EVENT_SCALES = ("BoundedScale", "HeavyTails", "Logarithmic")
+LEAST_SHARED = 1 << 15  # numbers in a matrix whose product with a single row TensorFlow computes in several threads
 MOST_STRAIGHT_COLUMNS = 16  # of a draw of few rows that is worth a graph of its own, which grows with them
 MOST_UNROLLED_COLUMNS = 512  # of all networks together: a server takes some 15 ms a column to load the graph of a draw
 
@@ -54,7 +60,8 @@ def compile_density(distribution: Any) -> CompiledDensity:
     compiler.reorder(np.arange(size))
     lines = compiler.straight.close()
     few = None if lines is None else StraightDensity(*lines, distribution.distribution, compiler.widest)
-    return CompiledDensity(compiler.steps, distribution.distribution, dtype, few)
+    compiler.kernels.close()
+    return CompiledDensity(compiler.steps, distribution.distribution, compiler.kernels, few)
 
 
 class StraightDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
@@ -76,15 +83,39 @@ class StraightDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
     def inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """`x` `[B, D]` to `z` `[B, D]` and `log_prob` `[B]` of x, nats."""
+        return _of_two_rows(self._of_x, self._inverse.largest, x, conditional_input)
+
+    def forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """`z` `[B, D]` to `x` `[B, D]` and `log_prob` `[B]` of x, nats."""
+        return _of_two_rows(self._of_z, self._forward.largest, z, conditional_input)
+
+    def _of_x(self, x: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         z, terms = self._inverse(x, conditional_input)
         of_base, constant = self._base(z)
         return z, sum_terms([*terms, *of_base], constant + self._inverse.log_det)
 
-    def forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-        """`z` `[B, D]` to `x` `[B, D]` and `log_prob` `[B]` of x, nats."""
+    def _of_z(self, z: tf.Tensor, conditional_input: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         x, terms = self._forward(z, conditional_input)
         of_base, constant = self._base(z)
         return x, sum_terms([*of_base, *(-term for term in terms)], constant - self._forward.log_det)
+
+
+def _of_two_rows(
+    function: Direction, largest: int, value: tf.Tensor, conditional_input: tf.Tensor | None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """`function` of `value` and the condition, one row of which is two if its matrices are large.
+
+    TensorFlow computes the product of a single row and a large matrix in several threads, and waits for them several
+    times as long as for the product of two rows.
+    """
+    if largest < LEAST_SHARED:
+        return function(value, conditional_input)
+    # the condition is there before a draw's z, and need not wait for it
+    rows = tf.shape(value if conditional_input is None else conditional_input)[0]
+    paddings = tf.stack([tf.stack([0, tf.maximum(2 - rows, 0)]), [0, 0]])
+    filled = [None if tensor is None else tf.pad(tensor, paddings) for tensor in (value, conditional_input)]
+    mapped, log_prob = function(*filled)
+    return mapped[:rows], log_prob[:rows]
 
 
 class CompiledDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
@@ -94,12 +125,13 @@ class CompiledDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
       few: the same for few rows; `None` where a bijector is unknown.
     """
 
-    def __init__(self, steps: list[Step], base: Any, dtype: Any, few: StraightDensity | None = None) -> None:
+    def __init__(self, steps: list[Step], base: Any, kernels: FlowKernels, few: StraightDensity | None = None) -> None:
+        """`kernels`, closed, are those that the steps read."""
         super().__init__()
         self.few = few
         self._steps = steps
         self._base = base
-        self._dtype = dtype
+        self._kernels = kernels
         inverse, forward = (few.most_inverse, few.most_forward) if few else (0, 0)
         self._inverse_rows = ChunkedFunction(self._inverse, least_rows=64, most_elsewhere=inverse)
         self._forward_rows = ChunkedFunction(self._forward, least_rows=32, most_elsewhere=forward)
@@ -115,19 +147,19 @@ class CompiledDensity(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         return x, log_prob
 
     def _inverse(self, x: tf.Tensor, conditional_input: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        conditions = Conditions(conditional_input, tf.shape(x)[0], self._dtype)
-        columns, total = to_columns(x), tf.zeros([], self._dtype)
+        shared = Shared(conditional_input, tf.shape(x)[0], self._kernels)
+        columns, total = to_columns(x), tf.zeros([], x.dtype)
         for step in self._steps:
-            columns, log_det = step.inverse(columns, conditions)
+            columns, log_det = step.inverse(columns, shared)
             total += log_det
         z = to_rows(columns)
         return z, self._base.log_prob(z) + total
 
     def _forward(self, z: tf.Tensor, conditional_input: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        conditions = Conditions(conditional_input, tf.shape(z)[0], self._dtype)
-        columns, total = to_columns(z), tf.zeros([], self._dtype)
+        shared = Shared(conditional_input, tf.shape(z)[0], self._kernels)
+        columns, total = to_columns(z), tf.zeros([], z.dtype)
         for step in reversed(self._steps):
-            columns, log_det = step.forward(columns, conditions)
+            columns, log_det = step.forward(columns, shared)
             total += log_det
         return to_rows(columns), self._base.log_prob(z) - total
 
@@ -153,6 +185,8 @@ class _Compiler:
         self._rows = np.arange(size)
         self._dtype = dtype
         self._networks = SharedNetworks()
+        self._encoders = Encoders(dtype)
+        self.kernels = FlowKernels(dtype)
         self.straight = StraightFlow(size, dtype)
         self.widest = 0
 
@@ -197,7 +231,8 @@ class _Compiler:
                 _warn(bijector, "is unknown to the compiler")
             return None
         try:
-            conditioner = read_conditioner(bijector)
+            read = read_conditioner(bijector)
+            conditioner = dataclasses.replace(read, encoder=self._encoders.find(read.encoder))
             layout, functions = self._networks.find(conditioner)
         except CompileError as error:
             _warn(bijector, str(error))
@@ -205,7 +240,7 @@ class _Compiler:
         self.reorder(layout.columns)
         self.straight.add_masked(conditioner, inverted=inverted)
         self.widest = max([self.widest, *(len(layer.unit_steps) for layer in layout.hidden)])
-        layer = MaskedLayer(layout, functions, self._dtype, name=bijector.name)
+        layer = MaskedLayer(layout, functions, self.kernels)
         return MaskedStep(layer, conditioner.encoder)
 
 

@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from export.compiled.blocks import BlockKernel, BlockShape, BlockSolver, hidden_shape, multiply, output_shape
 from export.compiled.layout import Header, Layout, PackedMatrices
-from export.compiled.rows import NOT_INLINED, join, rewriting, rows, to_columns
+from export.compiled.rows import NOT_INLINED, join, rewriting, rows, split, to_columns
 from maf.routing import is_kind, make_bijector_kwargs
 
 Array = np.ndarray[Any, Any]
@@ -31,35 +31,68 @@ Mapped = tuple[tf.Tensor, tf.Tensor]
 Kwargs = Mapping[str, Any]
 
 
-class Conditions:
-    """The condition of a batch in the forms that steps ask for, each computed once.
+class FlowKernels(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
+    """The kernels of all layers of a flow, in one variable `[lines, 16]`.
 
-    Attributes:
-      raw: `[B, C]`, or `None`.
+    Each variable costs a call three operations before any of them begins, whichever way it takes through the flow.
+    Layers `add` theirs; after `close` a call begins with `read`.
     """
 
-    def __init__(self, raw: tf.Tensor | None, rows: tf.Tensor, dtype: Any) -> None:
-        self.raw = raw
-        self._ones = tf.ones(tf.stack([1, rows]), dtype)
+    def __init__(self, dtype: Any) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self._packed: list[Array] = []
+
+    def add(self, packed: Sequence[Array]) -> slice:
+        """Places of packed kernels `[lines, 16]`."""
+        first = len(self._packed)
+        self._packed += packed
+        return slice(first, len(self._packed))
+
+    def close(self) -> None:
+        """Makes a variable of what was added."""
+        self._lines = [len(each) for each in self._packed]
+        if self._packed:
+            joined = np.concatenate(self._packed)
+            self._variable = tf.Variable(joined, dtype=self.dtype, trainable=False, name="kernels")
+        self._packed = []
+
+    def read(self) -> list[tf.Tensor]:
+        """The packed kernels, in the order of their places."""
+        return split(self._variable.read_value(), self._lines) if self._lines else []
+
+
+class Shared:
+    """What the steps of a flow share in one call, each made once.
+
+    Attributes:
+      condition: `[B, C]`, or `None`.
+      kernels: of all layers, by the place that `FlowKernels` gave them.
+    """
+
+    def __init__(self, condition: tf.Tensor | None, rows: tf.Tensor, kernels: FlowKernels) -> None:
+        self.condition = condition
+        self.kernels = kernels.read()
+        self._ones = tf.ones(tf.stack([1, rows]), kernels.dtype)
         self._headers: dict[int, Header] = {}
 
     def header(self, encoder: Any | None) -> Header:
         """Ones and the condition as `encoder` gives it; raw without one."""
         if id(encoder) not in self._headers:
-            encoding = self.raw if self.raw is None or encoder is None else encoder(self.raw)
-            condition = None if encoding is None else to_columns(encoding)
-            self._headers[id(encoder)] = Header.of_condition(condition, self._ones)
+            encoding = self.condition if self.condition is None or encoder is None else encoder(self.condition)
+            columns = None if encoding is None else to_columns(encoding)
+            self._headers[id(encoder)] = Header.of_condition(columns, self._ones)
         return self._headers[id(encoder)]
 
 
 class Step(Protocol):
     """One map of a flow; log-determinants `[B]` (or a scalar) are those of the direction asked for."""
 
-    def inverse(self, x: tf.Tensor, conditions: Conditions) -> Mapped:
+    def inverse(self, x: tf.Tensor, shared: Shared) -> Mapped:
         """Towards z."""
         ...
 
-    def forward(self, z: tf.Tensor, conditions: Conditions) -> Mapped:
+    def forward(self, z: tf.Tensor, shared: Shared) -> Mapped:
         """Towards x."""
         ...
 
@@ -72,11 +105,11 @@ class ReorderStep(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         self._order = order
         self._back = np.argsort(order)
 
-    def inverse(self, x: tf.Tensor, conditions: Conditions) -> Mapped:  # noqa: ARG002  # a Step
+    def inverse(self, x: tf.Tensor, shared: Shared) -> Mapped:  # noqa: ARG002  # a Step
         """Towards z."""
         return tf.gather(x, self._order), tf.zeros([], x.dtype)
 
-    def forward(self, z: tf.Tensor, conditions: Conditions) -> Mapped:  # noqa: ARG002  # a Step
+    def forward(self, z: tf.Tensor, shared: Shared) -> Mapped:  # noqa: ARG002  # a Step
         """Towards x."""
         return tf.gather(z, self._back), tf.zeros([], z.dtype)
 
@@ -86,15 +119,14 @@ class AffineStep(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
     def __init__(self, shift: Array, scale: Array, dtype: Any) -> None:
         super().__init__()
-        self._shift = tf.Variable(shift[:, np.newaxis], dtype=dtype, trainable=False, name="shift")
-        self._scale = tf.Variable(scale[:, np.newaxis], dtype=dtype, trainable=False, name="scale")
+        self._shift, self._scale = (np.asarray(value[:, np.newaxis], dtype.as_numpy_dtype) for value in (shift, scale))
         self._log_det = np.log(np.abs(scale)).sum()
 
-    def inverse(self, x: tf.Tensor, conditions: Conditions) -> Mapped:  # noqa: ARG002  # a Step
+    def inverse(self, x: tf.Tensor, shared: Shared) -> Mapped:  # noqa: ARG002  # a Step
         """Towards z."""
         return (x - self._shift) / self._scale, tf.constant(-self._log_det, x.dtype)
 
-    def forward(self, z: tf.Tensor, conditions: Conditions) -> Mapped:  # noqa: ARG002  # a Step
+    def forward(self, z: tf.Tensor, shared: Shared) -> Mapped:  # noqa: ARG002  # a Step
         """Towards x."""
         return z * self._scale + self._shift, tf.constant(self._log_det, z.dtype)
 
@@ -107,13 +139,13 @@ class MaskedStep(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         self._layer = layer
         self._encoder = encoder
 
-    def inverse(self, x: tf.Tensor, conditions: Conditions) -> Mapped:
+    def inverse(self, x: tf.Tensor, shared: Shared) -> Mapped:
         """Towards z: one pass over the network."""
-        return self._layer.inverse(x, conditions.header(self._encoder))
+        return self._layer.inverse(x, shared.header(self._encoder), shared.kernels)
 
-    def forward(self, z: tf.Tensor, conditions: Conditions) -> Mapped:
+    def forward(self, z: tf.Tensor, shared: Shared) -> Mapped:
         """Towards x: each unit once, column by column."""
-        return self._layer.forward(z, conditions.header(self._encoder))
+        return self._layer.forward(z, shared.header(self._encoder), shared.kernels)
 
 
 class InvertedStep(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
@@ -123,13 +155,13 @@ class InvertedStep(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         super().__init__()
         self._step = step
 
-    def inverse(self, x: tf.Tensor, conditions: Conditions) -> Mapped:
+    def inverse(self, x: tf.Tensor, shared: Shared) -> Mapped:
         """Towards z."""
-        return self._step.forward(x, conditions)
+        return self._step.forward(x, shared)
 
-    def forward(self, z: tf.Tensor, conditions: Conditions) -> Mapped:
+    def forward(self, z: tf.Tensor, shared: Shared) -> Mapped:
         """Towards x."""
-        return self._step.inverse(z, conditions)
+        return self._step.inverse(z, shared)
 
 
 class TfpStep(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
@@ -140,18 +172,18 @@ class TfpStep(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         self._bijector = bijector
         self._conditional = conditional
 
-    def inverse(self, x: tf.Tensor, conditions: Conditions) -> Mapped:
+    def inverse(self, x: tf.Tensor, shared: Shared) -> Mapped:
         """Towards z."""
-        z, log_det = tfp_inverse(self._bijector, tf.transpose(x), self._kwargs(conditions))
+        z, log_det = tfp_inverse(self._bijector, tf.transpose(x), self._kwargs(shared))
         return tf.transpose(z), log_det
 
-    def forward(self, z: tf.Tensor, conditions: Conditions) -> Mapped:
+    def forward(self, z: tf.Tensor, shared: Shared) -> Mapped:
         """Towards x."""
-        x, log_det = tfp_forward(self._bijector, tf.transpose(z), self._kwargs(conditions))
+        x, log_det = tfp_forward(self._bijector, tf.transpose(z), self._kwargs(shared))
         return tf.transpose(x), log_det
 
-    def _kwargs(self, conditions: Conditions) -> Mapping[str, Any]:
-        return {"conditional_input": conditions.raw} if self._conditional else {}
+    def _kwargs(self, shared: Shared) -> Mapping[str, Any]:
+        return {"conditional_input": shared.condition} if self._conditional else {}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -170,13 +202,13 @@ class NetworkFunctions:
         self._inverse = _as_function(graph.inverse)
         self._forward = _as_function(graph.forward)
 
-    def inverse(self, x: tf.Tensor, header: Header, kernels: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def inverse(self, x: tf.Tensor, header: Header, kernels: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """`NetworkGraph.inverse`."""
         with rewriting(wanted=True):
             z, log_det = self._inverse(x, header.ones, header.with_condition, *kernels)
         return z, log_det
 
-    def forward(self, z: tf.Tensor, header: Header, kernels: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def forward(self, z: tf.Tensor, header: Header, kernels: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """`NetworkGraph.forward`."""
         with rewriting(wanted=False):
             x, log_det = self._forward(z, header.ones, header.with_condition, *kernels)
@@ -186,30 +218,27 @@ class NetworkFunctions:
 class MaskedLayer(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     """`x` and `z` `[D, B]`, rows in the layer's autoregressive order."""
 
-    def __init__(self, layout: Layout, functions: NetworkFunctions, dtype: Any, name: str) -> None:
-        """`functions` are those of the graph of `layout`."""
-        super().__init__(name=name)
+    def __init__(self, layout: Layout, functions: NetworkFunctions, kernels: FlowKernels) -> None:
+        """`functions` are those of the graph of `layout`; the layer's kernels are added to `kernels`."""
+        super().__init__()
         self._functions = functions
         graph = functions.graph
-        self._kernels = [
-            tf.Variable(
-                packed.pack([shape.kernel(layer) for shape in shapes]), dtype=dtype, trainable=False, name=f"dense_{i}"
-            )
-            for i, (layer, shapes, packed) in enumerate(
-                zip((*layout.hidden, layout.output), graph.shapes, graph.packed, strict=True)
-            )
-        ]
+        self._places = kernels.add(
+            [
+                packed.pack([shape.kernel(layer) for shape in shapes])
+                for layer, shapes, packed in zip(
+                    (*layout.hidden, layout.output), graph.shapes, graph.packed, strict=True
+                )
+            ]
+        )
 
-    def inverse(self, x: tf.Tensor, header: Header) -> tuple[tf.Tensor, tf.Tensor]:
-        """`x` to z, one network in all; log-determinant `[B]` of dz/dx."""
-        return self._functions.inverse(x, header, self._read())
+    def inverse(self, x: tf.Tensor, header: Header, kernels: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """`x` to z, one network in all; log-determinant `[B]` of dz/dx. `kernels` are those of the flow."""
+        return self._functions.inverse(x, header, kernels[self._places])
 
-    def forward(self, z: tf.Tensor, header: Header) -> tuple[tf.Tensor, tf.Tensor]:
+    def forward(self, z: tf.Tensor, header: Header, kernels: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """`z` to x, each unit once, column by column; log-determinant `[B]` of dx/dz."""
-        return self._functions.forward(z, header, self._read())
-
-    def _read(self) -> list[tf.Tensor]:
-        return [kernel.read_value() for kernel in self._kernels]
+        return self._functions.forward(z, header, kernels[self._places])
 
 
 def _as_function(direction: Any) -> Any:

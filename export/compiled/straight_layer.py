@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from export.compiled.encoder import CompiledEncoder
 from export.compiled.layout import Layout, SortedDense, sort_by_step
-from maf.condition_encoder import FARTHEST, MAGNITUDES
-from maf.routing import is_kind
 
 if TYPE_CHECKING:
     from export.compiled.conditioner import ReadConditioner
@@ -24,7 +23,16 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 _LINE = 16  # numbers: at least 64 bytes; rows of a multiple of it can be handed out without a copy
+_MOST_TURNED = 4096  # numbers in a kernel; of larger ones the product of several rows takes longer turned
 _LEAST_UNITS = 384  # of a dense layer that is worth two products: weights that are read rule, and a quarter are zeros
+
+
+def split_into(value: tf.Tensor, sizes: Sequence[int], *, axis: int) -> list[tf.Tensor]:
+    """Parts of a tensor; equal ones need not be told their sizes, which would be one more constant."""
+    if len(sizes) == 1:
+        return [value]
+    parts: list[tf.Tensor] = tf.split(value, len(sizes) if len(set(sizes)) == 1 else list(sizes), axis=axis)
+    return parts
 
 
 def lacking(size: int) -> int:
@@ -36,10 +44,14 @@ class StraightWeights(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     """The weights that one direction of a flow reads at each call.
 
     Layers `add` theirs; after `close` a call begins with `read`.
+
+    Attributes:
+      largest: how many numbers the largest matrix has, encoders included; after `close`.
     """
 
     def __init__(self, dtype: Any) -> None:
         super().__init__()
+        self.largest = 0
         self._dtype = dtype
         self._kernels: list[Array] = []
         self._of_header: dict[int, tuple[Any, list[Array]]] = {}  # by encoder
@@ -58,25 +70,29 @@ class StraightWeights(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     def close(self) -> None:
         """Makes variables of what was added."""
         self._matrices = RowMatrices(self._kernels, self._dtype)
+        sizes = [kernel.size for kernel in self._kernels]
         self._kernels = []
         self._headers = {}
         for key, (encoder, parts) in self._of_header.items():
             rows = max(map(len, parts))
             joined = np.concatenate([np.pad(part, [(0, rows - len(part)), (0, 0)]) for part in parts], axis=1)
-            # biases, which are subtracted from what comes of the condition; without one they are all there is
-            split = [joined] if rows == 1 else [-joined[:1], joined[1:]]
-            variables = [tf.Variable(v, dtype=self._dtype, trainable=False, name="of_condition") for v in split]
-            self._headers[key] = (straight_encoder(encoder, self._dtype), variables, [part.shape[1] for part in parts])
+            variable = tf.Variable(joined, dtype=self._dtype, trainable=False, name="of_condition")
+            self._headers[key] = (encoder, variable, [part.shape[1] for part in parts])
+            sizes += [joined.size, *(encoder.sizes if isinstance(encoder, CompiledEncoder) else ())]
         self._of_header = {}
+        self.largest = max(sizes, default=0)
 
     def read(self, condition: tf.Tensor | None) -> ReadWeights:
         """The weights of one call; `condition` `[B, C]` or `None`."""
         of_condition = {}
-        for key, (encoder, parts, sizes) in self._headers.items():
-            value = parts[0].read_value()
-            if len(parts) > 1:
-                value = tf.matmul(condition if encoder is None else encoder(condition), parts[1].read_value()) - value
-            of_condition[key] = tf.split(value, sizes, axis=1) if len(sizes) > 1 else [value]
+        for key, (encoder, variable, sizes) in self._headers.items():
+            value = variable.read_value()
+            if variable.shape[0] > 1:  # without a condition biases are all there is
+                encoded = condition if encoder is None else encoder(condition)
+                one = tf.constant(1, self._dtype)
+                ones_too = tf.raw_ops.PadV2(input=encoded, paddings=[[0, 0], [1, 0]], constant_values=one)
+                value = tf.matmul(ones_too, value)
+            of_condition[key] = split_into(value, sizes, axis=1)
         return ReadWeights(self._matrices.read(), of_condition)
 
 
@@ -110,103 +126,30 @@ class RowMatrices(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         found: dict[int, tf.Tensor] = {}
         for variable, index in zip(self._variables, self._of_width, strict=True):
             sizes = [self._rows[i] for i in index]
-            value = variable.read_value()
-            parts = [value] if len(sizes) == 1 else tf.split(value, sizes)
+            parts = split_into(variable.read_value(), sizes, axis=0)
             found |= dict(zip(index, parts, strict=True))
         return [found[i] for i in range(len(found))]
 
 
-def straight_encoder(encoder: Any, dtype: Any) -> Any:
-    """The same function of `[B, C]` to `[B, E]`; `encoder` itself where it is none of ours, or `None`."""
-    return StraightEncoder(encoder, dtype) if is_kind(encoder, "ConditionEncoder") else encoder
-
-
-class StraightEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
-    """Biases are subtracted: what is added to a product becomes an operation of oneDNN's, slow to start.
-
-    Where a number lies in its bins comes of one product with the standardised columns.
-    """
-
-    def __init__(self, encoder: Any, dtype: Any) -> None:
-        super().__init__()
-        loc, scale = (np.asarray(value, np.float64) for value in (encoder.loc, encoder.scale))
-
-        def variable(value: Any, name: str) -> tf.Variable:
-            return tf.Variable(np.atleast_2d(np.asarray(value)), dtype=dtype, trainable=False, name=name)
-
-        self._loc, self._rate = variable(loc, "condition_loc"), variable(1 / scale, "condition_rate")
-        self._bins = self._projection = self._regression = None
-        if encoder.bin_low is not None:
-            low, rate = (np.asarray(value, np.float64) for value in (encoder.bin_low, encoder.bin_rate))
-            numbers = list(encoder.number_columns)
-            kernel = np.zeros((len(loc), *low.shape))
-            kernel[numbers, range(len(numbers))] = rate * scale[numbers, np.newaxis]
-            offset = (low - loc[numbers, np.newaxis]) * rate
-            self._bins = (
-                variable(kernel.reshape(len(loc), -1), "condition_bins"),
-                variable(offset.ravel(), "condition_bin_offset"),
-            )
-        if encoder.projection is not None:
-            kernel = np.zeros((len(loc), encoder.projection.shape[1]))
-            kernel[list(encoder.projected_columns)] = encoder.projection.numpy()
-            kernels = [s * kernel for s in MAGNITUDES]
-            units = np.repeat(1 / np.log1p(MAGNITUDES), encoder.projection.shape[1])
-            self._projection = (
-                variable(np.concatenate(kernels, axis=1), "condition_projection"),
-                variable(units, "condition_projection_unit"),
-            )
-        self._layers = [
-            (variable(layer.kernel, "condition_kernel"), variable(-layer.bias, "condition_bias"), layer.activation)
-            for layer in encoder.layers
-        ]
-        if encoder.regression_kernel is not None:
-            self._regression = (
-                variable(encoder.regression_kernel, "regression"),
-                variable(-encoder.regression_bias, "regression_bias"),
-            )
-
-    def __call__(self, condition: tf.Tensor) -> tf.Tensor:
-        """`[B, C]` to `[B, E]`."""
-        standard = (condition - self._loc) * self._rate
-        encoded = standard
-        if self._bins is not None or self._projection is not None:
-            near = standard * tf.math.rsqrt(1 + tf.square(standard / FARTHEST))
-            features = [near]
-            if self._bins is not None:
-                features.append(_clip(tf.matmul(standard, self._bins[0]) - self._bins[1], 0, 1))
-            if self._projection is not None:
-                kernel, unit = self._projection
-                projected = tf.matmul(near, kernel)
-                features.append(tf.sign(projected) * tf.math.log1p(tf.abs(projected)) * unit)
-            encoded = tf.concat(features, axis=1)
-        for kernel, bias, activation in self._layers:
-            encoded = activation(tf.matmul(encoded, kernel) - bias)
-        if self._regression is not None:
-            kernel, bias = self._regression
-            predictions = tf.matmul(_clip(standard, -FARTHEST, FARTHEST), kernel) - bias
-            encoded = tf.concat([encoded, predictions], axis=1)
-        return encoded
-
-
-def _clip(value: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    least, most = (tf.constant(limit, value.dtype) for limit in (low, high))
-    return tf.raw_ops.ClipByValue(t=value, clip_value_min=least, clip_value_max=most)
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Dense:
-    """A product of some of the inputs: the first `inputs`; none for units that only the condition reaches."""
+    """A product of some of the inputs: the first `inputs`; none for units that only the condition reaches.
+
+    Attributes:
+      turned: whether the kernel is `[N, K]`.
+    """
 
     inputs: int
     kernel: int
     of_condition: tuple[int, int]
+    turned: bool
 
     def __call__(self, weights: ReadWeights, inputs: tf.Tensor) -> tf.Tensor:
         key, place = self.of_condition
         of_condition = weights.of_condition[key][place]
         if self.inputs:
             known = inputs if inputs.shape[1] == self.inputs else inputs[:, : self.inputs]
-            return tf.matmul(known, weights.kernels[self.kernel]) - of_condition
+            return tf.matmul(known, weights.kernels[self.kernel], transpose_b=self.turned) - of_condition
         return of_condition if of_condition.shape[0] != 1 else of_condition + tf.zeros_like(inputs[:, :1])
 
 
@@ -249,7 +192,10 @@ class StraightInverse:
         for parts in self._hidden:
             joined = [dense(weights, units) for dense in parts]
             units = self._activation(joined[0] if len(joined) == 1 else tf.concat(joined, axis=1))
-        groups = [_split(dense(weights, units), sizes) for dense, sizes in zip(self._outputs, self._sizes, strict=True)]
+        groups = [
+            split_into(dense(weights, units), sizes, axis=1)
+            for dense, sizes in zip(self._outputs, self._sizes, strict=True)
+        ]
         params = groups[0] if len(groups) == 1 else [tf.concat(group, axis=1) for group in zip(*groups, strict=True)]
         return self._transform.inverse(params, x)
 
@@ -291,7 +237,7 @@ class StraightForward:
             if step:
                 value = of_column[self._columns[step - 1]]
                 inputs = value if known[-1] is None else known[-1]
-                params = _split(self._outputs[step - 1](weights, inputs), self._transform.groups)
+                params = split_into(self._outputs[step - 1](weights, inputs), self._transform.groups, axis=1)
                 x, log_derivative = self._transform.forward(params, value)
                 arrived.append(x)
                 log_derivatives.append(log_derivative)
@@ -320,26 +266,31 @@ class _Adding:
     def __call__(self, layer: SortedDense, inputs: Array, part: Array) -> _Dense:
         """Hidden units, filled up to whole lines."""
         header, kernel = (_taken(rows, _filled_up(part)) for rows in np.split(layer.kernel, [layer.header]))
-        return self._dense(header, _taken(kernel.T, inputs).T)
+        return self._dense(header, _taken(kernel.T, inputs).T, turned=False)
 
     def output(
         self, layout: Layout, inputs: Array, columns: Array, transform: RowTransform, *, inverse: bool
     ) -> _Dense:
-        """Parameters of some of the sorted columns, arranged."""
+        """Parameters of some of the sorted columns, arranged.
+
+        A small kernel of all columns at once is turned: as wide as the hidden layers', it is in their variable.
+        """
         kernel = layout.output.kernel.reshape(len(layout.output.kernel), len(layout.columns), -1)[:, columns]
         groups = transform.arrange(kernel, inverse=inverse)
         for group, constant in zip(groups, transform.constants(), strict=True):
             group[0] += constant
         arranged = np.concatenate([group.reshape(len(group), -1) for group in groups], axis=1)
         header, kernel = np.split(arranged, [layout.output.header])
-        return self._dense(header, _taken(kernel.T, inputs).T)
+        kernel = _taken(kernel.T, inputs).T
+        return self._dense(header, kernel, turned=inverse and kernel.size <= _MOST_TURNED)
 
-    def _dense(self, header: Array, kernel: Array) -> _Dense:
+    def _dense(self, header: Array, kernel: Array, *, turned: bool) -> _Dense:
         seen = np.flatnonzero(kernel.any(axis=1))
         rows = int(seen[-1]) + 1 if len(seen) else 0
         rows = min(rows + lacking(rows), len(kernel))
-        place, of_condition = self.weights.add(self.encoder, header, kernel[:rows] if rows else None)
-        return _Dense(rows, place, of_condition)
+        met = kernel[:rows].T if turned else kernel[:rows]
+        place, of_condition = self.weights.add(self.encoder, header, met if rows else None)
+        return _Dense(rows, place, of_condition, turned)
 
 
 def _filled_up(units: Array) -> Array:
@@ -371,10 +322,6 @@ def _column_parts(in_order: Array, inputs: int) -> list[Array]:
         if (early == columns[-half:]).all():
             return np.split(columns, [len(columns) - half])
     return [columns]
-
-
-def _split(params: tf.Tensor, sizes: Sequence[int]) -> list[tf.Tensor]:
-    return [params] if len(sizes) == 1 else tf.split(params, list(sizes), axis=1)
 
 
 def _joined(known: tf.Tensor | None, new: tf.Tensor) -> tf.Tensor:

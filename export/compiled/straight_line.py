@@ -74,7 +74,12 @@ class ColumnBijector:
 
 
 class StraightLine(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
-    """One direction of a flow."""
+    """One direction of a flow.
+
+    Attributes:
+      log_det: of what is the same for all rows.
+      largest: how many numbers the largest matrix of a product has.
+    """
 
     def __init__(
         self, steps: Sequence[StraightStep], weights: StraightWeights, enter: Array, leave: Array, dtype: Any
@@ -92,6 +97,7 @@ class StraightLine(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         self._steps = joined[1:] if isinstance(first, Affine) else joined
         self._weights = weights
         self._dtype = dtype
+        self.largest = weights.largest
         self.log_det = sum(step.log_det for step in joined if isinstance(step, Affine))
 
     def __call__(self, value: tf.Tensor, condition: tf.Tensor | None) -> tuple[tf.Tensor, list[tf.Tensor]]:

@@ -112,6 +112,40 @@ def test_wide_layers_of_few_rows_are_computed_in_two_parts(hidden, orders):
     assert_equal_to_tfp(flow, 5, 2, rtol=1e-4)
 
 
+@pytest.mark.parametrize("condition_size", [0, 3])
+def test_few_rows_of_large_matrices_are_each_what_they_are_among_others(condition_size):
+    """TensorFlow is slow with a single row and a large matrix, so that such a row is computed beside one of zeros."""
+    rng = np.random.default_rng(0)
+    made = network(rng, 2, condition_size, hidden_units=[256, 256], activation="tanh")
+    flow = tfd.TransformedDistribution(
+        tfd.MultivariateNormalDiag(tf.zeros(2)), tfb.MaskedAutoregressiveFlow(made, name="maf")
+    )
+    few = compile_density(flow).few
+    assert few._inverse.largest >= compiling.LEAST_SHARED
+    x = tf.constant(rng.normal(size=(3, 2)), tf.float32)
+    condition = tf.constant(rng.normal(size=(3, condition_size)), tf.float32) if condition_size else None
+    for direction in (few.inverse, few.forward):
+        whole = direction(x, condition)
+        for rows in (slice(0, 0), slice(1, 2), slice(0, 2)):
+            for value, among in zip(
+                direction(x[rows], None if condition is None else condition[rows]), whole, strict=True
+            ):
+                assert value.shape == among[rows].shape
+                np.testing.assert_allclose(value, among[rows], rtol=1e-5, atol=1e-5)
+
+
+def test_all_ways_through_a_flow_share_the_encoder_and_many_rows_read_one_variable():
+    config = FlowConfig(event_size=2, condition_size=3, num_layers=3, hidden_units=(16,), condition_units=(8,))
+    compiled = compile_density(build_flow(config, seed=0))
+    names = [variable.name for variable in compiled.variables]
+    assert names.count("condition_loc:0") == 1
+    of_many = [name for name in names if name == "kernels:0"]
+    of_few = [name for name in names if name.startswith(("rows", "of_condition"))]
+    of_encoder = [name for name in names if name.startswith(("condition_", "regression"))]
+    assert len(of_many) == 1
+    assert len(of_many) + len(of_few) + len(of_encoder) == len(names)
+
+
 def test_owners_functions_have_no_way_of_their_own_for_few_rows():
     made = network(np.random.default_rng(0), 3, 1)
 
