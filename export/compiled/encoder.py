@@ -31,8 +31,9 @@ class Encoders:
 
 
 class CompiledEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
-    """Biases are subtracted: what is added to a product becomes an operation of oneDNN's, slow to start.
+    """A `maf.condition_encoder.ConditionEncoder`, its weights as they are.
 
+    Biases are subtracted: what is added to a product becomes an operation of oneDNN's, slow to start.
     Where a number lies in its bins comes of one product with the standardised columns.
     """
 
@@ -76,7 +77,7 @@ class CompiledEncoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
     @property
     def sizes(self) -> list[int]:
-        """How many numbers each matrix has."""
+        """How many numbers each of its matrices and rows has."""
         return [variable.shape.num_elements() for variable in self.variables]
 
     def __call__(self, condition: tf.Tensor) -> tf.Tensor:

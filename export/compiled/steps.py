@@ -5,7 +5,8 @@
     TfpStep                                  a bijector that nobody here knows, in TFP's own operations
 
 `NetworkGraph` computes a network in both directions, `NetworkFunctions` are these as functions of its weights, which
-all layers of one shape share, and `MaskedLayer` is a layer with its weights.
+all layers of one shape share, and `MaskedLayer` is a layer that knows where `FlowKernels` has its weights. What steps
+share in one call, the weights that were read and the encoded condition, is in `Shared`.
 
 `TfpDensity` is a whole flow in TFP's operations, value and log-determinant of each bijector together: TFP computes the
 two apart, and each evaluates the network of every autoregressive layer. It also cannot trace a sampling loop over one

@@ -121,10 +121,10 @@ def test_few_rows_of_large_matrices_are_each_what_they_are_among_others(conditio
         tfd.MultivariateNormalDiag(tf.zeros(2)), tfb.MaskedAutoregressiveFlow(made, name="maf")
     )
     few = compile_density(flow).few
-    assert few._inverse.largest >= compiling.LEAST_SHARED
     x = tf.constant(rng.normal(size=(3, 2)), tf.float32)
     condition = tf.constant(rng.normal(size=(3, condition_size)), tf.float32) if condition_size else None
     for direction in (few.inverse, few.forward):
+        assert operations(direction, x, condition).count("Pad") == (2 if condition_size else 1)
         whole = direction(x, condition)
         for rows in (slice(0, 0), slice(1, 2), slice(0, 2)):
             for value, among in zip(
@@ -132,6 +132,18 @@ def test_few_rows_of_large_matrices_are_each_what_they_are_among_others(conditio
             ):
                 assert value.shape == among[rows].shape
                 np.testing.assert_allclose(value, among[rows], rtol=1e-5, atol=1e-5)
+
+
+def test_a_single_row_of_small_matrices_is_computed_alone():
+    config = FlowConfig(event_size=2, condition_size=3, num_layers=2, hidden_units=(16,), condition_units=(8,))
+    few = compile_density(build_flow(config, seed=0)).few
+    for direction in (few.inverse, few.forward):
+        assert "Pad" not in operations(direction, tf.zeros([1, 2]), tf.zeros([1, 3]))
+
+
+def operations(direction, *inputs):
+    """Of what it is traced to."""
+    return [each.type for each in tf.function(direction).get_concrete_function(*inputs).graph.get_operations()]
 
 
 def test_all_ways_through_a_flow_share_the_encoder_and_many_rows_read_one_variable():
