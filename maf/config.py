@@ -39,7 +39,7 @@ BEFORE_THERE_WERE: dict[str, dict[str, Any]] = {
         "projected_columns": [],
         "regression": "off",
     },
-    "training": {"column_shrinkage": 0.0},
+    "training": {"column_shrinkage": 0.0, "most_weight_decay": 0.0},
 }  # what a stored config without the keys means
 
 
@@ -346,6 +346,9 @@ class TrainingConfig:
     )
     gradient_clip_norm: float = option(5.0, "gradients are scaled down to this global norm")
     weight_decay: float | None = option(None, "share of a kernel taken off at each step, times the learning rate")
+    most_weight_decay: float = option(
+        0.0, "what overfits doubles the weight decay from epoch to epoch, up to this; never: 0"
+    )
     column_shrinkage: float | None = option(None, "group lasso on conditional columns that show no relation")
     dropout: float | None = option(None, "share of the condition encoder's units left out at each step")
     unknown_share: float = option(
@@ -358,7 +361,8 @@ class TrainingConfig:
     unrelated_columns: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        at_least(self, batch_size=1, max_epochs=1, patience=1, weight_decay=0, column_shrinkage=0, seed=0)
+        at_least(self, batch_size=1, max_epochs=1, patience=1, seed=0)
+        at_least(self, weight_decay=0, most_weight_decay=0, column_shrinkage=0)
         shares(self, "dropout", "weight_average", "unknown_share")
         positive(self, "learning_rate", "gradient_clip_norm", "max_seconds")
         one_of_choices(self)

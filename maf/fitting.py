@@ -72,10 +72,12 @@ def fit(
         [1, 2, 3]
 
     What is validated and kept are running means of the weights, which is worth a smaller learning rate and costs
-    nothing. Weights decay apart from the gradient (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101), and
-    those of what has no say vanish (`Shrinkage`). Best is by validation NLL. Training stops after `config.patience`
-    epochs without a better one, after `config.max_epochs`, or when its steps have taken `config.max_seconds`, in the
-    middle of an epoch too: two runs that time ends differ.
+    nothing. Weights decay apart from the gradient (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101); up to
+    `config.most_weight_decay` twice as fast after each epoch that fits the training rows better and the validation rows
+    no better, half as fast again after one that fits neither better. Weights of what has no say vanish (`Shrinkage`).
+    Best is by validation NLL. Training stops after `config.patience` epochs without a better one, after
+    `config.max_epochs`, or when its steps have taken `config.max_seconds`, in the middle of an epoch too: two runs that
+    time ends differ.
 
     Args:
       distribution: a `tfd.TransformedDistribution`; ours, or any whose layers `make_bijector_kwargs` can route.
@@ -98,12 +100,13 @@ def fit(
     Raises:
       TrainingError: if the loss of a whole epoch is not a number.
     """
-    config = size_training(config, len(training_rows), training_rows.shape[1] - event_size)
+    condition_size = training_rows.shape[1] - event_size
+    config = size_training(config, len(training_rows), event_size=event_size, condition_size=condition_size)
     likelihood = RowsLikelihood(distribution, event_size, condition)
     likelihood.evaluate(validation_rows[:1])  # builds what is built at the first call
     optimizer = tf_keras.optimizers.Adam(config.learning_rate)
     optimizer.build(distribution.trainable_variables)
-    state = TrainingState(distribution, optimizer, config.learning_rate)
+    state = TrainingState(distribution, optimizer, config)
     if state_path is not None and state_path.exists():
         state.load(state_path)
     steps = steps_per_epoch(len(training_rows), chosen(config.batch_size))
@@ -185,7 +188,7 @@ def _run_epoch(
 
 
 def _end_epoch(state: TrainingState, validation_nll: float, config: TrainingConfig) -> None:
-    """Closes the epoch: record, best weights, learning rate."""
+    """Closes the epoch: record, best weights, learning rate, weight decay."""
     if not math.isfinite(state.training_nll) and not math.isfinite(validation_nll):
         raise TrainingError(
             f"the NLL of epoch {state.epoch + 1} is {validation_nll}; lower --learning_rate ({config.learning_rate:g}) "
@@ -195,6 +198,15 @@ def _end_epoch(state: TrainingState, validation_nll: float, config: TrainingConf
     waited = state.epochs_since_best
     if config.learning_rate_schedule == "plateau" and waited and waited % max(1, chosen(config.patience) // 3) == 0:
         state.learning_rate /= 3
+    if state.best_epoch < state.epoch:
+        _adapt_weight_decay(state, config)
+
+
+def _adapt_weight_decay(state: TrainingState, config: TrainingConfig) -> None:
+    """After an epoch without a better validation NLL: twice as much if training rows fit better, half of it if not."""
+    best, last = state.history[max(0, state.best_epoch - 1)], state.history[-1]
+    wanted = state.weight_decay * (2.0 if last.training_nll < best.training_nll else 0.5)
+    state.weight_decay = max(chosen(config.weight_decay), min(wanted, config.most_weight_decay))
 
 
 def _learning_rate(state: TrainingState, steps: int, config: TrainingConfig) -> float:
@@ -221,13 +233,17 @@ def make_train_step(
     Weights of rows, the third argument, have a mean of 1 over all training rows.
     """
     variables, optimizer = distribution.trainable_variables, state.optimizer
-    decays = [chosen(config.weight_decay) if "kernel" in variable.name else 0.0 for variable in variables]
+    decaying = [variable for variable in variables if "kernel" in variable.name]
     shrinkage = Shrinkage.of(distribution, config)
     most_kept = 1 - 1 / max(1.0, config.weight_average * total_steps)
 
     @tf.function(autograph=False, jit_compile=config.jit_compile == "on")  # type: ignore[untyped-decorator]
     def step(
-        rows: tf.Tensor, same: tf.Tensor | None, weights: tf.Tensor | None, random_bytes: tf.Tensor | None
+        rows: tf.Tensor,
+        same: tf.Tensor | None,
+        weights: tf.Tensor | None,
+        random_bytes: tf.Tensor | None,
+        weight_decay: tf.Tensor,
     ) -> tf.Tensor:
         with tf.GradientTape() as tape, _dropout(distribution, chosen(config.dropout), random_bytes):
             log_prob = likelihood.log_prob(rows)
@@ -236,9 +252,9 @@ def make_train_step(
         gradients = tape.gradient(nll, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         gradients, norm = tf.clip_by_global_norm(gradients, config.gradient_clip_norm)
         usable = tf.math.is_finite(norm)
-        for variable, decay in zip(variables, decays, strict=True):
-            if decay:
-                variable.assign(variable * (1 - tf.cast(optimizer.learning_rate, variable.dtype) * decay))
+        for variable in decaying:
+            rate = tf.cast(optimizer.learning_rate, variable.dtype)
+            variable.assign(variable * (1 - rate * tf.cast(weight_decay, variable.dtype)))
         optimizer.apply_gradients(
             [(tf.where(usable, g, tf.zeros_like(g)), v) for g, v in zip(gradients, variables, strict=True)]
         )
@@ -266,7 +282,8 @@ def make_train_step(
             random_bytes = tf.constant(rng.integers(0, 256, (len(rows), hidden), np.uint8))
         known = None if same is None else tf.constant(same)
         counting = None if weights is None else tf.constant(weights, distribution.dtype)
-        return float(step(likelihood.tensor(rows), known, counting, random_bytes))
+        weight_decay = tf.constant(state.weight_decay, tf.float64)
+        return float(step(likelihood.tensor(rows), known, counting, random_bytes, weight_decay))
 
     return on_rows
 

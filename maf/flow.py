@@ -35,6 +35,9 @@ COLUMN_SHRINKAGE = 0.03
 ROWS_WITHOUT_DROPOUT = 60_000
 PROJECTIONS = 64
 ROWS_FOR_PROJECTIONS = 5_000  # of several event columns, whose relations to the condition are many; of one, many rows
+MOST_FINE = 3  # event columns of a flow with finer splines
+FEWEST_STEPS = 10_000  # that these take
+MOST_EPOCHS = 200
 MOST_BINS = 512  # of all conditional columns that are numbers together
 
 
@@ -50,7 +53,7 @@ def size_flow(config: FlowConfig, rows: int) -> FlowConfig:
     depth = 2 if rows < MANY_ROWS or columns < 3 else 3
     enough = MANY_ROWS if config.event_size == 1 else ROWS_FOR_PROJECTIONS
     automatic: dict[str, Any] = {
-        "num_bins": 16 if config.event_size in {2, 3} and rows >= MANY_ROWS else 8,
+        "num_bins": 16 if _is_fine(config.event_size, rows) else 8,
         "num_layers": (1 if rows < FEW_ROWS else 2) if config.event_size == 1 else 4,
         "condition_units": (width,) * depth,
         "condition_bins": next((bins for bins in (32, 16, 8) if bins * config.num_numbers <= MOST_BINS), 4),
@@ -64,12 +67,16 @@ def size_flow(config: FlowConfig, rows: int) -> FlowConfig:
     return dataclasses.replace(config, **_missing(config, automatic))
 
 
-def size_training(config: TrainingConfig, rows: int, condition_size: int) -> TrainingConfig:
-    """`config` with nothing automatic left, for a table of `rows` training rows and `condition_size` conditions."""
+def size_training(config: TrainingConfig, rows: int, *, event_size: int, condition_size: int) -> TrainingConfig:
+    """`config` with nothing automatic left, for a table of `rows` training rows and so many columns."""
     limits = ((2_000, 128), (MANY_ROWS, 256), (1_000_000, 512))
-    epochs = config.max_epochs or min(200, max(8, round(8_000 / math.sqrt(rows))))
+    batch_size = config.batch_size or next((size for limit, size in limits if rows < limit), 1_024)
+    passes = round(8_000 / math.sqrt(rows))
+    if _is_fine(event_size, rows):
+        passes = max(passes, math.ceil(FEWEST_STEPS * batch_size / rows))
+    epochs = config.max_epochs or min(MOST_EPOCHS, max(8, passes))
     automatic: dict[str, Any] = {
-        "batch_size": next((size for limit, size in limits if rows < limit), 1_024),
+        "batch_size": batch_size,
         "max_epochs": epochs,
         "patience": max(10, epochs // 3),
         "weight_decay": min(2.0, 50 / math.sqrt(rows)),
@@ -82,7 +89,13 @@ def size_training(config: TrainingConfig, rows: int, condition_size: int) -> Tra
 
 def size_all(flow: FlowConfig, training: TrainingConfig, rows: int) -> tuple[FlowConfig, TrainingConfig]:
     """Both with nothing automatic left, for a table of `rows` training rows."""
-    return size_flow(flow, rows), size_training(training, rows, flow.condition_size)
+    sizes = {"event_size": flow.event_size, "condition_size": flow.condition_size}
+    return size_flow(flow, rows), size_training(training, rows, **sizes)
+
+
+def _is_fine(event_size: int, rows: int) -> bool:
+    """Whether columns are few, and rows many, enough for finer splines."""
+    return 1 < event_size <= MOST_FINE and rows >= MANY_ROWS
 
 
 def chosen(value: T | None) -> T:

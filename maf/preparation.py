@@ -67,7 +67,7 @@ def prepare(config: RunConfig, rows: Rows) -> Prepared:
     numbers = [index for index, column in enumerate(rows.columns, d) if column.unit is not None]
     config = describe_columns(config, rows)
     flow, standardization = _scale_columns(config, rows, sample)
-    training = size_training(config.training, len(rows.training), flow.condition_size)
+    training = size_training(config.training, len(rows.training), event_size=d, condition_size=flow.condition_size)
     if config.training.unrelated_columns is None and training.column_shrinkage:
         unrelated = [flow.numbers[k] for k in find_unrelated(sample[:, numbers], sample[:, :d])]
         training = dataclasses.replace(training, unrelated_columns=tuple(unrelated))

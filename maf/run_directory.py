@@ -314,3 +314,4 @@ class EpochRecord:
     validation_nll: float
     learning_rate: float
     seconds: float
+    weight_decay: float | None = None  # of records from before it could change

@@ -8,12 +8,16 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
+from maf.flow import chosen
 from maf.run_directory import EpochRecord, arrays_to_variables, read_arrays, variables_to_arrays, write_arrays
+
+if TYPE_CHECKING:
+    from maf.config import TrainingConfig
 
 
 class TrainingState:
@@ -23,14 +27,16 @@ class TrainingState:
       averages: running means of the trainable variables, which are what is validated and kept.
       epoch, step: epochs completed, and steps done of the one after them.
       learning_rate: of the plateau schedule.
+      weight_decay: as it is now.
       best_epoch, epochs_since_best: by validation NLL; epochs count from 1.
       seconds: spent on the steps of the current epoch.
       history: records of the epochs completed.
     """
 
-    def __init__(self, distribution: Any, optimizer: Any, learning_rate: float) -> None:
+    def __init__(self, distribution: Any, optimizer: Any, config: TrainingConfig) -> None:
         self.optimizer = optimizer
-        self.learning_rate = learning_rate
+        self.learning_rate = config.learning_rate
+        self.weight_decay = chosen(config.weight_decay)
         self.epoch = 0
         self.step = 0
         self.best_epoch = 0
@@ -80,6 +86,7 @@ class TrainingState:
                 training_nll=self.training_nll,
                 validation_nll=validation_nll,
                 learning_rate=float(self.optimizer.learning_rate.numpy()),
+                weight_decay=self.weight_decay,
                 seconds=self.seconds,
             )
         )
@@ -123,4 +130,14 @@ class TrainingState:
             setattr(self, name, value)
 
 
-_COUNTERS = ("learning_rate", "epoch", "step", "best_epoch", "best_nll", "epochs_since_best", "seconds", "_nll_sum")
+_COUNTERS = (
+    "learning_rate",
+    "weight_decay",
+    "epoch",
+    "step",
+    "best_epoch",
+    "best_nll",
+    "epochs_since_best",
+    "seconds",
+    "_nll_sum",
+)

@@ -47,6 +47,7 @@ SHORT = {
     "max_epochs": "epochs",
     "learning_rate": "rate",
     "weight_decay": "decay",
+    "most_weight_decay": "decay to",
     "dropout": "dropout",
 }
 WIDTH = 8

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from maf.config import FlowConfig, RunConfig, TrainingConfig
 
 Values = dict[str, Any]
+MOST_WEIGHT_DECAY = 5.0  # for what overfits
 
 
 def defaults(flow: FlowConfig, training: TrainingConfig) -> Values:
@@ -37,6 +38,7 @@ def defaults(flow: FlowConfig, training: TrainingConfig) -> Values:
         "max_epochs": training.max_epochs,
         "learning_rate": training.learning_rate,
         "weight_decay": training.weight_decay,
+        "most_weight_decay": training.most_weight_decay,
         "dropout": training.dropout,
     }
     return {name: values[name] for name in space(flow, training)}
@@ -66,6 +68,8 @@ def space(flow: FlowConfig, training: TrainingConfig, fixed: Collection[str] = (
     }
     if several:
         candidates["hidden_width"] = ("hidden_units", CategoricalDistribution(_around(_width(flow.hidden_units))))
+        mosts = sorted({0.0, MOST_WEIGHT_DECAY, training.most_weight_decay})
+        candidates["most_weight_decay"] = ("most_weight_decay", CategoricalDistribution(mosts))
     if flow.condition_size:
         depth, bins = len(units) or 2, chosen(flow.condition_bins)
         candidates |= {
@@ -90,6 +94,7 @@ def first_values(flow: FlowConfig, training: TrainingConfig, fixed: Collection[s
     start = {name: start[name] for name in distributions}
     changes: list[tuple[str, Callable[[Any], Any]]] = [
         ("dropout", lambda dropout: min(0.9, 3 * dropout) or 0.2),
+        ("most_weight_decay", lambda most: 0.0 if most else MOST_WEIGHT_DECAY),
         ("condition_width", lambda width: 2 * width),
         ("weight_decay", lambda decay: max(decay / 3, _least(decay))),
         ("condition_bins", lambda bins: 2 * (bins or 16)),
@@ -122,7 +127,7 @@ def _width(units: tuple[int, ...]) -> int:
 def configure(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     """`config` with the values of one trial."""
     flow, training = dict(values), {}
-    for name in ("batch_size", "max_epochs", "learning_rate", "weight_decay", "dropout"):
+    for name in ("batch_size", "max_epochs", "learning_rate", "weight_decay", "most_weight_decay", "dropout"):
         if name in flow:
             training[name] = flow.pop(name)
     if "hidden_width" in flow:

@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from maf.errors import DataError, TrainingError
-from maf.flow import chosen, size_all, size_training
+from maf.flow import chosen, size_all
 from maf.likelihood import RowsLikelihood
 from maf.preparation import describe_columns
 from maf.search.search_directory import SearchDirectory, TrialTable
@@ -126,7 +126,7 @@ def _run_trial(
     config = configure(base, trial.params)
     nobody_finished = not study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     deadline = None if nobody_finished else started + left  # a search leaves a run, whatever its budget
-    sized = size_training(config.training, len(folds[0].training), config.flow.condition_size)
+    _, sized = size_all(config.flow, config.training, len(folds[0].training))
     log_probs = []
     try:
         for fold, rows in enumerate(folds):

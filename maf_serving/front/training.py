@@ -77,6 +77,7 @@ class TrainingOptions(TypedDict, total=False):
     learning_rate_schedule: Literal["plateau", "cosine", "constant"]
     gradient_clip_norm: float
     weight_decay: float
+    most_weight_decay: float
     column_shrinkage: float
     dropout: float
     unknown_share: float

@@ -14,14 +14,14 @@ from maf.rows import split_table
 def test_nothing_is_left_automatic_and_what_was_chosen_is_kept():
     flow = size_flow(FlowConfig(event_size=2, condition_size=3, num_layers=7, condition_units=()), 10_000)
     assert (flow.num_layers, flow.condition_units) == (7, ())
-    training = size_training(TrainingConfig(dropout=0.0, weight_decay=0.0), 10_000, 3)
+    training = size_training(TrainingConfig(dropout=0.0, weight_decay=0.0), 10_000, event_size=2, condition_size=3)
     assert (training.dropout, training.weight_decay) == (0.0, 0.0)
     left = [name for config in (flow, training) for name in config.__slots__ if getattr(config, name) is None]
     assert left == ["input_orders", "max_seconds"]
 
 
 def test_few_rows_get_small_networks_strong_decay_and_many_passes():
-    few, many = (size_training(TrainingConfig(), rows, 8) for rows in (800, 50_000))
+    few, many = (size_training(TrainingConfig(), rows, event_size=1, condition_size=8) for rows in (800, 50_000))
     assert few.weight_decay > 5 * many.weight_decay
     assert few.max_epochs > 4 * many.max_epochs
     assert few.batch_size < many.batch_size
@@ -32,7 +32,8 @@ def test_few_rows_get_small_networks_strong_decay_and_many_passes():
 
 def test_dropout_is_for_tables_of_moderate_size_with_several_conditions():
     shares = {
-        where: size_training(TrainingConfig(), *where).dropout for where in [(50_000, 3), (90_000, 3), (50_000, 2)]
+        (rows, size): size_training(TrainingConfig(), rows, event_size=1, condition_size=size).dropout
+        for rows, size in [(50_000, 3), (90_000, 3), (50_000, 2)]
     }
     assert shares == {(50_000, 3): 0.1, (90_000, 3): 0.0, (50_000, 2): 0.0}
 
@@ -63,6 +64,20 @@ def test_two_event_columns_of_many_rows_get_fine_splines():
     assert size_flow(FlowConfig(event_size=2, num_bins=5), 50_000).num_bins == 5
 
 
+def test_fine_splines_get_steps_enough_and_tables_that_bring_them_anyway_no_more_passes():
+    passes = {
+        (event, rows): size_training(TrainingConfig(), rows, event_size=event, condition_size=1).max_epochs
+        for event in (1, 2, 8)
+        for rows in (10_000, 20_000, 50_000, 600_000)
+    }
+    assert [passes[2, rows] for rows in (10_000, 20_000, 50_000, 600_000)] == [80, 200, 103, 10]
+    assert all(passes[1, rows] == passes[8, rows] for rows in (10_000, 20_000, 50_000, 600_000))
+    assert passes[1, 50_000] == 36
+    assert passes[1, 600_000] == 10
+    small = size_training(TrainingConfig(batch_size=128), 50_000, event_size=2, condition_size=1)
+    assert small.max_epochs == 36
+
+
 @pytest.mark.parametrize("condition_size", [1, 5, 20, 64, 500])
 def test_encodings_of_many_columns_stay_moderate(condition_size):
     bins = size_flow(FlowConfig(event_size=1, condition_size=condition_size), 10_000).condition_bins
@@ -71,8 +86,8 @@ def test_encodings_of_many_columns_stay_moderate(condition_size):
 
 
 def test_a_resumed_run_keeps_its_patience():
-    once = size_training(TrainingConfig(), 5_000, 3)
-    assert size_training(once, 70, 1) == once
+    once = size_training(TrainingConfig(), 5_000, event_size=2, condition_size=3)
+    assert size_training(once, 70, event_size=1, condition_size=1) == once
 
 
 def test_what_is_still_automatic_is_an_error_and_no_none():

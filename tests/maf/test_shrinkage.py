@@ -108,5 +108,5 @@ def test_columns_without_values_and_constant_ones_show_no_relation():
 
 
 def test_it_is_for_many_rows():
-    many, few = (size_training(TrainingConfig(), rows, 5) for rows in (50_000, 2_000))
+    many, few = (size_training(TrainingConfig(), rows, event_size=1, condition_size=5) for rows in (50_000, 2_000))
     assert many.column_shrinkage > few.column_shrinkage == 0
